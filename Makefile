@@ -1,0 +1,35 @@
+# make demo | test | check | bench | serve | clean.  Needs Python 3.11+, make and git; everything else goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= out
+
+.PHONY: demo test check bench serve clean
+
+demo: $(VENV)/.installed
+	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the ball a new colour" --out $(OUT)
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/orchestration.py
+
+serve: $(VENV)/.installed
+	$(BIN)/memory-v2v serve
+
+clean:
+	rm -rf $(VENV) $(OUT)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@

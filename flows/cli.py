@@ -1,0 +1,164 @@
+"""`memory-v2v`: the command line. Results go to standard output, everything else to standard error.
+
+Exit codes: 0 done, 1 failed on the way (what was committed stays), 2 the request cannot be carried out as given,
+130 interrupted. Heavy libraries load inside the commands, so that `--help` answers at once.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.environment import prepare_environment, user_folder
+from model.errors import InputError, MemoryV2VError
+
+app = typer.Typer(
+    name="memory-v2v",
+    help="Edit long videos, turn after turn, with a memory that keeps what earlier edits invented.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's log, with the memories recalled.")]
+
+
+@app.command(
+    epilog='Example: memory-v2v edit holiday.mp4 --prompt "make it a snowy winter day" --out edited --weights lucy/'
+)
+def edit(
+    video: Annotated[Path, typer.Argument(help="The video to edit.", show_default=False)],
+    prompt: Annotated[str, typer.Option(help="What to change, in one sentence.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the result and its memory.")] = Path("out"),
+    weights: Annotated[
+        str, typer.Option(help="Model: a diffusers folder, a hub id, or 'untrained' (toy model, pictures are noise).")
+    ] = "untrained",
+    descriptor: Annotated[
+        str, typer.Option(help="What segments are compared by: 'thumbnail', or a DINOv2 folder or hub id.")
+    ] = "thumbnail",
+    session: Annotated[str | None, typer.Option(help="Turns of one session share a memory.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames per segment, 4k+1.", show_default="the model's")] = None,
+    overlap: Annotated[
+        int | None, typer.Option(help="Frames shared by neighbours.", show_default="the model's")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT the model works at.", show_default="the model's")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Memories recalled.", show_default="the model's")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the model's")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.", show_default="the model's")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    codec: Annotated[str, typer.Option(help="h264, prores, dnxhr or ffv1.")] = "h264",
+    tone_map: Annotated[bool, typer.Option("--tone-map", help="Accept HDR, tone-mapped to BT.709.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Edit VIDEO as PROMPT says: same length, same sound, with a page to review it.
+
+    Interrupted or killed, the same command goes on where it stopped. Repeated, it finds the finished video.
+    """
+    prepare_environment(verbose)
+    choices = {
+        "window": {"frames": frames, "overlap": overlap, **_parse_size(size)},
+        "retrieval": {"top_k": top_k},
+        "sampling": {"steps": steps, "guidance": guidance},
+    }
+    fixed = {
+        "video": video,
+        "instruction": prompt,
+        "out": out,
+        "weights": weights,
+        "descriptor": descriptor,
+        "session": session,
+        "seed": seed,
+        "output": {"codec": codec, "tone_map": tone_map},
+        "device": device,
+    }
+    from dataclasses import asdict
+
+    from flows.edit import edit as run
+    from flows.request import build_request
+
+    report = run(build_request(fixed, choices))
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        _say(report.summary())
+
+
+@app.command(epilog="Example: memory-v2v doctor --weights lucy/ --out /data/edited")
+def doctor(
+    weights: Annotated[str, typer.Option(help="Model to look for.")] = "untrained",
+    out: Annotated[Path, typer.Option(help="Folder that results would go to.")] = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Say what is missing on this machine (ffmpeg, GPU, weights, disk, ports), and what to run for it."""
+    prepare_environment()
+    from dataclasses import asdict
+
+    from tasks.doctor import examine
+
+    findings = examine(weights, out, user_folder("cache"))
+    for finding in findings:
+        _say(f"{finding.state:8}{finding.name:12}{finding.detail}")
+        if finding.fix:
+            _say(f"{'':20}-> {finding.fix}")
+    missing = [finding.name for finding in findings if finding.state == "missing"]
+    if as_json:
+        _print_json({"ready": not missing, "missing": missing, "findings": [asdict(finding) for finding in findings]})
+    if missing:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: memory-v2v serve --port 4200")
+def serve(
+    port: Annotated[int, typer.Option(help="Port of the Prefect page, on this machine only.")] = 4200,
+) -> None:
+    """Start the Prefect page with the flows ready to be run from it. Stop with Ctrl-C."""
+    prepare_environment(verbose=True)
+    from flows.serve import serve_flows
+
+    serve_flows(port)
+
+
+def _parse_size(size: str | None) -> dict[str, int]:
+    if size is None:
+        return {}
+    from model.errors import RequestError
+
+    width, _, height = size.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise RequestError(f"--size {size}: expected WIDTHxHEIGHT, for example 832x480")
+    return {"width": int(width), "height": int(height)}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_json(fields: dict[str, Any]) -> None:
+    print(json.dumps(fields, ensure_ascii=False))
+
+
+def main() -> None:
+    """Entry point: every error a user can cause is one line, never a traceback."""
+    try:
+        app(standalone_mode=True)
+    except InputError as fault:
+        _say(f"memory-v2v: {fault}")
+        raise SystemExit(fault.exit_code) from None
+    except MemoryV2VError as fault:
+        _say(f"memory-v2v: {fault}")
+        raise SystemExit(fault.exit_code) from None
+    except KeyboardInterrupt:
+        _say("memory-v2v: interrupted; what was committed is kept, the same command goes on from there")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""One turn over one video: ingest, edit, stitch, publish. The flow only wires; the tasks do the work."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from prefect import flow
+from storage.ledger import Entry
+
+from flows.environment import user_folder
+from model.config import EditRequest
+from storage.store import find_finished, open_store
+from tasks.actors import descriptor_size, start_editors, start_embedder
+from tasks.cluster import choose_device, start_cluster, start_ray
+from tasks.edit import TurnRecord, edit_segments
+from tasks.ingest import Work, describe_work, ingest
+from tasks.publish import publish, review_path
+from tasks.stitch import stitch_video
+from tasks.weights import locate_weights
+
+
+@dataclass(frozen=True)
+class EditReport:
+    """What one run did.
+
+    `edited`: segments denoised in this run; `reused`: found committed. `first_segment_seconds`: from the start of the
+    run until the first segment reached the Editor. `overhead_ms`: the Editor's median wait between two segments.
+    `peak_mb`: largest resident size by actor. These three are empty where nothing was edited.
+    """
+
+    output: str
+    review: str
+    frames: int
+    shots: int
+    segments: int
+    edited: int
+    reused: int
+    seconds: float
+    first_segment_seconds: float | None = None
+    overhead_ms: float | None = None
+    peak_mb: dict[str, float] | None = None
+
+    def summary(self) -> str:
+        """Three lines for a person."""
+        work = f"{self.edited} segments edited, {self.reused} reused" if self.edited else "nothing left to edit"
+        length = f"{self.frames} frames in {self.shots} shots, {self.seconds:.1f} s"
+        return f"{work}; {length}\nvideo   {self.output}\nreview  {self.review}"
+
+
+def edit(request: EditRequest) -> EditReport:
+    """Run one turn from this process, starting what is not running yet. Finished work is found at once.
+
+    Raises:
+        InputError: the request cannot be carried out as given; nothing was written.
+        RunError: it failed on the way; what was committed stays.
+    """
+    started = time.time()
+    work = understand(request)
+    done = find_finished(request.out, work.output_id)
+    if done and review_path(request.out / done.path).is_file():
+        return _report(request.out, done, None, started)
+    start_cluster()
+    return EditReport(**edit_video(request, started))
+
+
+@flow(name="edit-video", flow_run_name="edit {request.video.name}", log_prints=False)
+def edit_video(request: EditRequest, started: float | None = None) -> dict[str, object]:
+    """Edit one video as one instruction says, and return what was done (see `EditReport`)."""
+    started = started or time.time()
+    work = understand(request)
+    start_ray()
+    editors = start_editors(str(work.weights), work.dtype, work.device)
+    embedder = start_embedder(request.descriptor)
+    plan = ingest(work)
+    with open_store(request.out, descriptor_size(embedder)) as store:
+        turn = store.ledger.turn_number(work.session, work.fingerprint)
+        record = edit_segments(plan, turn, store, editors, embedder)
+        video = stitch_video(plan, record, store)
+        publish(plan, record, video, store, time.time() - started)
+    return asdict(_report(request.out, video, record, started))
+
+
+def understand(request: EditRequest) -> Work:
+    """Find the weights, probe the video, name the work: what a user can get wrong is said here, within a second.
+
+    Raises:
+        InputError: the request cannot be carried out as given.
+    """
+    cache = user_folder("cache")
+    return describe_work(request, locate_weights(request.weights, cache), choose_device(request.device), cache)
+
+
+def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) -> EditReport:
+    path = (out / video.path).resolve()
+    counts = json.loads(video.note)
+    edited = sum(not done.reused for done in record.segments) if record else 0
+    report = EditReport(
+        output=str(path),
+        review=str(review_path(path)),
+        frames=counts["frames"],
+        shots=counts["shots"],
+        segments=counts["segments"],
+        edited=edited,
+        reused=counts["segments"] - edited,
+        seconds=round(time.time() - started, 2),
+    )
+    if record is None or record.first_started is None:
+        return report
+    waits = record.overheads
+    return EditReport(
+        **asdict(report)
+        | {
+            "first_segment_seconds": round(record.first_started - started, 2),
+            "overhead_ms": round(1000 * median(waits), 1) if waits else None,
+            "peak_mb": {name: round(size / 1e6, 1) for name, size in record.peak_bytes.items()},
+        }
+    )

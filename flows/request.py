@@ -1,0 +1,41 @@
+"""From what the user typed to an `EditRequest`: the model folder's own settings, overridden by the user's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from flows.environment import user_folder
+from model.config import EditRequest
+from model.errors import RequestError
+from tasks.weights import locate_weights, read_preset
+
+
+def build_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, Any]]) -> EditRequest:
+    """`fixed` are fields of the request; `choices` are settings by group, None where the user said nothing.
+
+    Raises:
+        WeightsError: the model folder is not there, or its preset is not valid.
+        RequestError: an option makes no sense; the message names it.
+    """
+    folder = locate_weights(fixed["weights"], user_folder("cache"))
+    preset = read_preset(folder).model_dump()
+    said = {
+        group: {name: value for name, value in values.items() if value is not None} for group, values in choices.items()
+    }
+    settings = {
+        **fixed,
+        "weights": str(folder),
+        "window": preset["window"] | said["window"],
+        "retrieval": preset["retrieval"] | said["retrieval"],
+        "edit": preset["edit"] | {"sampling": preset["edit"]["sampling"] | said["sampling"]},
+    }
+    try:
+        return EditRequest.model_validate(settings)
+    except ValidationError as fault:
+        raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
+
+
+def _explain(error: Any) -> str:
+    name = ".".join(str(part) for part in error["loc"]) or "settings"
+    return f"{name} {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,73 @@
+"""The Prefect page on this machine, with the flows ready to be run from it.
+
+Bound to 127.0.0.1 and protected by a password made on first use: whoever can start a flow can read and write files as
+the user who started this.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection
+
+from flows.environment import user_folder
+from model.errors import RunError
+
+START_SECONDS = 120
+
+
+def serve_flows(port: int) -> None:
+    """Start the server, register the flows, and run what is asked of them until interrupted.
+
+    Raises:
+        RunError: the server did not come up, most often because the port is taken.
+    """
+    page = f"http://127.0.0.1:{port}"
+    login = f"operator:{_password()}"
+    os.environ |= {
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+        "PREFECT_API_AUTH_STRING": login,
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": page,
+        "PREFECT_SERVER_UI_API_URL": f"{page}/api",
+        "PREFECT_API_URL": f"{page}/api",
+        "PREFECT_UI_URL": page,
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=sys.stderr)
+    try:
+        _wait_for(port, server)
+        print(f"page      {page}\npassword  {login}\nstop      Ctrl-C", file=sys.stderr, flush=True)
+        from flows.edit import edit_video
+
+        edit_video.serve(name="edit-video", limit=1, print_starting_message=False)
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def _password() -> str:
+    path = user_folder("data") / "serve-password"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(24))
+    return path.read_text().strip()
+
+
+def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RunError(f"the Prefect server ended at once; is port {port} taken? Choose another with --port")
+        connection = HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", "/api/health")
+            if connection.getresponse().status < 500:
+                return
+        except OSError:
+            time.sleep(0.5)
+        finally:
+            connection.close()
+    raise RunError(f"the Prefect server did not answer within {START_SECONDS} s")

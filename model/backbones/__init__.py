@@ -1,0 +1,1 @@
+"""The base models that are given a memory, and the descriptor model."""

@@ -1,0 +1,52 @@
+"""Every error that a user can cause. Each message says what was given, what was expected and what to do.
+
+MemoryV2VError
+├── InputError            exit code 2: the request cannot be carried out as given
+│   ├── VideoError        the file is missing, unreadable, damaged, or of a kind we refuse
+│   ├── RequestError      an option, or a combination of options, that makes no sense
+│   └── WeightsError      the model folder is missing, incomplete or of another architecture
+└── RunError              exit code 1: something went wrong on the way
+    ├── StoreBusyError    another process holds the store
+    ├── StoreError        the store on disk is damaged or was written by another version
+    └── EditError         segments could not be edited after every retry
+"""
+
+
+class MemoryV2VError(Exception):
+    """Base of all errors of this project; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class InputError(MemoryV2VError):
+    """The request cannot be carried out as given; nothing was written."""
+
+    exit_code = 2
+
+
+class VideoError(InputError):
+    """A video that is missing, unreadable, damaged, or of a kind that is refused."""
+
+
+class RequestError(InputError):
+    """An option, or a combination of options, that makes no sense."""
+
+
+class WeightsError(InputError):
+    """A model folder that is missing, incomplete, or of another architecture."""
+
+
+class RunError(MemoryV2VError):
+    """Something went wrong on the way; what was committed stays committed."""
+
+
+class StoreBusyError(RunError):
+    """Another process holds the store."""
+
+
+class StoreError(RunError):
+    """The store on disk is damaged or was written by another version."""
+
+
+class EditError(RunError):
+    """Segments could not be edited after every retry."""

@@ -1,0 +1,1 @@
+"""The memory part of the method: tokenisers, positions, merging, attention (torch), and retrieval (numpy)."""

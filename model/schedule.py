@@ -1,0 +1,59 @@
+"""The order in which the segments of a turn are edited, and so which of each other's results they may recall.
+
+Numpy half: no torch. `sequential` is the paper (section 3.4). `anchors:K` edits K spread segments first and then all
+others at once, each of which may recall the anchors only: it shortens the wait for one video on several GPUs, not the
+GPU-hours. The order decides what is recalled, never the noise.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from model.errors import RequestError
+from model.types import Segment
+
+SEGMENTS_PER_ANCHOR = 10  # `auto`: 40 segments on 4 GPUs finish 3 times as fast
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Segments that may be edited at the same time: they may recall those of all earlier waves, not each other."""
+
+    segments: tuple[Segment, ...]
+
+
+def order(segments: Sequence[Segment], schedule: str, editors: int = 1) -> list[Wave]:
+    """Waves, first to last, that hold every segment once.
+
+    `schedule` is `sequential`, `anchors:K` or `auto`: one anchor in ten segments where `editors` would else stand
+    idle, sequential otherwise. Only `auto` looks at `editors`.
+
+    Raises:
+        RequestError: `schedule` is none of these.
+    """
+    anchors = _count_anchors(schedule, len(segments), editors)
+    chosen = {(2 * index + 1) * len(segments) // (2 * anchors) for index in range(anchors)}
+    first = [Wave((segment,)) for position, segment in enumerate(segments) if position in chosen]
+    rest = tuple(segment for position, segment in enumerate(segments) if position not in chosen)
+    return [*first, Wave(rest)] if rest else first
+
+
+def speed_up(segments: int, anchors: int, editors: int) -> float:
+    """How much sooner `segments` segments are done by `anchors:K` than in sequence: S / (K + ceil((S - K) / W)).
+
+    All segments taking the same time; `anchors` is at most `segments`.
+    """
+    return segments / (anchors + ceil((segments - anchors) / editors))
+
+
+def _count_anchors(schedule: str, segments: int, editors: int) -> int:
+    """Segments edited one by one at the start; all of them if `sequential`."""
+    if schedule == "sequential":
+        return segments
+    if schedule == "auto":
+        return segments if editors == 1 else ceil(segments / SEGMENTS_PER_ANCHOR)
+    given = re.fullmatch(r"anchors:([1-9][0-9]{0,5})", schedule)
+    if given is None:
+        raise RequestError(f"schedule '{schedule}' is unknown; use sequential, auto, or anchors:K with K from 1 up")
+    return min(int(given[1]), segments)

@@ -1,0 +1,87 @@
+"""The records that travel between the parts. Numpy half: no torch.
+
+Conventions, stated once: spans are half-open in source frames; frames are RGB, channel last; latents are channel
+first; pixel values are [0, 1] as floats, or the full range of their integer type.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """Source frames `start` (included) to `stop` (excluded)."""
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.start < self.stop, f"empty or negative span [{self.start}, {self.stop})"
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The frames between two cuts."""
+
+    index: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One window of a shot that the model edits at once.
+
+    `frames` is the length the model sees, 4k+1; where the shot is shorter, the last frame is repeated
+    `padding` times on the way in and the surplus cropped on the way out.
+    """
+
+    index: int
+    shot: int
+    span: Span
+    frames: int
+
+    @property
+    def padding(self) -> int:
+        return self.frames - len(self.span)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One remembered segment, as the model sees it (paper section 3.1: the external cache holds VAE latents).
+
+    `edited` and `source` are normalised VAE latents. `is_previous` marks the segment edited immediately before in the
+    same shot: it has a temporal range of its own (supplement E.2).
+    """
+
+    id: str
+    edited: Float[np.ndarray, "channel time row column"]
+    source: Float[np.ndarray, "channel time row column"]
+    is_previous: bool = False
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Why a memory was taken for a segment. `score` is cosine similarity for long edits, FOV score for novel views."""
+
+    id: str
+    score: float
+    reason: Literal["previous", "similar"]
+
+
+@dataclass(frozen=True)
+class EditedSegment:
+    """What the editor returns for one segment.
+
+    `frames` are in [0, 1]; the latents are normalised and are handed on to later segments without re-encoding.
+    """
+
+    frames: Float[np.ndarray, "frame height width 3"]
+    edited: Float[np.ndarray, "channel time row column"]
+    source: Float[np.ndarray, "channel time row column"]
+    seconds: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,59 @@
+"""Names that are made of content: the same work has the same name on every machine, other work has another one."""
+
+import json
+import os
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from storage.durable import publish
+
+CHUNK = 2**22
+
+
+def identify(fields: Mapping[str, Any]) -> str:
+    """sha256, in hex, of the canonical JSON of `fields`: keys sorted, no spaces, no NaN.
+
+    Raises:
+        TypeError: something in it is not JSON.
+        ValueError: a number in it is not finite.
+    """
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's content, in hex, read piece by piece."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def hash_folder(folder: Path, cache: Path) -> str:
+    """sha256 over the names and contents of all files below `folder`, hidden ones aside.
+
+    `cache` is a folder of earlier answers, by size and modification time of every file: ten gigabytes of weights are
+    read once. Whether two folders are equal does not depend on their place or on the order of their files.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder)))
+    states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    remembered = cache / "hashes" / identify({"files": states})
+    if remembered.is_file():
+        return remembered.read_text()
+    name = identify({path.relative_to(folder).as_posix(): hash_file(path) for path in files})
+    _remember(remembered, name)
+    return name
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
+
+
+def _remember(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    unfinished.write_text(text)
+    publish(unfinished, path)

@@ -1,0 +1,98 @@
+"""Decoding a span of frames with one ffmpeg, exact to the frame.
+
+Where the container's index can be trusted, ffmpeg enters at a key frame well before the span and drops, by time stamp,
+what comes before; elsewhere it decodes from the start and counts. Either way the frames are counted again.
+"""
+
+from collections.abc import Generator, Sequence
+from fractions import Fraction
+
+import av
+import ffmpeg
+import numpy as np
+
+from model.types import Span
+from storage.colour import pixel_format
+from storage.ffmpeg import FfmpegError, Pipe, compile_command, open_source
+from storage.probe import VideoInfo
+from storage.source_file import limit_pixels, open_container, refuse
+
+TRIED_ENTRIES = 4  # key frames tried before the file is decoded from its start
+
+
+def decode(
+    info: VideoInfo, span: Span, filters: Sequence[str], height: int, width: int, bits: int
+) -> Generator[np.ndarray, None, None]:
+    """The frames [height, width, 3] of a span as the filters leave them, uint8 for 8 `bits` and uint16 above.
+
+    Raises:
+        VideoError: a frame does not decode; for the whole video, also when more do than it should have.
+    """
+    command = _command(info, span, filters, pixel_format(bits))
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    try:
+        with Pipe(command) as pipe:
+            for number in range(span.start, span.stop):
+                frame = np.empty((height, width, 3), dtype)
+                if pipe.read_into(frame.reshape(-1).view(np.uint8).data) < frame.nbytes:
+                    pipe.finish()
+                    raise refuse(info.path, f"is damaged: frame {number} of {info.frames} does not decode")
+                yield frame
+            if pipe.read_into(memoryview(bytearray(1))):
+                raise refuse(info.path, f"is damaged: more frames decode than the {info.frames} of its index")
+            pipe.finish()
+    except FfmpegError as error:
+        raise refuse(info.path, f"is damaged or cannot be decoded ({error})") from error
+
+
+def _command(info: VideoInfo, span: Span, filters: Sequence[str], pixels: str) -> list[str]:
+    entry = _entry(info, span.start)
+    source = open_source(info.path, **_seek(info, entry))[str(info.stream)]
+    graph = filters if len(span) == info.frames else _trim(info, span, filters, by_count=entry is None)
+    output = ffmpeg.output(
+        source, "pipe:1", format="rawvideo", pix_fmt=pixels, vf=",".join(graph), fps_mode="passthrough", an=None
+    )
+    return compile_command(output, "-copyts")
+
+
+def _entry(info: VideoInfo, start: int) -> int | None:
+    """The key frame at which decoding begins; None is the start of the file.
+
+    The last key frame before the span is passed over, as pictures behind it may lean on what came before it. Streams
+    that refresh gradually need still earlier ones: the decoder shows nothing until its picture is whole.
+    """
+    earlier = [key for key in info.keyframes if 0 < key <= start][:-1]
+    return next((key for key in reversed(earlier[-TRIED_ENTRIES:]) if _shows_in_time(info, key, start)), None)
+
+
+def _shows_in_time(info: VideoInfo, key: int, start: int) -> bool:
+    """Whether decoding that begins at a key frame has begun to show pictures when the span begins."""
+    with open_container(info.path) as container:
+        stream = next(stream for stream in container.streams.video if stream.index == info.stream)
+        limit_pixels(stream)
+        container.seek(int(_entry_seconds(info, key) * av.time_base))
+        first = next(container.decode(stream), None)
+        return first is not None and first.pts is not None and first.pts <= info.pts[start]
+
+
+def _entry_seconds(info: VideoInfo, key: int) -> Fraction:
+    """A time half a frame behind a key frame, so that rounding cannot miss it."""
+    return (info.pts[key] + info.pts[key + 1]) * info.time_base / 2
+
+
+def _seek(info: VideoInfo, entry: int | None) -> dict[str, str | int | None]:
+    if entry is None:
+        return {}
+    return {"ss": f"{float(_entry_seconds(info, entry)):.6f}", "seek_timestamp": 1, "noaccurate_seek": None}
+
+
+def _trim(info: VideoInfo, span: Span, filters: Sequence[str], *, by_count: bool) -> list[str]:
+    """The filters, with all frames outside the span dropped as early as may be: a deinterlacer sees the neighbours."""
+    first = 1 if info.interlaced else 0
+    if by_count:
+        trim = f"trim=start_frame={span.start}:end_frame={span.stop}"
+    else:
+        end = info.pts[span.stop] if span.stop < info.frames else info.pts[-1] + 1
+        clock = f"settb={info.time_base.numerator}/{info.time_base.denominator}"
+        trim = f"{clock},trim=start_pts={info.pts[span.start]}:end_pts={end}"
+    return [*filters[:first], trim, *filters[first:]]

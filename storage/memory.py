@@ -1,0 +1,236 @@
+"""The memory: every edited segment with its descriptor and latents, in LanceDB, retrieved by likeness of the source.
+
+Two tables (docs/decisions/0004): `memories`, one small row a segment and turn, with the descriptor; `latents`, the
+payload of the same id as a blob that no search touches. Search is exact, inside one session, on a prefilter: sessions
+have tens to thousands of rows, for which an approximate index only loses. Predicates are built from typed values. One
+process writes at a time (`storage/ledger.py`: StoreLock); threads may share a `MemoryStore`.
+
+Does not know which memories are worth recalling; `model/memory/retrieval.py` does.
+"""
+
+import datetime as dt
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import lance
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Float16
+from lancedb.expr import Expr, col, lit
+from lancedb.index import BTree
+from safetensors.numpy import load, save
+
+from model.errors import StoreError
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, compact_payloads, open_table
+
+CACHE_BYTES = 256 * 2**20
+LATENTS_PER_FRAGMENT = 256
+
+Latents = Float16[np.ndarray, "channel time row column"]
+
+
+@dataclass(frozen=True)
+class MemoryRow:
+    """One memory without its latents.
+
+    `descriptor` describes the source segment, by the model `descriptor_name`. `recalled`, `scores` and `reasons` say
+    which memories it was made with: with them, any segment can be edited again alone.
+    """
+
+    id: str
+    session: str
+    video: str
+    turn: int
+    segment: int
+    shot: int
+    start: int
+    stop: int
+    instruction: str
+    seed: int
+    descriptor: Float[np.ndarray, " size"]
+    descriptor_name: str
+    recalled: tuple[str, ...]
+    scores: tuple[float, ...]
+    reasons: tuple[str, ...]
+    model: str
+    created: dt.datetime
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A memory that a search found; `score` is its cosine similarity to the query, in [-1, 1]."""
+
+    id: str
+    score: float
+    descriptor: Float[np.ndarray, " size"]
+
+
+class MemoryStore:
+    """The memories of one output folder. Descriptors of another size live in a table of their own.
+
+    Raises:
+        StoreError: the store is damaged, or was written by another version.
+    """
+
+    def __init__(self, uri: Path, descriptor_size: int, cache_bytes: int = CACHE_BYTES) -> None:
+        self._uri = uri
+        self._rows_name = f"memories_{descriptor_size}"
+        self._schema, self._latents_schema = _row_schema(descriptor_size), _latents_schema()
+        self._rows = open_table(uri, self._rows_name, self._schema)
+        self._latents = open_table(uri, "latents", self._latents_schema)
+        self._cache: OrderedDict[str, tuple[Latents, Latents]] = OrderedDict()
+        self._cache_room = cache_bytes
+        self._lock = Lock()
+
+    def remember(self, row: MemoryRow, edited: Latents, source: Latents) -> None:
+        """Keep a memory: payload first, so that a crash leaves an unused payload and never a row without one.
+
+        Doing it again changes nothing.
+        """
+        payload = save({"edited": np.ascontiguousarray(edited), "source": np.ascontiguousarray(source)})
+        blob = pa.table([[row.id], lance.blob_array([payload])], schema=self._latents_schema)
+        self._latents.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(blob)
+        record = pa.Table.from_pylist([_to_record(row)], schema=self._schema)
+        merge = self._rows.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        merge.use_index(False).execute(record)
+        self._keep(row.id, (edited, source))
+
+    def search(
+        self,
+        session: str,
+        descriptor: Float[np.ndarray, " size"],
+        descriptor_name: str,
+        limit: int,
+        before: tuple[int, int],
+    ) -> list[Hit]:
+        """The `limit` memories of a session whose source is most like `descriptor`, best first, equal ones by id.
+
+        `before` is (turn, segment): only earlier turns, and earlier segments of that turn, are looked at.
+        """
+        turn, segment = before
+        earlier = (col("turn") < lit(turn)) | ((col("turn") == lit(turn)) & (col("segment") < lit(segment)))
+        allowed = (col("session") == lit(session)) & (col("descriptor_name") == lit(descriptor_name)) & earlier
+        query = (
+            self._rows.search(descriptor).distance_type("cosine").bypass_vector_index().where(allowed, prefilter=True)
+        )
+        found = query.select(["id", "descriptor", "_distance"]).limit(limit).to_list()
+        hits = [Hit(one["id"], 1 - one["_distance"], np.asarray(one["descriptor"], np.float32)) for one in found]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+
+    def latents(self, ids: Sequence[str]) -> list[tuple[Latents, Latents]]:
+        """Edited and source latents of memories, in the order of `ids`.
+
+        Raises:
+            StoreError: a memory is missing.
+        """
+        with self._lock:
+            missing = [id for id in ids if id not in self._cache]
+        fetched = self._fetch(missing) if missing else {}
+        for id, pair in fetched.items():
+            self._keep(id, pair)
+        with self._lock:
+            return [fetched[id] if id in fetched else self._cache[id] for id in ids]
+
+    def row(self, id: str) -> MemoryRow:
+        """One memory by id.
+
+        Raises:
+            StoreError: there is none.
+        """
+        found = self._select(col("id") == lit(id))
+        if not found:
+            raise StoreError(f"{self._uri}: memory {id} is missing; edit with another --out, or restore the folder")
+        return found[0]
+
+    def rows(self, session: str | None = None) -> list[MemoryRow]:
+        """All memories, or those of one session, by turn and segment."""
+        found = self._select(None if session is None else col("session") == lit(session))
+        return sorted(found, key=lambda row: (row.session, row.turn, row.segment))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Remove memories; ids that are not there are fine."""
+        chosen = col("id").isin(list(ids))
+        self._rows.delete(chosen)
+        self._latents.delete(chosen)
+        with self._lock:
+            for id in ids:
+                self._cache.pop(id, None)
+
+    def maintain(self) -> None:
+        """Merge small fragments, bring the index up to date, drop old versions. Every few dozen commits, by the writer.
+
+        Never `optimize()` on the latents: it rewrites every one of them. And no pylance on a table with an index: its core
+        is another one, and writes indices that this LanceDB cannot read.
+        """
+        if not self._rows.list_indices():
+            self._rows.create_index("session", config=BTree())
+        self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
+        compact_payloads(self._uri, "latents", LATENTS_PER_FRAGMENT)
+
+    def _select(self, predicate: Expr | None) -> list[MemoryRow]:
+        query = self._rows.search()
+        if predicate is not None:
+            query = query.where(predicate)
+        return [_from_record(one) for one in query.limit(self._rows.count_rows() or 1).to_list()]
+
+    def _fetch(self, ids: Sequence[str]) -> dict[str, tuple[Latents, Latents]]:
+        found = self._latents.search().where(col("id").isin(list(ids))).select(["id"]).with_row_id(True)
+        table = found.limit(len(ids)).to_arrow()
+        places = dict(zip(table["id"].to_pylist(), table["_rowid"].to_pylist(), strict=True))
+        if absent := [id for id in ids if id not in places]:
+            raise StoreError(f"{self._uri}: latents of memories are missing: {', '.join(absent)}; restore the folder")
+        payloads = self._latents.fetch_blobs("data", [places[id] for id in ids])
+        return {id: _unpack(payload.as_py()) for id, payload in zip(ids, payloads, strict=True)}
+
+    def _keep(self, id: str, pair: tuple[Latents, Latents]) -> None:
+        """Remember latents in memory, as many as there is room for, the latest used."""
+        with self._lock:
+            self._cache[id] = pair
+            self._cache.move_to_end(id)
+            while len(self._cache) > 1 and sum(_size(kept) for kept in self._cache.values()) > self._cache_room:
+                self._cache.popitem(last=False)
+
+
+def _size(pair: tuple[Latents, Latents]) -> int:
+    return pair[0].nbytes + pair[1].nbytes
+
+
+def _unpack(payload: bytes) -> tuple[Latents, Latents]:
+    tensors = load(payload)
+    return tensors["edited"], tensors["source"]
+
+
+def _row_schema(descriptor_size: int) -> pa.Schema:
+    text, number = pa.string(), pa.int64()
+    columns: dict[str, pa.DataType] = {
+        **dict.fromkeys(("session", "video"), text),
+        **dict.fromkeys(("turn", "segment", "shot", "start", "stop"), number),
+        "instruction": text,
+        "seed": number,
+        "descriptor": pa.list_(pa.float32(), descriptor_size),
+        "descriptor_name": text,
+        "recalled": pa.list_(text),
+        "scores": pa.list_(pa.float64()),
+        "reasons": pa.list_(text),
+        "model": text,
+        "created": pa.timestamp("us", "UTC"),
+    }
+    return pa.schema([PRIMARY_KEY, *(pa.field(name, kind) for name, kind in columns.items())])
+
+
+def _latents_schema() -> pa.Schema:
+    return pa.schema([PRIMARY_KEY, lance.blob_field("data")])
+
+
+def _to_record(row: MemoryRow) -> dict[str, Any]:
+    return {**asdict(row), "descriptor": row.descriptor.astype(np.float32).tolist()}
+
+
+def _from_record(record: dict[str, Any]) -> MemoryRow:
+    tuples = {name: tuple(record[name]) for name in ("recalled", "scores", "reasons")}
+    fields = {name: record[name] for name in MemoryRow.__dataclass_fields__}
+    return MemoryRow(**fields | tuples | {"descriptor": np.asarray(record["descriptor"], np.float32)})

@@ -1,0 +1,299 @@
+"""What a video file holds: its geometry, the time stamp of every frame, colour, sound, timecode.
+
+One pass over the packets gives the table of presentation time stamps, from which everything frame-exact follows; the
+first frames are decoded, because headers lie. That every frame decodes is proven elsewhere (`read_thumbnails`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from storage.colour_tags import MATRICES, UNTAGGED_MATRICES, Colour, read_colour
+from storage.ffmpeg import MAX_PIXELS, VIDEO_CODECS
+from storage.source_file import demux, limit_pixels, open_container, refuse
+
+MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 8192, 8
+MIN_FRAMES, MAX_FRAMES = 2, 1_000_000
+LOOKED_AT_FRAMES = 5
+EXACT_SEEK = ("mov", "matroska")  # containers whose index leads to a key frame without guessing
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """One sound track; `index` is its number in the file."""
+
+    index: int
+    codec: str
+    channels: int
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """A video as everything else sees it: upright, in stored pixels (the sample aspect is not applied).
+
+    `pts` are the presentation time stamps in display order, in units of `time_base`, start offset kept;
+    `last_duration` is how long the last frame stays. `rate` is the mean rate where `variable_rate`. `keyframes` are the
+    display indices of frames at which decoding can begin; empty where the file must be decoded from the start.
+    `unknown_audio` counts the sound tracks that FFmpeg does not know and nobody can copy.
+    """
+
+    path: Path
+    container: str
+    stream: int
+    codec: str
+    frames: int
+    width: int
+    height: int
+    rate: Fraction
+    variable_rate: bool
+    time_base: Fraction
+    pts: tuple[int, ...] = field(repr=False)
+    last_duration: int
+    keyframes: tuple[int, ...] = field(repr=False)
+    rotation: int
+    sample_aspect: Fraction
+    bit_depth: int
+    interlaced: str | None
+    colour: Colour
+    timecode: str | None
+    audio: tuple[AudioInfo, ...]
+    unknown_audio: int
+
+    @property
+    def hdr(self) -> bool:
+        """PQ, HLG or wide gamut: not for an eight-bit BT.709 model without tone mapping."""
+        return self.colour.is_hdr
+
+    @property
+    def seconds(self) -> Fraction:
+        """From the first frame's beginning to the last one's end."""
+        return (self.pts[-1] + self.last_duration - self.pts[0]) * self.time_base
+
+
+class _Timing(NamedTuple):
+    pts: tuple[int, ...]
+    keyframes: tuple[int, ...]
+    last_duration: int
+
+
+class _Shown(NamedTuple):
+    """A packet whose frame is shown."""
+
+    pts: int | None
+    duration: int
+    is_keyframe: bool
+
+
+@dataclass
+class _Walk:
+    """What one pass over the packets finds; `shown` is in decoding order, `end` in seconds."""
+
+    first: list[VideoFrame] = field(default_factory=list)
+    shown: list[_Shown] = field(default_factory=list)
+    starts_on_keyframe: bool | None = None
+    has_corrupt: bool = False
+    end: Fraction = Fraction(0)
+
+    @property
+    def tells_all_times(self) -> bool:
+        """Whether the packets alone tell which frames are shown, and when."""
+        stamps = {packet.pts for packet in self.shown}
+        return bool(self.starts_on_keyframe) and None not in stamps and len(stamps) == len(self.shown) > 0
+
+
+def probe(path: Path) -> VideoInfo:
+    """Describe a video file.
+
+    Raises:
+        VideoError: it is missing, unreadable, damaged, cut short, or of a kind that is refused: one line that names the
+            file and the fault.
+    """
+    path = path.absolute()
+    with open_container(path) as container:
+        stream = _choose_stream(path, container)
+        walk = _walk(path, container, stream)
+        if not walk.first:
+            raise refuse(path, "no frame of it can be decoded")
+        _require_sane_picture(path, walk.first[0])
+        _require_whole(path, container, stream, walk)
+        timing = _timing(walk.shown) if walk.tells_all_times else _timing_by_decoding(path, stream.index)
+        _require_sane_length(path, len(timing.pts))
+        return _describe(path, container, stream, walk.first, timing)
+
+
+def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        others = sorted({stream.type for stream in container.streams})
+        raise refuse(path, f"has no video (only {', '.join(others) or 'nothing'})")
+    name = _codec_name(streams[0])
+    if name not in VIDEO_CODECS:
+        raise refuse(path, f"codec {name} is not accepted; convert it to one of {', '.join(VIDEO_CODECS)}")
+    limit_pixels(streams[0])
+    return streams[0]
+
+
+def _codec_name(stream: VideoStream | AudioStream) -> str:
+    return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+
+
+def _walk(path: Path, container: InputContainer, stream: VideoStream) -> _Walk:
+    walk = _Walk()
+    for packet in demux(path, container, stream, *container.streams.audio):
+        if packet.stream_index == stream.index and len(walk.first) < LOOKED_AT_FRAMES:
+            walk.first += [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
+        if packet.size == 0 and packet.dts is None:  # the demuxer's closing mark
+            continue
+        walk.has_corrupt |= packet.is_corrupt
+        walk.end = max(walk.end, _end(packet))
+        if packet.stream_index == stream.index:
+            _note_picture(walk, packet)
+        if len(walk.shown) > MAX_FRAMES:
+            break
+    return walk
+
+
+def _note_picture(walk: _Walk, packet: Packet) -> None:
+    if walk.starts_on_keyframe is None:
+        walk.starts_on_keyframe = packet.is_keyframe
+    if not packet.is_discard:  # cut away by an edit list
+        walk.shown.append(_Shown(packet.pts, packet.duration or 0, packet.is_keyframe))
+
+
+def _end(packet: Packet) -> Fraction:
+    start = packet.pts if packet.pts is not None else packet.dts or 0
+    return (start + (packet.duration or 0)) * packet.time_base
+
+
+def _require_sane_picture(path: Path, frame: VideoFrame) -> None:
+    width, height = frame.width, frame.height
+    small, large = sorted((width, height))
+    if small < MIN_SIDE or large > MAX_SIDE or width * height > MAX_PIXELS or large > MAX_ASPECT * small:
+        bounds = f"sides of {MIN_SIDE} to {MAX_SIDE} pixels, at most {MAX_ASPECT}:1 and {MAX_PIXELS:,} pixels"
+        raise refuse(path, f"a picture of {width}x{height} is out of bounds ({bounds})")
+    if frame.rotation % 90 != 0:
+        raise refuse(path, f"rotated by {frame.rotation} degrees; only quarter turns are accepted")
+    if frame.colorspace not in MATRICES and frame.colorspace not in UNTAGGED_MATRICES:
+        raise refuse(path, f"colour matrix number {int(frame.colorspace)} is not accepted; convert it to BT.709")
+
+
+def _require_sane_length(path: Path, frames: int) -> None:
+    if frames < MIN_FRAMES:
+        raise refuse(path, f"has {frames} frame; a video needs at least {MIN_FRAMES}")
+    if frames > MAX_FRAMES:
+        raise refuse(path, f"has more than {MAX_FRAMES:,} frames; cut it into parts")
+
+
+def _require_whole(path: Path, container: InputContainer, stream: VideoStream, walk: _Walk) -> None:
+    """Refuse files that were cut short: each container says in its own way how long it should be."""
+    names = container.format.name.split(",")
+    short = walk.has_corrupt
+    if "mov" in names and len(stream.index_entries):
+        last = stream.index_entries[-1]
+        short |= last.pos + last.size > path.stat().st_size
+    elif "matroska" in names and container.duration:
+        short |= container.duration / av.time_base - walk.end > 0.5
+    elif "avi" in names:
+        short |= len(walk.shown) < stream.frames
+    if short:
+        raise refuse(path, "is cut short or damaged: its index names more than it holds")
+
+
+def _timing(shown: Sequence[_Shown]) -> _Timing:
+    ordered = sorted((packet.pts, packet.is_keyframe, packet.duration) for packet in shown if packet.pts is not None)
+    pts = tuple(stamp for stamp, _, _ in ordered)
+    keyframes = tuple(index for index, (_, is_keyframe, _) in enumerate(ordered) if is_keyframe)
+    return _Timing(pts, keyframes, ordered[-1][2] or _usual_step(pts))
+
+
+def _timing_by_decoding(path: Path, index: int) -> _Timing:
+    """Time stamps of the decoded frames, for containers whose packets lack them; even steps where frames do too."""
+    with open_container(path) as container:
+        stream = next(stream for stream in container.streams.video if stream.index == index)
+        limit_pixels(stream)
+        stamps = [frame.pts for frame in container.decode(stream)]
+        step = max(1, round(1 / ((stream.average_rate or 25) * stream.time_base))) if stream.time_base else 1
+    known = [stamp for stamp in stamps if stamp is not None]
+    if len(known) == len(stamps) and all(a < b for a, b in pairwise(known)):
+        return _Timing(tuple(known), (), _usual_step(known))
+    return _Timing(tuple(range(0, len(stamps) * step, step)), (), step)
+
+
+def _usual_step(pts: Sequence[int]) -> int:
+    return max(1, round((pts[-1] - pts[0]) / (len(pts) - 1))) if len(pts) > 1 else 1
+
+
+def _describe(
+    path: Path, container: InputContainer, stream: VideoStream, first: Sequence[VideoFrame], timing: _Timing
+) -> VideoInfo:
+    frame, rotation = first[0], first[0].rotation % 360
+    aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+    width, height = frame.width, frame.height
+    if rotation % 180 == 90:
+        width, height, aspect = height, width, 1 / aspect
+    time_base = stream.time_base or Fraction(1, 1000)
+    rate, variable_rate = _rate(stream, timing.pts, time_base)
+    seekable = set(container.format.name.split(",")) & set(EXACT_SEEK)
+    return VideoInfo(
+        path=path,
+        container=container.format.name,
+        stream=stream.index,
+        codec=_codec_name(stream),
+        frames=len(timing.pts),
+        width=width,
+        height=height,
+        rate=rate,
+        variable_rate=variable_rate,
+        time_base=time_base,
+        pts=timing.pts,
+        last_duration=timing.last_duration,
+        keyframes=timing.keyframes if seekable else (),
+        rotation=rotation,
+        sample_aspect=aspect,
+        bit_depth=max(component.bits for component in frame.format.components),
+        interlaced=_field_order(stream, first),
+        colour=read_colour(frame),
+        timecode=_timecode(container),
+        audio=tuple(
+            AudioInfo(sound.index, _codec_name(sound), sound.codec_context.channels, sound.codec_context.sample_rate)
+            for sound in container.streams.audio
+            if sound.codec_context
+        ),
+        unknown_audio=sum(not sound.codec_context for sound in container.streams.audio),
+    )
+
+
+def _rate(stream: VideoStream, pts: Sequence[int], time_base: Fraction) -> tuple[Fraction, bool]:
+    """The frame rate, and whether frames stray from it: to the tick for the index's rates, then to the millisecond."""
+    mean = (len(pts) - 1) / ((pts[-1] - pts[0]) * time_base)
+    told = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
+    usual = [rate for rate in (Fraction(round(mean)), Fraction(round(mean * 1001 / 1000) * 1000, 1001)) if rate]
+    for rates, slack in ((told, time_base), (usual + told, max(Fraction(1, 1000), time_base))):
+        for rate in rates:
+            if all(abs((stamp - pts[0]) * time_base - index / rate) <= slack for index, stamp in enumerate(pts)):
+                return rate, False
+    return mean.limit_denominator(1001) or Fraction(1, 1001), True
+
+
+def _field_order(stream: VideoStream, first: Sequence[VideoFrame]) -> str | None:
+    if not any(frame.interlaced_frame for frame in first):
+        return None
+    return "bottom first" if stream.codec_context.field_order in (3, 5) else "top first"
+
+
+def _timecode(container: InputContainer) -> str | None:
+    tagged = [stream.metadata for stream in container.streams] + [container.metadata]
+    found = [value for tags in tagged for name, value in tags.items() if name.lower() == "timecode"]
+    return found[0] if found else None

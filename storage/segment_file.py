@@ -1,0 +1,80 @@
+"""Edited segments on disk: FFV1, lossless to the bit, in Matroska, with a checksum over everything encoded.
+
+Written and read in-process with PyAV: these files are our own. Knows nothing of sources and their time stamps.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from model.errors import RunError
+from storage.durable import publish
+
+RATE = 25  # nominal; a segment file has frames, no times
+PIXELS = {"uint8": ("rgb24", "bgr0"), "uint16": ("rgb48le", "gbrp16le")}  # in memory, in the file
+IN_MEMORY = {stored: memory for memory, stored in PIXELS.values()}
+REPRODUCIBLE = {"fflags": "+bitexact"}  # no random ids, no version
+
+
+def write_segment(frames: Iterable[np.ndarray], path: Path) -> None:
+    """Write frames [H, W, 3], uint8 or uint16, so that `read_segment` returns the same bits. Whole or not at all.
+
+    Raises:
+        RunError: the file could not be written.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        _write(frames, unfinished)
+        publish(unfinished, path)
+    except OSError as error:
+        raise RunError(f"{path}: could not be written ({error.strerror})") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write(frames: Iterable[np.ndarray], path: Path) -> None:
+    frames = iter(frames)
+    first = next(frames, None)
+    assert first is not None, "a segment has frames"
+    memory, stored = PIXELS[first.dtype.name]
+    with av.open(f"file:{path}", "w", format="matroska", container_options=REPRODUCIBLE) as container:
+        stream = container.add_stream("ffv1", rate=RATE, options={"level": "3", "slices": "4", "g": "1"})
+        stream.height, stream.width, stream.pix_fmt = *first.shape[:2], stored
+        packets = []
+        for array in chain([first], frames):
+            assert (array.dtype, array.shape) == (first.dtype, first.shape), f"{array.dtype} {array.shape}"
+            packets += stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(array), memory))
+        packets += stream.encode()
+        container.metadata["CRC32"] = _told(packets)  # the header comes first, so the packets wait for it
+        container.mux(packets)
+
+
+def _told(packets: Iterable[av.Packet]) -> str:
+    """How many packets there are, and their joint checksum."""
+    count = checksum = 0
+    for packet in packets:
+        count, checksum = count + 1, zlib.crc32(packet, checksum)
+    return f"{count} {checksum:08x}"
+
+
+def read_segment(path: Path) -> Iterator[np.ndarray]:
+    """The frames [H, W, 3] of a segment file.
+
+    Raises:
+        RunError: it is missing, damaged, or cut short: before the first frame, as the file is checked first.
+    """
+    try:
+        with av.open(f"file:{path}", format="matroska") as container:
+            is_whole = container.metadata.get("CRC32") == _told(packet for packet in container.demux() if packet.size)
+        if not is_whole:
+            raise RunError(f"{path}: is damaged or cut short; edit the segment again")
+        with av.open(f"file:{path}", format="matroska") as container:
+            for frame in container.decode(video=0):
+                yield frame.to_ndarray(format=IN_MEMORY[frame.format.name])
+    except FFmpegError as error:
+        raise RunError(f"{path}: is missing or damaged ({error.strerror}); edit the segment again") from error

@@ -1,0 +1,68 @@
+"""One output folder: its lock, its memory, its ledger, and where its files lie."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.content_id import hash_file
+from storage.ledger import Entry, Ledger, StoreLock
+from storage.memory import MemoryStore
+
+MEMORY = "memory"
+PARTIAL = ".partial"  # in the name of every file that is being written
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open output folder; this process alone writes to it."""
+
+    folder: Path
+    memory: MemoryStore
+    ledger: Ledger
+
+    @property
+    def segments(self) -> Path:
+        return self.folder / "segments"
+
+    def path_of(self, entry: Entry) -> Path:
+        return self.folder / entry.path
+
+    def whole(self, entry: Entry) -> bool:
+        """Whether the entry's file is still there, with the content that was recorded."""
+        return _whole(self.folder, entry)
+
+
+@contextmanager
+def open_store(folder: Path, descriptor_size: int) -> Iterator[Store]:
+    """Open or create the output folder for writing.
+
+    Raises:
+        StoreBusyError: another process has it open.
+        StoreError: it is damaged, or of another version.
+    """
+    (folder / "segments").mkdir(parents=True, exist_ok=True)
+    with StoreLock(folder):
+        _sweep(folder)
+        uri = folder / MEMORY
+        yield Store(folder, MemoryStore(uri, descriptor_size), Ledger(uri))
+
+
+def find_finished(folder: Path, id: str) -> Entry | None:
+    """The ledger's entry `id` of an output folder, if its file is there as it was recorded. Creates nothing."""
+    if not (folder / MEMORY).is_dir():
+        return None
+    entry = Ledger(folder / MEMORY).find([id]).get(id)
+    return entry if entry and _whole(folder, entry) else None
+
+
+def _whole(folder: Path, entry: Entry) -> bool:
+    path = folder / entry.path
+    return path.is_file() and hash_file(path) == entry.checksum
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed run was writing; the lock says that nobody is writing now."""
+    for place in (folder, folder / "segments"):
+        for path in place.glob(f"*{PARTIAL}*"):
+            path.unlink()

@@ -1,0 +1,47 @@
+"""Opening and tending LanceDB tables the one way that holds (docs/decisions/0004)."""
+
+import datetime as dt
+from pathlib import Path
+
+import lance
+import lancedb
+import pyarrow as pa
+from lancedb.table import Table
+
+from model.errors import StoreError
+
+PRIMARY_KEY = pa.field("id", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"})
+"""Without it concurrent upserts of one id leave two rows."""
+
+KEEP_VERSIONS = dt.timedelta(hours=1)
+
+
+def open_table(uri: Path, name: str, schema: pa.Schema) -> Table:
+    """Open a table, or create it.
+
+    Raises:
+        StoreError: what is there is no table, or one with other columns.
+    """
+    options = {"new_table_enable_stable_row_ids": "true"}
+    try:
+        database = lancedb.connect(str(uri), storage_options=options, read_consistency_interval=dt.timedelta(0))
+        table = database.create_table(name, schema=schema, exist_ok=True)
+        columns = table.schema.names
+    except (RuntimeError, ValueError, OSError) as fault:
+        raise StoreError(
+            f"{uri}: table {name} cannot be read ({_first_line(fault)}); restore the folder or choose another"
+        ) from fault
+    if columns != schema.names:
+        raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
+    return table
+
+
+def compact_payloads(uri: Path, name: str, rows_per_fragment: int) -> None:
+    """Merge fragments smaller than `rows_per_fragment` and drop old versions of a table without indices."""
+    dataset = lance.dataset(str(uri / f"{name}.lance"))
+    dataset.optimize.compact_files(target_rows_per_fragment=rows_per_fragment)
+    dataset.cleanup_old_versions(older_than=KEEP_VERSIONS, error_if_tagged_old_versions=False)
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).splitlines() or [type(fault).__name__])[0][:200]

@@ -1,0 +1,1 @@
+"""The seam: Prefect tasks and Ray actors around `storage` and `model`."""

@@ -1,0 +1,84 @@
+"""Start what a run needs, or join it: Ray for the actors, a Prefect server for the states.
+
+`RAY_ADDRESS` and `PREFECT_API_URL` name a cluster; without them both are started on this machine, on loopback only,
+side by side, and die with this process, also when it is killed.
+"""
+
+import atexit
+import logging
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+
+from model.errors import RequestError
+
+OBJECT_STORE_BYTES = 2 * 2**30  # two segments in flight and a few memories; frames never accumulate
+
+
+def start_cluster() -> None:
+    """Start Ray and the Prefect server at the same time, and wait for both."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="start") as thread:
+        prefect_started = thread.submit(start_prefect)
+        start_ray()
+        prefect_started.result()
+
+
+def start_ray() -> None:
+    """Join the cluster at `RAY_ADDRESS`, else start one on this machine; a second call does nothing.
+
+    Call it from a thread that lives as long as the process: Linux ends Ray's processes with the thread that made them.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    local = {} if os.environ.get("RAY_ADDRESS") else _local_resources()
+    ray.init(namespace="memory-v2v", log_to_driver=False, logging_level=logging.ERROR, **local)
+
+
+def _local_resources() -> dict[str, object]:
+    store = min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 5)
+    return {"include_dashboard": False, "object_store_memory": store}
+
+
+def start_prefect() -> None:
+    """Start the ephemeral Prefect server unless one is configured; a flow started later joins it."""
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url is not None:
+        return
+    server = SubprocessASGIServer()
+    server.start(timeout=settings.server.ephemeral.startup_timeout_seconds)
+    if server.server_process is not None:
+        _die_with_us(server.server_process.pid)
+
+
+def choose_device(wish: str) -> str:
+    """`cpu` or `cuda`: what was asked for, or a GPU if this machine has one.
+
+    Raises:
+        RequestError: `cuda` is asked for where there is no GPU and no cluster to ask.
+    """
+    if wish == "cpu":
+        return "cpu"
+    found = _has_gpu()
+    if wish == "cuda" and not found and not os.environ.get("RAY_ADDRESS"):
+        raise RequestError("--device cuda: this machine has no NVIDIA GPU; use --device cpu, or set RAY_ADDRESS")
+    return "cuda" if found or wish == "cuda" else "cpu"
+
+
+def _has_gpu() -> bool:
+    tool = shutil.which("nvidia-smi")
+    return tool is not None and b"GPU" in subprocess.run([tool, "-L"], capture_output=True, check=False).stdout
+
+
+def _die_with_us(pid: int) -> None:
+    """Have `pid` terminated when this process ends in whatever way: a pipe that we hold closes with us."""
+    script = 'read -r _; kill "$0" 2>/dev/null'
+    guard = subprocess.Popen(["/bin/sh", "-c", script, str(pid)], stdin=subprocess.PIPE, start_new_session=True)
+    atexit.register(guard.kill)

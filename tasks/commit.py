@@ -1,0 +1,89 @@
+"""Commit edited segments in order, one at a time, beside the editing of the next.
+
+The order within a commit is the promise: the segment's file renamed into place, its latents, its row, and last the
+ledger row, which is the commit point. A process killed before that edits the segment again, and only that one.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+
+import numpy as np
+from storage.content_id import hash_file
+from storage.ledger import Entry
+from storage.memory import MemoryRow
+from storage.segment_file import write_segment
+
+from storage.store import Store
+
+MAINTAIN_EVERY = 64  # commits; LanceDB's searches slow down with the number of small fragments
+
+
+@dataclass(frozen=True)
+class EditedWork:
+    """A segment that was edited and is not committed yet."""
+
+    row: MemoryRow
+    frames: np.ndarray
+    edited: np.ndarray
+    source: np.ndarray
+    seconds: float
+
+
+class Committer:
+    """One writer thread. `commit` waits for the one before, so at most one segment is in flight."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
+        self._last: tuple[MemoryRow, Future[None]] | None = None
+        self._commits = 0
+
+    @property
+    def pending(self) -> list[MemoryRow]:
+        """The row handed in last: the store may not show it yet."""
+        return [self._last[0]] if self._last else []
+
+    def commit(self, work: EditedWork) -> None:
+        """Start to commit `work`. Raises what the previous commit raised."""
+        self.flush()
+        self._last = (work.row, self._thread.submit(self._write, work))
+
+    def flush(self) -> None:
+        """Wait until everything handed in is committed."""
+        if self._last:
+            self._last[1].result()
+
+    def _write(self, work: EditedWork) -> None:
+        row, store = work.row, self._store
+        path = store.segments / f"{row.id}.mkv"
+        write_segment(work.frames, path)
+        store.memory.remember(row, work.edited, work.source)
+        store.ledger.record(
+            Entry(
+                id=row.id,
+                kind="segment",
+                video=row.video,
+                session=row.session,
+                turn=row.turn,
+                segment=row.segment,
+                path=str(path.relative_to(store.folder)),
+                checksum=hash_file(path),
+                seconds=work.seconds,
+                recorded=datetime.now(UTC),
+            )
+        )
+        self._commits += 1
+        if self._commits % MAINTAIN_EVERY == 0:
+            store.memory.maintain()
+            store.ledger.maintain()
+
+    def __enter__(self) -> "Committer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self.flush()
+        finally:
+            self._thread.shutdown(wait=True)

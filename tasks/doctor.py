@@ -1,0 +1,95 @@
+"""What this machine has and lacks for a run, and what to do about it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import av
+
+from model.errors import MemoryV2VError
+from storage.ffmpeg import find_ffmpeg, version
+from tasks.weights import locate_weights
+
+LIBRARY_FLOOR = (8, 1, 3)  # FFmpeg with the decoder fixes known in November 2026
+DISK_GB = 20
+PORTS = {4200: "the Prefect page (memory-v2v serve)", 8265: "the Ray page"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `fix` says what to run or change; empty when `state` is ok."""
+
+    name: str
+    state: Literal["ok", "note", "missing"]
+    detail: str
+    fix: str = ""
+
+
+def examine(weights: str, out: Path, cache: Path) -> list[Finding]:
+    """Look at everything an edit needs. Starts nothing and changes nothing, except that `untrained` may be built."""
+    return [_python(), _ffmpeg(), _pyav(), _gpu(), _weights(weights, cache), _disk(out), *map(_port, PORTS)]
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
+
+
+def _ffmpeg() -> Finding:
+    try:
+        path = find_ffmpeg()
+    except MemoryV2VError as fault:
+        return Finding("ffmpeg", "missing", str(fault), "pip install imageio-ffmpeg, or set MEMORY_V2V_FFMPEG")
+    return Finding("ffmpeg", "ok", f"{version()} at {path}")
+
+
+def _pyav() -> Finding:
+    found = tuple(int(part) for part in av.ffmpeg_version_info.split("-")[0].split(".") if part.isdigit())
+    detail = f"PyAV {av.__version__} with FFmpeg {av.ffmpeg_version_info}"
+    if found < LIBRARY_FLOOR:
+        return Finding("pyav", "note", detail, "known decoder faults: edit files from strangers in a sandbox")
+    return Finding("pyav", "ok", detail)
+
+
+def _gpu() -> Finding:
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        fix = "the demo runs on the CPU; for the real bases use a machine with an NVIDIA GPU of 24 GB"
+        return Finding("gpu", "note", "no NVIDIA driver found", fix)
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    listed = subprocess.run(query, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        return Finding("gpu", "note", "nvidia-smi failed", "check the NVIDIA driver")
+    return Finding("gpu", "ok", "; ".join(listed.stdout.strip().splitlines()))
+
+
+def _weights(name: str, cache: Path) -> Finding:
+    try:
+        return Finding("weights", "ok", str(locate_weights(name, cache)))
+    except MemoryV2VError as fault:
+        return Finding("weights", "missing", str(fault), "give --weights a diffusers folder")
+
+
+def _disk(out: Path) -> Finding:
+    place = out.resolve()
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        return Finding("disk", "missing", f"{place} is not writable", "choose another --out")
+    free = shutil.disk_usage(place).free / 1e9
+    if free < DISK_GB:
+        return Finding("disk", "note", f"{free:.0f} GB free at {place}", f"long videos want {DISK_GB} GB or more")
+    return Finding("disk", "ok", f"{free:.0f} GB free at {place}")
+
+
+def _port(port: int) -> Finding:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        taken = probe.connect_ex(("127.0.0.1", port)) == 0
+    if taken:
+        return Finding(f"port {port}", "note", "in use", f"wanted for {PORTS[port]}: stop what uses it, or ignore")
+    return Finding(f"port {port}", "ok", f"free, for {PORTS[port]}")

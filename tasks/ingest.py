@@ -1,0 +1,95 @@
+"""Read a video once, small: prove that it decodes, find its shots, plan its segments. Writes nothing."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+
+from model.segments import plan_segments
+from model.shots import ContentShotDetector, shots_from_cuts
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from storage.content_id import hash_file, hash_folder, identify
+from storage.geometry import Fit, fit
+from storage.probe import VideoInfo, probe
+from storage.video import read_thumbnails, require_displayable
+
+from model.config import EditRequest
+from model.types import Segment, Shot
+
+NUMERICS = ("torch", "diffusers")  # another version may compute other bits
+
+
+@dataclass(frozen=True)
+class Work:
+    """One turn over one video, named before anything is decoded.
+
+    `fingerprint` names what is to be done, whatever it is encoded to: turns with the same fingerprint share segments.
+    """
+
+    request: EditRequest
+    info: VideoInfo
+    weights: Path
+    source_id: str
+    model_id: str
+    dtype: str
+    device: str
+    fingerprint: str
+
+    @property
+    def session(self) -> str:
+        """The session named by the user, else one of this turn's own: unrelated attempts never see each other."""
+        return self.request.session or f"turn-{self.fingerprint[:16]}"
+
+    @property
+    def fit(self) -> Fit:
+        return fit(self.info, self.request.window.height, self.request.window.width)
+
+    @property
+    def output_id(self) -> str:
+        return identify({"turn": self.fingerprint, "output": self.request.output.model_dump(mode="json")})
+
+
+@dataclass(frozen=True)
+class VideoPlan:
+    """A turn with the shots and segments of its video."""
+
+    work: Work
+    shots: tuple[Shot, ...]
+    segments: tuple[Segment, ...]
+
+
+def describe_work(request: EditRequest, weights: Path, device: str, cache: Path) -> Work:
+    """Probe the video and fingerprint the turn. `cache` keeps the hashes of weights already read.
+
+    Raises:
+        VideoError: the video is missing, unreadable, or of a kind that is refused.
+    """
+    info = probe(request.video)
+    require_displayable(info, tone_map=request.output.tone_map)
+    source_id, model_id = hash_file(info.path), hash_folder(weights, cache)
+    dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    settings = request.model_dump(mode="json", exclude={"video", "out", "weights", "output", "device"})
+    fingerprint = identify(
+        {
+            **settings,
+            "source": source_id,
+            "tone_map": request.output.tone_map,
+            "model": model_id,
+            "numerics": {"dtype": dtype, "device": device.split(":")[0], **{name: version(name) for name in NUMERICS}},
+        }
+    )
+    return Work(request, info, weights, source_id, model_id, dtype, device, fingerprint)
+
+
+@task(task_run_name="ingest {work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
+def ingest(work: Work) -> VideoPlan:
+    """Shots and segments of the video.
+
+    Raises:
+        VideoError: a frame does not decode.
+    """
+    info, window = work.info, work.request.window
+    cuts = ContentShotDetector().cuts(read_thumbnails(info), Fraction(info.rate))
+    shots = shots_from_cuts(cuts, info.frames)
+    return VideoPlan(work, tuple(shots), tuple(plan_segments(shots, window.frames, window.overlap)))

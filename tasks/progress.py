@@ -1,0 +1,52 @@
+"""How far a turn is: a bar in the terminal, lines where there is none, and a progress artifact in Prefect."""
+
+import sys
+import time
+from types import TracebackType
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+ARTIFACT_SECONDS = 5.0  # an update costs the server some 20 ms
+LINE_SECONDS = 10.0
+
+
+class EditProgress:
+    """Shows segments done; use as a context manager. `show` is cheap: what is slow is done every few seconds."""
+
+    def __init__(self, name: str, total: int, artifact_key: str) -> None:
+        self._name, self._total, self._key = name, total, artifact_key
+        self._console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._row = self._bar.add_task("segments", total=total)
+        self._artifact: UUID | None = None
+        self._last_artifact = self._last_line = 0.0
+
+    def show(self, done: int, share: float = 0.0) -> None:
+        """`done` segments are edited, and `share` (0 to 1) of the one at hand."""
+        self._bar.update(self._row, completed=done + share if share else done)
+        now = time.monotonic()
+        if now - self._last_artifact > ARTIFACT_SECONDS or done == self._total:
+            self._last_artifact = now
+            self._update_artifact(100.0 * (done + share) / max(self._total, 1))
+        if not self._console.is_terminal and (now - self._last_line > LINE_SECONDS or done == self._total):
+            self._last_line = now
+            print(f"{self._name}: {done} of {self._total} segments", file=sys.stderr, flush=True)
+
+    def _update_artifact(self, percent: float) -> None:
+        if self._artifact is None:
+            made = create_progress_artifact(progress=percent, key=self._key, description=self._name)
+            assert isinstance(made, UUID)
+            self._artifact = made
+        else:
+            update_progress_artifact(self._artifact, progress=percent)
+
+    def __enter__(self) -> "EditProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self._bar.stop()

@@ -1,0 +1,167 @@
+"""Show what was done: the review page beside the video, a table and a report in Prefect."""
+
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from storage.ledger import Entry
+from storage.memory import MemoryRow
+
+from model.types import Span
+from storage.probe import VideoInfo, probe
+from storage.proxy import plays_in_browsers, read_stills, write_proxy
+from storage.review import EarlierMemory, Review, ReviewSegment, ReviewVideos, Turn, thumbnail, write_review
+from storage.segment_file import read_segment
+from storage.store import Store
+from tasks.edit import SegmentRecord, TurnRecord
+from tasks.ingest import VideoPlan
+
+TABLE_ROWS = 500  # a table artifact is one database row; longer turns are shown in full on the review page
+
+
+def review_path(video: Path) -> Path:
+    """Where the review page of an edited video lies."""
+    return video.with_suffix(".html")
+
+
+@task(task_run_name="publish {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
+def publish(plan: VideoPlan, record: TurnRecord, video: Entry, store: Store, seconds: float) -> Path:
+    """Write the review page, and leave a table and a report in Prefect. Returns the page's path."""
+    page = write_review(_review(plan, record, store.path_of(video), store, seconds), review_path(store.path_of(video)))
+    key = plan.work.fingerprint[:12]
+    create_table_artifact(_table(record), key=f"segments-{key}", description=f"Segments of {_plain(video.path)}")
+    create_markdown_artifact(_markdown(plan, record, video, seconds), key=f"report-{key}")
+    return page
+
+
+def _review(plan: VideoPlan, record: TurnRecord, video: Path, store: Store, seconds: float) -> Review:
+    work, request = plan.work, plan.work.request
+    folder = video.with_name(f"{video.stem}_review")
+    folder.mkdir(exist_ok=True)
+    source = write_proxy(work.info, folder / "source.mp4", tone_map=request.output.tone_map)
+    result = probe(video)
+    if not plays_in_browsers(result):
+        result = write_proxy(result, folder / "result.mp4")
+    info = work.info
+    return Review(
+        turn=Turn(video.name, request.instruction, record.turn, seconds, datetime.now(UTC)),
+        videos=ReviewVideos(
+            source=PurePath(source.path.relative_to(video.parent)),
+            result=PurePath(result.path.relative_to(video.parent)),
+            frames=info.frames,
+            rate=info.rate,
+            timecode=info.timecode,
+            times=_times(info) if info.variable_rate else (),
+        ),
+        shots=plan.shots,
+        segments=_review_segments(record, source, result),
+        earlier=_earlier_memories(record, store),
+        conversions=_conversions(plan),
+        settings=_settings(plan),
+    )
+
+
+def _times(info: VideoInfo) -> tuple[float, ...]:
+    return tuple(float((stamp - info.pts[0]) * info.time_base) for stamp in info.pts)
+
+
+def _review_segments(record: TurnRecord, source: VideoInfo, result: VideoInfo) -> tuple[ReviewSegment, ...]:
+    middles = [_middle(done) for done in record.segments]
+    stills = zip(record.segments, read_stills(source, middles), read_stills(result, middles), strict=True)
+    return tuple(
+        ReviewSegment(
+            done.id, done.segment, thumbnail(before), thumbnail(after), done.recalled, done.seconds, done.reused
+        )
+        for done, before, after in stills
+    )
+
+
+def _middle(done: SegmentRecord) -> int:
+    return (done.segment.span.start + done.segment.span.stop) // 2
+
+
+def _earlier_memories(record: TurnRecord, store: Store) -> tuple[EarlierMemory, ...]:
+    """The memories of earlier turns that were recalled, each once."""
+    here = {done.id for done in record.segments}
+    recalled = {memory.id for done in record.segments for memory in done.recalled}
+    return tuple(_earlier_memory(store.memory.row(id), store) for id in sorted(recalled - here))
+
+
+def _earlier_memory(row: MemoryRow, store: Store) -> EarlierMemory:
+    frame = next(iter(read_segment(store.segments / f"{row.id}.mkv")))
+    picture = frame if frame.dtype == "uint8" else (frame >> 8).astype("uint8")
+    return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.instruction, thumbnail(picture))
+
+
+def _conversions(plan: VideoPlan) -> tuple[str, ...]:
+    """What was changed on the way besides the edit itself, as sentences."""
+    info, request, inner = plan.work.info, plan.work.request, plan.work.fit.inner
+    said = [f"The model worked at {inner.width}x{inner.height}; the result is scaled to {info.width}x{info.height}."]
+    if info.interlaced:
+        said.append(f"The source is interlaced ({info.interlaced}); the result is progressive.")
+    if info.hdr:
+        said.append("The source is HDR; it was tone-mapped to BT.709.")
+    if info.rotation:
+        said.append(f"The source is stored rotated by {info.rotation} degrees; the result is stored upright.")
+    if info.variable_rate:
+        said.append("The frame rate varies; every frame keeps its own time stamp.")
+    if padded := sum(segment.padding > 0 for segment in plan.segments):
+        said.append(f"{padded} segments lie in shots too short for a whole window; their last frame was repeated.")
+    if request.output.codec == "h264":
+        said.append("H.264 is lossy; ask for --codec prores, dnxhr or ffv1 for a master.")
+    return tuple(said)
+
+
+def _settings(plan: VideoPlan) -> dict[str, str]:
+    work, request = plan.work, plan.work.request
+    window, edit = request.window, request.edit
+    return {
+        "model": work.weights.name,
+        "weights": work.model_id[:16],
+        "source": work.source_id[:16],
+        "session": work.session,
+        "seed": str(request.seed),
+        "window": f"{window.frames} frames, overlap {window.overlap}, {window.width}x{window.height}",
+        "recall": f"{request.retrieval.top_k} memories, by {request.descriptor}",
+        "sampling": f"{edit.sampling.steps} steps, guidance {edit.sampling.guidance:g}",
+        "attention": edit.attention,
+        "merging": edit.merging.mode,
+        "numerics": f"{work.dtype} on {work.device}",
+        "codec": request.output.codec,
+    }
+
+
+def _table(record: TurnRecord) -> list[dict[str, object]]:
+    return [
+        {
+            "segment": done.segment.index,
+            "shot": done.segment.shot,
+            "frames": f"{done.segment.span.start}-{done.segment.span.stop - 1}",
+            "state": "reused" if done.reused else "edited",
+            "seconds": round(done.seconds, 2),
+            "recalled": ", ".join(f"{memory.id[:8]} ({memory.score:.2f}, {memory.reason})" for memory in done.recalled),
+        }
+        for done in record.segments[:TABLE_ROWS]
+    ]
+
+
+def _markdown(plan: VideoPlan, record: TurnRecord, video: Entry, seconds: float) -> str:
+    edited = sum(not done.reused for done in record.segments)
+    return "\n".join(
+        [
+            f"# {_plain(video.path)}",
+            "",
+            f"> {_plain(plan.work.request.instruction)}",
+            "",
+            f"{plan.work.info.frames} frames, {len(plan.shots)} shots, {len(plan.segments)} segments: "
+            f"{edited} edited, {len(plan.segments) - edited} reused, {seconds:.1f} s.",
+        ]
+    )
+
+
+def _plain(text: str) -> str:
+    """User's text that neither Markdown nor HTML takes for markup."""
+    escaped = "".join(f"&#{ord(letter)};" if letter in "\\`*_{}[]<>()#+-!|~&" else letter for letter in text)
+    return " ".join(escaped.split())

@@ -1,0 +1,68 @@
+"""Join the edited segments into one video: cross-fades inside a shot, hard joins at cuts, everything else as it was."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from model.stitching import stitch
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from storage.content_id import hash_file
+from storage.ledger import Entry
+from storage.segment_file import read_segment
+from storage.video import write_video
+
+from model.types import Segment
+from storage.store import Store, find_finished
+from tasks.edit import TurnRecord
+from tasks.ingest import VideoPlan, Work
+
+
+@task(task_run_name="stitch {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
+def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store) -> Entry:
+    """Write the edited video, once: the same turn with the same output settings is found, not written again.
+
+    Raises:
+        EditError: the encoder failed.
+    """
+    if found := find_finished(store.folder, plan.work.output_id):
+        return found
+    started = perf_counter()
+    work, request = plan.work, plan.work.request
+    files = {done.segment.index: store.segments / f"{done.id}.mkv" for done in record.segments}
+
+    def read(segment: Segment) -> Iterator[np.ndarray]:
+        return read_segment(files[segment.index])
+
+    frames = stitch(plan.segments, read, request.window.overlap)
+    path = write_video(frames, work.info, work.fit, _output_path(work, store), request.output.codec)
+    entry = Entry(
+        id=work.output_id,
+        kind="video",
+        video=work.source_id,
+        session=work.session,
+        turn=record.turn,
+        segment=-1,
+        path=path.name,
+        checksum=hash_file(path),
+        seconds=perf_counter() - started,
+        note=json.dumps({"frames": work.info.frames, "shots": len(plan.shots), "segments": len(plan.segments)}),
+        recorded=datetime.now(UTC),
+    )
+    store.ledger.record(entry)
+    return entry
+
+
+def _output_path(work: Work, store: Store) -> Path:
+    """`<stem>_edit_v001.mp4`, where the stem keeps only characters that every file system takes.
+
+    A version is never overwritten, except by the same work, whose file was lost or damaged.
+    """
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", work.info.path.stem).strip("._-")[:80] or "video"
+    taken = [path.name for path in store.folder.glob(f"{stem}_edit_v*")]
+    versions = [int(found[1]) for name in taken if (found := re.match(rf"{re.escape(stem)}_edit_v(\d+)\.", name))]
+    return store.folder / f"{stem}_edit_v{max(versions, default=0) + 1:03d}.mp4"

@@ -1,0 +1,88 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clips import BAD_INPUTS, make_bad_input
+
+COMMANDS = ("edit", "doctor", "serve")
+
+
+def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+def error_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line on standard error, which is all that a user's mistake may cause."""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert done.stdout == ""
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str) -> None:
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: memory-v2v {command}" in " ".join(done.stdout.split())
+
+
+def test_options_of_edit_are_frozen() -> None:
+    """A new option is a decision; add it here when it is one."""
+    text = run("edit", "--help").stdout
+    found = sorted({word.strip(",") for word in text.split() if word.startswith("--")})
+    assert found == sorted(
+        "--prompt --out --weights --descriptor --session --frames --overlap --size --top-k --steps --guidance --seed "
+        "--codec --tone-map --device --json --verbose --help".split()
+    )
+
+
+@pytest.mark.parametrize("kind", BAD_INPUTS)
+def test_bad_input_is_one_clear_line(kind: str, tmp_path: Path) -> None:
+    video = make_bad_input(kind, tmp_path)
+    out = tmp_path / "out"
+    done = run("edit", video, "--prompt", "make it night", "--out", out, "--json")
+    line = error_line(done)
+    assert done.returncode == 2
+    assert video.name in line
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--frames", "80"], "80"),
+        (["--overlap", "60"], "overlap"),
+        (["--size", "big"], "--size"),
+        (["--weights", "/nowhere/model"], "/nowhere/model"),
+        (["--codec", "vp8"], "codec"),
+        (["--top-k", "-1"], "top_k"),
+        (["--session", "../x"], "session"),
+        (["--device", "cuda"], "cuda"),
+    ],
+)
+def test_bad_option_is_one_clear_line(options: list[str], named: str, tmp_path: Path) -> None:
+    clip = Path("examples/clip.mp4").resolve()
+    done = run("edit", clip, "--prompt", "make it night", "--out", tmp_path / "out", *options)
+    assert done.returncode == 2
+    assert named in error_line(done)
+    assert not (tmp_path / "out").exists()
+
+
+def test_doctor_reports_everything() -> None:
+    done = run("doctor", "--json")
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["ready"] is (done.returncode == 0)
+    assert {finding["name"] for finding in report["findings"]} >= {"python", "ffmpeg", "pyav", "gpu", "weights", "disk"}
+
+
+def test_doctor_says_what_is_missing(tmp_path: Path) -> None:
+    done = run("doctor", "--weights", tmp_path / "absent", "--json")
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 1
+    assert report["missing"] == ["weights"]

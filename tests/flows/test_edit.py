@@ -1,0 +1,178 @@
+"""The main job on real footage and on clips that nobody prepared."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from flows.edit import EditReport, edit
+from flows.request import build_request
+from model.config import EditRequest
+from storage.ledger import Ledger
+from storage.memory import MemoryStore
+from storage.probe import probe
+from tests.clips import ODD_CLIPS, audio_packets, decode_all, make_clip
+
+CLIP = Path("examples/clip.mp4").resolve()
+CHEAP = {"steps": 2, "guidance": 1.0}
+
+
+def request(video: Path, out: Path, **options: object) -> EditRequest:
+    fixed = {
+        "video": video,
+        "instruction": "give the ball a new colour",
+        "out": out,
+        "weights": "untrained",
+        "output": {"codec": options.pop("codec", "h264"), "tone_map": options.pop("tone_map", False)},
+    }
+    window = {name: options.pop(name) for name in ("frames", "overlap") if name in options}
+    retrieval = {name: options.pop(name) for name in ("top_k",) if name in options}
+    return build_request({**fixed, **options}, {"window": window, "retrieval": retrieval, "sampling": CHEAP})
+
+
+def assert_same_timing_and_sound(source: Path, report: EditReport) -> None:
+    """Frame count, time stamps, size and audio packets of the output are the source's."""
+    before, after = probe(source), probe(Path(report.output))
+    assert after.frames == before.frames == report.frames
+    assert [p * after.time_base for p in after.pts] == [p * before.time_base for p in before.pts]
+    assert (after.width, after.height, after.sample_aspect) == (before.width, before.height, before.sample_aspect)
+    assert audio_packets(Path(report.output)) == audio_packets(source)
+
+
+@pytest.fixture(scope="module")
+def finished_clip(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EditReport]:
+    out = tmp_path_factory.mktemp("clip")
+    return out, edit(request(CLIP, out))
+
+
+def test_bundled_clip(finished_clip: tuple[Path, EditReport]) -> None:
+    _, report = finished_clip
+    assert_same_timing_and_sound(CLIP, report)
+    assert (report.frames, report.shots) == (128, 3)
+    assert report.edited == report.segments >= 9
+    assert report.reused == 0
+    assert Path(report.review).is_file()
+
+
+def test_the_edit_is_not_the_source(finished_clip: tuple[Path, EditReport]) -> None:
+    difference = np.abs(decode_all(CLIP).astype(int) - decode_all(Path(finished_clip[1].output)).astype(int))
+    assert difference.mean() > 8
+
+
+def test_repeating_edits_nothing(finished_clip: tuple[Path, EditReport]) -> None:
+    out, first = finished_clip
+    again = edit(request(CLIP, out))
+    assert (again.edited, again.reused) == (0, first.segments)
+    assert again.output == first.output
+    assert "nothing left to edit" in again.summary()
+
+
+def test_another_codec_reuses_every_segment(finished_clip: tuple[Path, EditReport]) -> None:
+    out, first = finished_clip
+    master = edit(request(CLIP, out, codec="prores"))
+    assert (master.edited, master.reused) == (0, first.segments)
+    assert Path(master.output).name == "clip_edit_v002.mov"
+    assert_same_timing_and_sound(CLIP, master)
+
+
+def test_a_lost_segment_is_edited_again_to_the_same_bits(finished_clip: tuple[Path, EditReport]) -> None:
+    out, first = finished_clip
+    before = decode_all(Path(first.output))
+    lost = sorted((out / "segments").iterdir())[3]
+    content = lost.read_bytes()
+    lost.unlink()
+    Path(first.output).unlink()
+    again = edit(request(CLIP, out))
+    assert (again.edited, again.reused) == (1, first.segments - 1)
+    assert lost.read_bytes() == content
+    assert np.array_equal(decode_all(Path(again.output)), before)
+
+
+def test_recalls_are_kept_and_shot_aware(finished_clip: tuple[Path, EditReport]) -> None:
+    """Inside a shot the previous segment comes first; the third shot recalls the first, whose scene it shows."""
+    out, _ = finished_clip
+    store = MemoryStore(out / "memory", 192)
+    turns = {row.turn for row in store.rows()}
+    rows = sorted((row for row in store.rows() if row.turn == min(turns)), key=lambda row: row.segment)
+    shot_of = {row.id: row.shot for row in rows}
+    for before, row in zip(rows, rows[1:], strict=False):
+        same_shot = before.shot == row.shot
+        assert (row.reasons[0] == "previous" and row.recalled[0] == before.id) is same_shot
+        assert set(row.recalled) <= {earlier.id for earlier in rows[: row.segment]}
+    opening = next(row for row in rows if row.shot == 2)
+    assert shot_of[opening.recalled[0]] == 0
+
+
+def test_sessions_share_a_memory_only_when_asked(cluster: None, tmp_path: Path) -> None:
+    def recalled_from(session: str | None, instruction: str) -> set[str]:
+        edit(request(CLIP, tmp_path, session=session, instruction=instruction))
+        rows = MemoryStore(tmp_path / "memory", 192).rows()
+        mine = [row for row in rows if row.instruction == instruction]
+        owner = {row.id: row.instruction for row in rows}
+        return {owner[id] for row in mine for id in row.recalled}
+
+    assert recalled_from("film", "first") == {"first"}
+    assert recalled_from("film", "second") == {"first", "second"}
+    assert recalled_from(None, "third") == {"third"}
+
+
+@pytest.mark.parametrize("name", ["bikes", "bigbuckbunny"])
+def test_real_footage(name: str, footage: dict[str, Path], cluster: None, tmp_path: Path) -> None:
+    report = edit(request(footage[name], tmp_path))
+    assert_same_timing_and_sound(footage[name], report)
+    assert report.shots == {"bikes": 6, "bigbuckbunny": 1}[name]
+
+
+@pytest.mark.parametrize("kind", ODD_CLIPS)
+def test_odd_clips(kind: str, cluster: None, tmp_path: Path) -> None:
+    video = make_clip(kind, tmp_path)
+    report = edit(request(video, tmp_path / "out", tone_map=kind == "hdr10", top_k=1))
+    assert_same_timing_and_sound(video, report)
+
+
+def launch(out: Path, log: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "flows.cli", "edit", str(CLIP), "--prompt", "give the ball a new colour"]
+    options = ["--out", str(out), "--steps", "2", "--guidance", "1", "--json"]
+    with log.open("wb") as file:
+        return subprocess.Popen(command + options, stdout=file, stderr=subprocess.STDOUT)
+
+
+def wait_for(condition: "Iterator[bool]", seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not next(condition):
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.05)
+
+
+def committed_ids(out: Path) -> set[str]:
+    if not (out / "memory" / "ledger.lance").is_dir():
+        return set()
+    return {entry.id for entry in Ledger(out / "memory").entries(kind="segment")}
+
+
+@pytest.mark.parametrize("segments", [1, 4, 8])
+def test_killed_at_any_moment(segments: int, finished_clip: tuple[Path, EditReport], tmp_path: Path) -> None:
+    """kill -9 once `segments` are committed: those are never edited again, and the frames are those of a quiet run."""
+    out = tmp_path / "out"
+    run = launch(out, tmp_path / "first.log")
+    wait_for(len(committed_ids(out)) >= segments or run.poll() is not None for _ in iter(int, 1))
+    family = psutil.Process(run.pid).children(recursive=True)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert psutil.wait_procs(family, timeout=60)[1] == [], "a killed run leaves processes behind"
+    kept = committed_ids(out)
+    again = launch(out, tmp_path / "second.log")
+    assert again.wait(timeout=300) == 0, (tmp_path / "second.log").read_text()
+    report = json.loads((tmp_path / "second.log").read_text().splitlines()[-1])
+    assert report["reused"] == len(kept) >= segments
+    assert report["edited"] == report["segments"] - len(kept)
+    assert np.array_equal(decode_all(Path(report["output"])), decode_all(Path(finished_clip[1].output)))
+    assert not [path for path in out.rglob("*") if ".partial" in path.name]

@@ -1,0 +1,111 @@
+"""Cosine ranking and the choice of memories, previous segment and coverage included."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from model.memory.retrieval import Candidate, choose, rank_by_descriptor
+from model.types import Recall
+
+
+def candidates_for(query: np.ndarray, rows: dict[str, list[float]]) -> list[Candidate]:
+    descriptors = {id: np.array(row, np.float32) for id, row in rows.items()}
+    return [Candidate(id, float(rank_by_descriptor(query, row[None])[0]), row) for id, row in descriptors.items()]
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> tuple[np.ndarray, list[Candidate]]:
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    rows = rng.normal(size=(draw(st.integers(0, 12)), 6)).astype(np.float32)
+    query = rng.normal(size=6).astype(np.float32)
+    return query, candidates_for(query, {f"id{index:02}": row.tolist() for index, row in enumerate(rows)})
+
+
+def test_scores_are_cosines() -> None:
+    rows = np.array([[2, 0], [0, 5], [-1, 0], [1, 1]], np.float32)
+    assert_allclose(rank_by_descriptor(np.array([3, 0], np.float32), rows), [1, 0, -1, 0.5**0.5], atol=1e-12)
+
+
+def test_a_blank_descriptor_is_like_nothing() -> None:
+    rows = np.array([[0, 0], [1, 0]], np.float32)
+    assert_array_equal(rank_by_descriptor(np.zeros(2, np.float32), rows), [0, 0])
+    assert_array_equal(rank_by_descriptor(np.array([1, 0], np.float32), rows), [0, 1])
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 100))
+def test_scores_ignore_length_and_company(seed: int, scale: float) -> None:
+    rows = np.random.default_rng(seed).normal(size=(7, 33)).astype(np.float32)
+    scores = rank_by_descriptor(rows[0], rows)
+    assert scores[0] == pytest.approx(1)
+    assert_allclose(rank_by_descriptor((rows[0] * scale).astype(np.float32), rows), scores, atol=1e-5)
+    assert_array_equal(np.concatenate([rank_by_descriptor(rows[0], row[None]) for row in rows]), scores)
+
+
+@given(pools(), st.integers(0, 8))
+def test_without_a_previous_segment_the_most_similar_come_in_order(pool: tuple, top_k: int) -> None:
+    _, candidates = pool
+    recalled = choose(candidates, top_k)
+    scores = [memory.score for memory in recalled]
+    assert scores == sorted((candidate.score for candidate in candidates), reverse=True)[:top_k]
+    assert {memory.reason for memory in recalled} <= {"similar"}
+
+
+@given(pools(), st.integers(1, 8), st.booleans())
+def test_the_previous_segment_always_comes_first_and_once(pool: tuple, top_k: int, coverage: bool) -> None:
+    _, candidates = pool
+    for previous in candidates:
+        recalled = choose(candidates, top_k, previous.id, coverage)
+        assert recalled[0] == Recall(previous.id, previous.score, "previous")
+        assert [memory.id for memory in recalled].count(previous.id) == 1
+        assert {memory.reason for memory in recalled[1:]} <= {"similar"}
+        assert len(recalled) == min(top_k, len(candidates))
+
+
+@given(pools(), st.integers(0, 8), st.booleans(), st.randoms())
+def test_the_order_of_the_candidates_does_not_matter(pool: tuple, top_k: int, coverage: bool, random: object) -> None:
+    _, candidates = pool
+    shuffled = list(candidates)
+    random.shuffle(shuffled)
+    assert choose(shuffled, top_k, None, coverage) == choose(candidates, top_k, None, coverage)
+
+
+def test_ties_are_broken_by_id() -> None:
+    query = np.array([1, 0], np.float32)
+    candidates = candidates_for(query, {"c": [1, 1], "a": [1, 1], "b": [1, 1]})
+    for coverage in (False, True):
+        assert [memory.id for memory in choose(candidates, 2, None, coverage)] == ["a", "b"]
+
+
+def test_across_a_cut_the_last_segment_is_recalled_only_if_it_looks_alike() -> None:
+    query = np.array([1, 0, 0], np.float32)
+    candidates = candidates_for(query, {"last": [0, 1, 0], "alike": [1, 0.1, 0], "near": [1, 0.5, 0]})
+    assert [memory.id for memory in choose(candidates, 2, previous=None)] == ["alike", "near"]
+    assert [memory.id for memory in choose(candidates, 2, previous="last")] == ["last", "alike"]
+
+
+def test_coverage_prefers_another_view_to_a_repetition() -> None:
+    query = np.array([1, 1, 0], np.float32)
+    candidates = candidates_for(query, {"a": [1, 0.9, 0], "a again": [1, 0.89, 0], "b": [0.6, 1, 0], "off": [0, 0, 1]})
+    assert [memory.id for memory in choose(candidates, 2, None)] == ["a", "a again"]
+    assert [memory.id for memory in choose(candidates, 2, None, coverage=True)] == ["a", "b"]
+
+
+@given(pools())
+def test_coverage_reports_likeness_to_the_query(pool: tuple) -> None:
+    _, candidates = pool
+    scores = {candidate.id: candidate.score for candidate in candidates}
+    recalled = choose(candidates, 5, None, coverage=True)
+    assert all(memory.score == scores[memory.id] for memory in recalled)
+    assert not recalled or recalled[0].score == max(scores.values())
+
+
+def test_top_k_of_zero_recalls_nothing() -> None:
+    candidates = candidates_for(np.array([1, 0], np.float32), {"a": [1, 0]})
+    assert choose(candidates, 0, "a") == []
+
+
+def test_a_previous_segment_that_is_no_candidate_is_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="not among the candidates"):
+        choose([], 3, "missing")

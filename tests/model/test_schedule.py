@@ -1,0 +1,71 @@
+"""Every segment once, anchors spread and first, and the speed-up as the formula says."""
+
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import RequestError
+from model.schedule import Wave, order, speed_up
+from model.types import Segment, Span
+
+schedules = st.one_of(st.sampled_from(["sequential", "auto"]), st.integers(1, 50).map("anchors:{}".format))
+
+
+def make_segments(count: int) -> list[Segment]:
+    return [Segment(index, 0, Span(index, index + 5), 5) for index in range(count)]
+
+
+def makespan(waves: list[Wave], editors: int) -> int:
+    """Turns of the clock until all is done, each segment taking one."""
+    return sum(ceil(len(wave.segments) / editors) for wave in waves)
+
+
+@given(st.integers(1, 60), schedules, st.integers(1, 8))
+def test_every_segment_is_edited_once(count: int, schedule: str, editors: int) -> None:
+    segments = make_segments(count)
+    edited = [segment for wave in order(segments, schedule, editors) for segment in wave.segments]
+    assert sorted(edited, key=lambda segment: segment.index) == segments
+
+
+def test_sequential_is_one_after_the_other() -> None:
+    segments = make_segments(4)
+    assert order(segments, "sequential", editors=8) == [Wave((segment,)) for segment in segments]
+
+
+def test_anchors_are_spread_and_come_first() -> None:
+    waves = order(make_segments(40), "anchors:4")
+    assert [wave.segments[0].index for wave in waves[:4]] == [5, 15, 25, 35]
+    assert len(waves) == 5
+    assert len(waves[4].segments) == 36
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
+def test_only_auto_looks_at_the_number_of_editors(count: int, anchors: int, editors: int) -> None:
+    segments = make_segments(count)
+    assert order(segments, f"anchors:{anchors}", editors) == order(segments, f"anchors:{anchors}", 1)
+
+
+def test_auto_takes_anchors_only_where_editors_would_be_idle() -> None:
+    segments = make_segments(40)
+    assert order(segments, "auto", editors=1) == order(segments, "sequential")
+    assert order(segments, "auto", editors=4) == order(segments, "anchors:4")
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
+def test_speed_up_is_what_the_waves_give(count: int, anchors: int, editors: int) -> None:
+    anchors = min(anchors, count)
+    waves = order(make_segments(count), f"anchors:{anchors}", editors)
+    assert speed_up(count, anchors, editors) == pytest.approx(count / makespan(waves, editors))
+
+
+@pytest.mark.parametrize(("editors", "expected"), [(1, 1.0), (2, 40 / 22), (4, 40 / 13), (8, 40 / 9)])
+def test_speed_up_of_forty_segments_and_four_anchors(editors: int, expected: float) -> None:
+    assert speed_up(40, 4, editors) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("schedule", ["", "anchors", "anchors:0", "anchors:-1", "anchors:x", "anchors:4 ", "Auto"])
+def test_unknown_schedules_are_refused(schedule: str) -> None:
+    with pytest.raises(RequestError, match="use sequential, auto, or anchors:K"):
+        order(make_segments(3), schedule)

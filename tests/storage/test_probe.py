@@ -1,0 +1,125 @@
+"""What is told of each odd clip, and the one line with which each bad input is refused."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from model.errors import VideoError
+from storage.probe import probe
+from tests.clips import BAD_INPUTS, FRAMES, make_bad_input, make_clip
+
+NOBODY = 65534
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """The superuser may read everything: become somebody else for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BAD_INPUTS if kind not in ("scrambled", "unreadable")])
+def test_bad_inputs_are_refused_in_one_line(kind: str, clips: Path) -> None:
+    path = make_bad_input(kind, clips)
+    with pytest.raises(VideoError) as refusal:
+        probe(path)
+    line = str(refusal.value)
+    assert line.startswith(f"{path}: ")
+    assert BAD_INPUTS[kind].fault in line
+    assert "\n" not in line
+
+
+def test_a_file_one_may_not_read_is_refused(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_bad_input("unreadable", clips)
+    monkeypatch.chdir(path.parent)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        with as_nobody(), pytest.raises(VideoError, match=r"unreadable\.mp4: may not be read"):
+            probe(Path(f"/proc/self/fd/{descriptor}/{path.name}"))
+    finally:
+        os.close(descriptor)
+
+
+def test_devices_are_refused() -> None:
+    with pytest.raises(VideoError, match="/dev/zero: is no regular file"):
+        probe(Path("/dev/zero"))
+
+
+def test_control_characters_in_names_are_shown_escaped(tmp_path: Path) -> None:
+    with pytest.raises(VideoError) as refusal:
+        probe(tmp_path / "two\nlines\x1b[31m.mp4")
+    assert str(refusal.value).endswith(r"two\nlines\x1b[31m.mp4: does not exist")
+
+
+def test_a_plain_clip_is_told_as_it_is(clips: Path) -> None:
+    info = probe(make_clip("plain", clips))
+    assert (info.frames, info.width, info.height, info.rate, info.codec) == (FRAMES, 320, 180, 25, "h264")
+    assert (info.rotation, info.sample_aspect, info.bit_depth, info.interlaced) == (0, 1, 8, None)
+    assert vars(info.colour) == {"primaries": "bt709", "transfer": "bt709", "matrix": "bt709", "range": "tv"}
+    assert info.seconds == Fraction(FRAMES, 25)
+    assert not info.variable_rate
+    assert not info.hdr
+    assert [(a.codec, a.channels, a.sample_rate) for a in info.audio] == [("aac", 2, 48000)]
+    assert info.keyframes == (0, 12, 24, 36, 48)
+
+
+FACTS: list[tuple[str, str, object]] = [
+    ("vfr", "variable_rate", True),
+    ("vfr", "frames", 46),
+    ("vfr_mkv", "variable_rate", True),
+    ("ntsc", "rate", Fraction(30000, 1001)),
+    ("ntsc_mkv", "rate", Fraction(24000, 1001)),
+    ("rotated_90", "width", 180),
+    ("rotated_90", "rotation", 90),
+    ("rotated_180", "width", 320),
+    ("odd_size", "height", 239),
+    ("anamorphic", "sample_aspect", Fraction(64, 45)),
+    ("interlaced", "interlaced", "top first"),
+    ("drop_frame", "timecode", "01:00:00;00"),
+    ("edit_list", "frames", 42),
+    ("ten_bit", "bit_depth", 10),
+    ("hdr", "hdr", True),
+    ("silent", "audio", ()),
+    ("transport_stream", "keyframes", ()),
+    ("avi", "frames", FRAMES),
+]
+
+
+@pytest.mark.parametrize(("kind", "fact", "value"), FACTS)
+def test_oddities_are_told(kind: str, fact: str, value: object, clips: Path) -> None:
+    assert getattr(probe(make_clip(kind, clips)), fact) == value
+
+
+def test_start_offsets_are_kept(clips: Path) -> None:
+    for kind, offset in (("start_offset", Fraction(5)), ("start_offset_mp4", Fraction("5.012"))):
+        info = probe(make_clip(kind, clips))
+        assert abs(info.pts[0] * info.time_base - offset) <= info.time_base
+
+
+def test_time_stamps_ascend_in_every_reordered_clip(clips: Path) -> None:
+    for kind in ("plain", "open_gop", "avi", "program_stream", "vp9_opus", "edit_list"):
+        pts = probe(make_clip(kind, clips)).pts
+        assert list(pts) == sorted(set(pts))
+
+
+def test_cover_art_is_no_video(clips: Path) -> None:
+    info = probe(make_clip("cover_art", clips))
+    assert (info.codec, info.width, info.frames) == ("h264", 320, FRAMES)
+
+
+def test_sound_of_an_unknown_kind_is_counted_and_left_out(clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / "spatial.mp4"
+    content = make_clip("plain", clips).read_bytes()
+    path.write_bytes(content.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
+    info = probe(path)
+    assert (info.audio, info.unknown_audio, info.frames) == ((), 1, FRAMES)

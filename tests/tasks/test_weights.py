@@ -1,0 +1,46 @@
+"""Finding models by name."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model.errors import WeightsError
+from tasks.weights import PRESET_FILE, UNTRAINED, locate_weights, read_preset
+
+
+def test_untrained_is_built_once(tmp_path: Path) -> None:
+    folder = locate_weights(UNTRAINED, tmp_path)
+    built = (folder / "model_index.json").stat().st_mtime_ns
+    assert locate_weights(UNTRAINED, tmp_path) == folder
+    assert (folder / "model_index.json").stat().st_mtime_ns == built
+    assert read_preset(folder).window.frames < 81
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./nowhere", "/nowhere/at/all", "a/b/c", "~nobody/model"])
+def test_missing_folder_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no such model folder"):
+        locate_weights(name, tmp_path)
+
+
+def test_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"model_index\.json"):
+        locate_weights(str(tmp_path), tmp_path)
+
+
+def test_unreachable_hub_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="owner/absent-model: no such folder here") as caught:
+        locate_weights("owner/absent-model", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_preset_of_a_plain_folder_is_the_published_one(tmp_path: Path) -> None:
+    assert read_preset(tmp_path).window.frames == 81
+
+
+@pytest.mark.parametrize("content", ["{", "[]", json.dumps({"name": "x", "unknown": 1})])
+def test_bad_preset_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / PRESET_FILE).write_text(content)
+    with pytest.raises(WeightsError, match=PRESET_FILE):
+        read_preset(tmp_path)
