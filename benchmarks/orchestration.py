@@ -1,7 +1,7 @@
 """What the pipeline costs around the model: cold start, wait between segments, memory over length, `--help`.
 
-The metric is the Editor's median wait between two segments; the ceiling is nothing at all. Every run is a process of its
-own with the untrained toy model, so that nothing is warm.
+The metric is the Editor's median wait between two segments; the ceiling is nothing at all. Every run is a process
+of its own with the untrained toy model, so that nothing is warm.
 
     python benchmarks/orchestration.py [--json] [--write]
 """
@@ -39,7 +39,18 @@ def measure_help() -> float:
 def repeat_clip(times: int, folder: Path) -> Path:
     """The bundled clip `times` in a row."""
     path = folder / f"clip_x{times}.mp4"
-    command = [str(find_ffmpeg()), "-v", "error", "-stream_loop", str(times - 1), "-i", str(CLIP), "-c", "copy", str(path)]
+    command = [
+        str(find_ffmpeg()),
+        "-v",
+        "error",
+        "-stream_loop",
+        str(times - 1),
+        "-i",
+        str(CLIP),
+        "-c",
+        "copy",
+        str(path),
+    ]
     subprocess.run(command, check=True)
     return path
 
@@ -63,7 +74,9 @@ def measure() -> dict[str, object]:
         "help_seconds": round(measure_help(), 2),
         "first_segment_seconds": short["first_segment_seconds"],
         "overhead_ms": {f"{runs[times]['segments']} segments": runs[times]["overhead_ms"] for times in LENGTHS},
-        "peak_mb": {kind: {"short": one, "long": ten, "ratio": round(ten / one, 3)} for kind, (one, ten) in peaks.items()},
+        "peak_mb": {
+            kind: {"short": one, "long": ten, "ratio": round(ten / one, 3)} for kind, (one, ten) in peaks.items()
+        },
         "seconds": {f"{runs[times]['segments']} segments": runs[times]["seconds"] for times in LENGTHS},
     }
 

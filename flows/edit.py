@@ -5,14 +5,15 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from prefect import flow
-from storage.ledger import Entry
 
 from flows.environment import user_folder
 from model.config import EditRequest
+from storage.ledger import Entry
 from storage.store import find_finished, open_store
-from tasks.actors import descriptor_size, start_editors, start_embedder
+from tasks.actors import descriptor_size, peak_bytes, start_editors, start_embedder
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import TurnRecord, edit_segments
 from tasks.ingest import Work, describe_work, ingest
@@ -66,7 +67,7 @@ def edit(request: EditRequest) -> EditReport:
 
 
 @flow(name="edit-video", flow_run_name="edit {request.video.name}", log_prints=False)
-def edit_video(request: EditRequest, started: float | None = None) -> dict[str, object]:
+def edit_video(request: EditRequest, started: float | None = None) -> dict[str, Any]:
     """Edit one video as one instruction says, and return what was done (see `EditReport`)."""
     started = started or time.time()
     work = understand(request)
@@ -108,12 +109,12 @@ def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) 
     )
     if record is None or record.first_started is None:
         return report
-    waits = record.overheads
+    waits, peaks = record.overheads, {"driver": peak_bytes(), **record.peak_bytes}
     return EditReport(
         **asdict(report)
         | {
             "first_segment_seconds": round(record.first_started - started, 2),
             "overhead_ms": round(1000 * median(waits), 1) if waits else None,
-            "peak_mb": {name: round(size / 1e6, 1) for name, size in record.peak_bytes.items()},
+            "peak_mb": {name: round(size / 1e6, 1) for name, size in peaks.items()},
         }
     )

@@ -19,13 +19,13 @@ class Config(BaseModel):
 class WindowConfig(Config):
     """How a video is cut into segments, and the size at which the model sees them."""
 
-    frames: int = Field(81, ge=5)
+    frames: int = Field(default=81, ge=5)
     """Frames the model edits at once, 4k+1 (the video VAE keeps one frame and then every fourth)."""
-    overlap: int = Field(8, ge=0)
+    overlap: int = Field(default=8, ge=0)
     """Frames shared, and cross-faded, by neighbouring segments of one shot."""
-    height: int = Field(480, ge=32)
+    height: int = Field(default=480, ge=32)
     """Height the model works at; sources are fitted and padded to it. Portrait sources swap height and width."""
-    width: int = Field(832, ge=32)
+    width: int = Field(default=832, ge=32)
     """Width the model works at."""
 
     @field_validator("frames")
@@ -46,8 +46,10 @@ class WindowConfig(Config):
 class RetrievalConfig(Config):
     """Which memories a segment recalls (paper section 3.2, supplement D)."""
 
-    top_k: int = Field(5, ge=0, le=64)
+    top_k: int = Field(default=5, ge=0, le=64)
     """Memories recalled, the previous segment included; 0 edits every segment alone."""
+    least: float = Field(default=0.0, ge=-1, le=1)
+    """Similarity below which a memory is not worth its tokens, the previous segment aside; -1 is the paper."""
     coverage: bool = False
     """Pick memories that do not repeat one another (ours; off is the paper)."""
 
@@ -55,7 +57,7 @@ class RetrievalConfig(Config):
 class TokenConfig(Config):
     """How many tokens a memory gets (paper section 3.2): 1x4x4 for the best, 1x8x8 for the rest."""
 
-    fine: int = Field(3, ge=0)
+    fine: int = Field(default=3, ge=0)
     """Memories that get the 1x4x4 tokeniser, best first; the others get 1x8x8."""
 
 
@@ -64,7 +66,7 @@ class MergeConfig(Config):
 
     mode: Literal["merge", "discard", "high", "off"] = "merge"
     """`merge` is the paper; `discard` and `high` (merge the frames that matter) are its ablations."""
-    fraction: float | None = Field(None, ge=0, lt=1)
+    fraction: float | None = Field(default=None, ge=0, lt=1)
     """Share of the condition frames merged at each merge block; None scales it with the number of memories."""
     blocks: tuple[int, ...] | None = None
     """Blocks, 1-based, before whose attention frames are merged; None is a third and two thirds of the depth."""
@@ -73,9 +75,9 @@ class MergeConfig(Config):
 class SamplingConfig(Config):
     """The denoising loop."""
 
-    steps: int = Field(50, ge=1, le=1000)
+    steps: int = Field(default=50, ge=1, le=1000)
     """Denoising steps."""
-    guidance: float = Field(5.0, ge=1)
+    guidance: float = Field(default=5.0, ge=1)
     """Classifier-free guidance scale; 1 runs a single branch."""
     negative: str = ""
     """Negative prompt."""
@@ -93,6 +95,8 @@ class EditConfig(Config):
     """`joint` is the paper; `cached` computes memory keys and values once per segment (ours, must be trained)."""
     reverse_memory: bool = True
     """Reverse the temporal order of memories (supplement E.2: training extends forward, inference looks back)."""
+    source_camera: Literal["own", "target"] = "own"
+    """Cameras that the user's video is told for new views: its own (the paper), or the target's (ReCamMaster alone)."""
 
 
 class Preset(Config):
@@ -123,9 +127,9 @@ class EditRequest(Config):
     """A local model folder or a hub id."""
     descriptor: str = "thumbnail"
     """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""
-    session: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    session: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     """Turns of one session share a memory; the default is the video's own session."""
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU if this machine has one."""
     window: WindowConfig = WindowConfig()

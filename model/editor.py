@@ -5,6 +5,10 @@
     memory = Memory("first", first.edited, first.source, is_previous=True)
     second = editor.edit(frames[73:154], "make the hat red", memories=[memory], seed=2)
 
+A model for new views takes a trajectory instead of, or besides, an instruction, and `ViewMemory` for memories:
+
+    view = editor.edit(frames, trajectory=preset("arc-left", 81))
+
 Deterministic for a seed on a given machine and version. Knows nothing of videos on disk, of retrieval, or of the order
 in which segments are edited; offloading and compilation are applied to `editor.backbone.transformer` from outside.
 """
@@ -13,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,26 +25,33 @@ from einops import rearrange
 from jaxtyping import Float32
 from torch import Tensor
 
+from model.backbones.backbone import Backbone
 from model.backbones.lucy_edit import LucyEdit
-from model.backbones.transformer import Conditioning
+from model.backbones.model_folder import read_model_index
+from model.backbones.recam import ReCam
+from model.camera.trajectory import Trajectory
 from model.config import EditConfig
 from model.errors import RequestError, WeightsError
+from model.memory.conditioning import Conditioning
 from model.memory.merging import MergePlan
 from model.sampling import Progress, denoise, draw_noise, guide
-from model.types import EditedSegment, Memory
+from model.types import EditedSegment, Memory, ViewMemory
 
+BACKBONES: dict[str, type[LucyEdit] | type[ReCam]] = {"LucyEditPipeline": LucyEdit, "WanPipeline": ReCam}
+"""The kind of model by the pipeline class that its folder names."""
+Memories = Sequence[Memory] | Sequence[ViewMemory]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class MemoryEditor:
-    """A loaded model that edits segments. `merge_plan` tells what the last edit merged at its first step."""
+    """A loaded model that edits segments. `merge_plan` tells what the last edit merged (joint: at its first step)."""
 
-    def __init__(self, backbone: LucyEdit) -> None:
+    def __init__(self, backbone: Backbone[Any]) -> None:
         self.backbone = backbone
-        self.merge_plan = MergePlan()
+        self.merge_plan: MergePlan | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, dtype: str = "float32", device: str = "cpu") -> Self:
+    def from_pretrained(cls, folder: str | Path, dtype: str = "float32", device: str = "cpu") -> "MemoryEditor":
         """Load a model folder in diffusers' format; `dtype` is float32 or bfloat16 (the VAE stays in float32).
 
         Raises:
@@ -49,7 +60,10 @@ class MemoryEditor:
         path = Path(folder)
         if not path.is_dir():
             raise WeightsError(f"{folder}: no such model folder; expected a diffusers folder")
-        return cls(LucyEdit.load(path, DTYPES[dtype], torch.device(device)))
+        kind = read_model_index(path, {}).get("_class_name")
+        if kind not in BACKBONES:
+            raise WeightsError(f"{folder}: is a {kind}; expected {' or '.join(BACKBONES)}")
+        return cls(BACKBONES[kind].load(path, DTYPES[dtype], torch.device(device)))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model as a diffusers folder, memory modules and all."""
@@ -59,16 +73,21 @@ class MemoryEditor:
     def edit(
         self,
         source: Float32[np.ndarray, "frame height width 3"],
-        instruction: str,
-        memories: Sequence[Memory] = (),
+        instruction: str = "",
+        memories: Memories = (),
         seed: int = 0,
         config: EditConfig | None = None,
         progress: Progress | None = None,
+        trajectory: Trajectory | None = None,
     ) -> EditedSegment:
         """Edit `source`, in [0, 1], as `instruction` says, consistently with `memories`, best first.
 
+        A model for new views renders it along `trajectory`, relative to the source's first camera; the instruction
+        may then describe what is seen.
+
         Raises:
-            RequestError: the number of frames is not 4k+1, or the size does not fit the model.
+            RequestError: the number of frames is not 4k+1, the size does not fit the model, or a trajectory is given
+                or missing against the nature of the model.
         """
         self._require_fitting(source)
         config = config or EditConfig()
@@ -77,7 +96,8 @@ class MemoryEditor:
         source_latents = self.backbone.encode(rearrange(pixels * 2.0 - 1.0, "f h w c -> 1 c f h w"))
         watch.lap("encode")
         noise = draw_noise(tuple(source_latents.shape), seed, self.backbone.device)
-        velocity = self._velocity(noise, source_latents, instruction, memories, config)
+        conditionings = self._conditionings(source_latents, memories, trajectory, config)
+        velocity = self._velocity(noise, source_latents, instruction, conditionings, config)
         latents = denoise(self.backbone.scheduler, velocity, noise, config.sampling.steps, progress)
         watch.lap("denoise")
         video = self.backbone.decode(latents)
@@ -86,49 +106,60 @@ class MemoryEditor:
         edited, kept = (each[0].float().cpu().numpy() for each in (latents, source_latents))
         return EditedSegment(frames=frames, edited=edited, source=kept, seconds=watch.seconds())
 
+    def _conditionings(
+        self, source: Tensor, memories: Memories, trajectory: Trajectory | None, config: EditConfig
+    ) -> tuple[Conditioning | None, Conditioning | None]:
+        """What the two guidance branches are conditioned on; the negative one may be without memories."""
+        full = self.backbone.conditioning(source, memories, trajectory, config)
+        if config.sampling.memory_in_negative:
+            return full, full
+        return full, self.backbone.conditioning(source, (), trajectory, config)
+
     def _velocity(
-        self, noise: Tensor, source: Tensor, instruction: str, memories: Sequence[Memory], config: EditConfig
+        self,
+        noise: Tensor,
+        source: Tensor,
+        instruction: str,
+        conditionings: tuple[Conditioning | None, Conditioning | None],
+        config: EditConfig,
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """The guided velocity as a function of latents and timestep; texts and cached memory are prepared once."""
         sampling, backbone = config.sampling, self.backbone
         text, negative = backbone.encode_text(instruction, sampling.negative, sampling.guidance > 1)
-        remembered = self._remember(noise, source, text, memories, config)
-        forgetful = remembered if sampling.memory_in_negative else None
+        remembered = self._remember(noise, source, text, conditionings[0], config)
+        forgetful = remembered if sampling.memory_in_negative else conditionings[1]
 
-        def predict(latents: Tensor, timestep: Tensor, words: Tensor, conditioning: Conditioning | None) -> Tensor:
+        def predict(latents: Tensor, timestep: Tensor, words: Tensor, conditioning: Conditioning | None) -> Any:
             return backbone.transformer(
                 hidden_states=backbone.model_input(latents, source),
                 timestep=backbone.timesteps(latents, timestep),
                 encoder_hidden_states=words,
                 attention_kwargs={"conditioning": conditioning},
-                return_dict=False,
-            )[0]
+            )
 
         def velocity(latents: Tensor, timestep: Tensor) -> Tensor:
-            conditional = predict(latents, timestep, text, remembered)
+            output = predict(latents, timestep, text, remembered)
+            if self.merge_plan is None:
+                self.merge_plan = output.plan
             if negative is None:
-                return conditional
-            return guide(conditional, predict(latents, timestep, negative, forgetful), sampling.guidance)
+                return output.sample
+            return guide(output.sample, predict(latents, timestep, negative, forgetful).sample, sampling.guidance)
 
         return velocity
 
     def _remember(
-        self, noise: Tensor, source: Tensor, text: Tensor, memories: Sequence[Memory], config: EditConfig
+        self, noise: Tensor, source: Tensor, text: Tensor, joint: Conditioning | None, config: EditConfig
     ) -> Conditioning | None:
-        """What the target is conditioned on; where memory is cached, with its keys and values computed."""
-        self.merge_plan = MergePlan()
-        if not memories:
-            return None
-        videos = self.backbone.conditions(source, memories, config)
-        joint = Conditioning(videos=videos, merging=config.merging)
-        if config.attention == "joint":
+        """The conditioning as the steps use it: where memory is cached, with its keys and values computed."""
+        self.merge_plan = MergePlan() if joint is None else None
+        if config.attention == "joint" or joint is None or joint.memories == 0:
             return joint
         fixed, _ = self.backbone.encode_text("", "", guided=False)
         cached = replace(joint, cached=True, memory_text=fixed)
-        if config.merging.mode != "off":
-            self.merge_plan = self._plan_merges(noise, source, text, cached, config)
-        cache = self.backbone.transformer.remember(cached, self.merge_plan)
-        return replace(cached, videos=(), cache=cache, memory_text=None)
+        self.merge_plan = self._plan_merges(noise, source, text, cached, config)
+        live, memory = (tuple(video for video in joint.videos if video.live == wanted) for wanted in (True, False))
+        cache = self.backbone.transformer.remember(replace(cached, videos=memory), self.merge_plan.share(live=False))
+        return replace(cached, videos=live, cache=cache, plan=self.merge_plan.share(live=True))
 
     def _plan_merges(
         self, noise: Tensor, source: Tensor, text: Tensor, conditioning: Conditioning, config: EditConfig
@@ -137,9 +168,8 @@ class MemoryEditor:
         scheduler = self.backbone.scheduler
         scheduler.set_timesteps(config.sampling.steps, device=noise.device)
         timestep = self.backbone.timesteps(noise, scheduler.timesteps[0])
-        return self.backbone.transformer.predict(
-            self.backbone.model_input(noise, source), timestep, text, conditioning
-        )[1]
+        latents = self.backbone.model_input(noise, source)
+        return self.backbone.transformer.plan_merges(latents, timestep, text, conditioning)
 
     def _require_fitting(self, source: np.ndarray) -> None:
         frames, height, width, _ = source.shape

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from model.camera.trajectory import Trajectory
+
 
 @dataclass(frozen=True, order=True)
 class Span:
@@ -66,12 +68,27 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class ViewMemory:
+    """One remembered novel view, as the model sees it: normalised VAE latents, and the cameras it was rendered along.
+
+    `trajectory` is relative to the first camera of the user's video, as all trajectories of a session are.
+    """
+
+    id: str
+    edited: Float[np.ndarray, "channel time row column"]
+    trajectory: Trajectory
+
+
+Reason = Literal["previous", "similar"]
+
+
+@dataclass(frozen=True)
 class Recall:
     """Why a memory was taken for a segment. `score` is cosine similarity for long edits, FOV score for novel views."""
 
     id: str
     score: float
-    reason: Literal["previous", "similar"]
+    reason: Reason
 
 
 @dataclass(frozen=True)

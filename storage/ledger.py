@@ -87,7 +87,7 @@ class Ledger:
         query = self._entries.search()
         if predicate is not None:
             query = query.where(predicate)
-        return [Entry(**record) for record in query.limit(self._entries.count_rows() or 1).to_list()]
+        return [Entry(**record) for record in query.limit(None).to_list()]
 
 
 class StoreLock:

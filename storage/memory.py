@@ -25,10 +25,14 @@ from lancedb.index import BTree
 from safetensors.numpy import load, save
 
 from model.errors import StoreError
+from model.memory.retrieval import rank_by_descriptor
+from model.types import Reason
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, compact_payloads, open_table
 
 CACHE_BYTES = 256 * 2**20
-LATENTS_PER_FRAGMENT = 256
+LATENTS_PER_FRAGMENT = 64  # about the commits between two maintenances, so that each payload is rewritten once
+SPARE_HITS = 8  # beyond those asked for, to see whether the last place is contested
+ROUNDING = 1e-5  # of cosines in single precision
 
 Latents = Float16[np.ndarray, "channel time row column"]
 
@@ -55,7 +59,7 @@ class MemoryRow:
     descriptor_name: str
     recalled: tuple[str, ...]
     scores: tuple[float, ...]
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     model: str
     created: dt.datetime
 
@@ -93,11 +97,12 @@ class MemoryStore:
         """
         payload = save({"edited": np.ascontiguousarray(edited), "source": np.ascontiguousarray(source)})
         blob = pa.table([[row.id], lance.blob_array([payload])], schema=self._latents_schema)
-        self._latents.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(blob)
+        done = self._latents.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(blob)
         record = pa.Table.from_pylist([_to_record(row)], schema=self._schema)
         merge = self._rows.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         merge.use_index(False).execute(record)
-        self._keep(row.id, (edited, source))
+        if done.num_inserted_rows:
+            self._keep(row.id, (edited, source))
 
     def search(
         self,
@@ -109,17 +114,18 @@ class MemoryStore:
     ) -> list[Hit]:
         """The `limit` memories of a session whose source is most like `descriptor`, best first, equal ones by id.
 
-        `before` is (turn, segment): only earlier turns, and earlier segments of that turn, are looked at.
+        `before` is (turn, segment): only earlier turns, and earlier segments of that turn, are looked at. Where the
+        last place is contested, or a blank picture may take it (all zeros: no angle, so no vector search finds it),
+        every allowed row is ranked.
         """
         turn, segment = before
         earlier = (col("turn") < lit(turn)) | ((col("turn") == lit(turn)) & (col("segment") < lit(segment)))
         allowed = (col("session") == lit(session)) & (col("descriptor_name") == lit(descriptor_name)) & earlier
-        query = (
-            self._rows.search(descriptor).distance_type("cosine").bypass_vector_index().where(allowed, prefilter=True)
-        )
-        found = query.select(["id", "descriptor", "_distance"]).limit(limit).to_list()
-        hits = [Hit(one["id"], 1 - one["_distance"], np.asarray(one["descriptor"], np.float32)) for one in found]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+        hits = self._nearest(descriptor, allowed, limit + SPARE_HITS)
+        if len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
+            everything = self._rows.search().where(allowed).select(["id", "descriptor"]).limit(None)
+            hits = _ranked(descriptor, everything.to_arrow())
+        return hits[:limit]
 
     def latents(self, ids: Sequence[str]) -> list[tuple[Latents, Latents]]:
         """Edited and source latents of memories, in the order of `ids`.
@@ -128,12 +134,15 @@ class MemoryStore:
             StoreError: a memory is missing.
         """
         with self._lock:
-            missing = [id for id in ids if id not in self._cache]
-        fetched = self._fetch(missing) if missing else {}
-        for id, pair in fetched.items():
-            self._keep(id, pair)
-        with self._lock:
-            return [fetched[id] if id in fetched else self._cache[id] for id in ids]
+            pairs = {id: self._cache[id] for id in ids if id in self._cache}
+            for id in pairs:
+                self._cache.move_to_end(id)
+        if missing := [id for id in ids if id not in pairs]:
+            fetched = self._fetch(missing)
+            for id, pair in fetched.items():
+                self._keep(id, pair)
+            pairs |= fetched
+        return [pairs[id] for id in ids]
 
     def row(self, id: str) -> MemoryRow:
         """One memory by id.
@@ -163,19 +172,24 @@ class MemoryStore:
     def maintain(self) -> None:
         """Merge small fragments, bring the index up to date, drop old versions. Every few dozen commits, by the writer.
 
-        Never `optimize()` on the latents: it rewrites every one of them. And no pylance on a table with an index: its core
-        is another one, and writes indices that this LanceDB cannot read.
+        Never `optimize()` on the latents: it rewrites every one of them. And no pylance on a table with an index: its
+        core is another one, and writes indices that this LanceDB cannot read.
         """
         if not self._rows.list_indices():
             self._rows.create_index("session", config=BTree())
         self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
         compact_payloads(self._uri, "latents", LATENTS_PER_FRAGMENT)
 
+    def _nearest(self, descriptor: Float[np.ndarray, " size"], allowed: Expr, limit: int) -> list[Hit]:
+        query: Any = self._rows.search(descriptor)  # its stubs know no vector query
+        nearest = query.distance_type("cosine").bypass_vector_index().where(allowed, prefilter=True)
+        return _ranked(descriptor, nearest.select(["id", "descriptor", "_distance"]).limit(limit).to_arrow())
+
     def _select(self, predicate: Expr | None) -> list[MemoryRow]:
         query = self._rows.search()
         if predicate is not None:
             query = query.where(predicate)
-        return [_from_record(one) for one in query.limit(self._rows.count_rows() or 1).to_list()]
+        return [_from_record(one) for one in query.limit(None).to_list()]
 
     def _fetch(self, ids: Sequence[str]) -> dict[str, tuple[Latents, Latents]]:
         found = self._latents.search().where(col("id").isin(list(ids))).select(["id"]).with_row_id(True)
@@ -193,6 +207,15 @@ class MemoryStore:
             self._cache.move_to_end(id)
             while len(self._cache) > 1 and sum(_size(kept) for kept in self._cache.values()) > self._cache_room:
                 self._cache.popitem(last=False)
+
+
+def _ranked(query: Float[np.ndarray, " size"], found: pa.Table) -> list[Hit]:
+    """Hits of a query, best first, scored by the method's own arithmetic: no hit's score depends on its company."""
+    flat = found["descriptor"].combine_chunks().flatten().to_numpy()
+    descriptors = flat.reshape(found.num_rows, len(query))
+    scores = rank_by_descriptor(query, descriptors).tolist()
+    hits = map(Hit, found["id"].to_pylist(), scores, descriptors)
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
 
 def _size(pair: tuple[Latents, Latents]) -> int:
@@ -232,5 +255,6 @@ def _to_record(row: MemoryRow) -> dict[str, Any]:
 
 def _from_record(record: dict[str, Any]) -> MemoryRow:
     tuples = {name: tuple(record[name]) for name in ("recalled", "scores", "reasons")}
-    fields = {name: record[name] for name in MemoryRow.__dataclass_fields__}
-    return MemoryRow(**fields | tuples | {"descriptor": np.asarray(record["descriptor"], np.float32)})
+    fields: dict[str, Any] = {name: record[name] for name in MemoryRow.__dataclass_fields__}
+    fields |= tuples | {"descriptor": np.asarray(record["descriptor"], np.float32)}
+    return MemoryRow(**fields)

@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from model.errors import RunError
+from model.errors import RequestError, RunError
 from storage.colour_tags import MATRICES, PRIMARIES, RANGES, TRANSFERS, Colour
 from storage.probe import VideoInfo
 from storage.source_file import open_container, refuse
@@ -47,7 +47,7 @@ def choose_suffix(like: VideoInfo, codec: str, wanted: str) -> str:
     fitting = [suffix for suffix in VIDEO_SUFFIXES[codec] if suffix in able]
     if not fitting:
         kinds = ", ".join(audio.codec for audio in like.audio)
-        raise RunError(
+        raise RequestError(
             f"{like.path}: no container holds {codec} together with its sound ({kinds}); choose h264 or ffv1"
         )
     return wanted if wanted in fitting else fitting[0]

@@ -114,7 +114,7 @@ class Review:
     def names(self) -> dict[str, str]:
         """What each memory is called on the page, by its id."""
         here = {one.id: f"segment {one.segment.index + 1}" for one in self.segments}
-        return {one.id: f"turn {one.turn + 1}, frame {one.span.start}" for one in self.earlier} | here
+        return {one.id: f"turn {one.turn}, frame {one.span.start}" for one in self.earlier} | here
 
     @property
     def edited(self) -> int:

@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.errors import StoreError
 from storage.content_id import hash_file
 from storage.ledger import Entry, Ledger, StoreLock
 from storage.memory import MemoryStore
 
 MEMORY = "memory"
-PARTIAL = ".partial"  # in the name of every file that is being written
+LEFTOVERS = (".*.encoding.mov", ".*.muxing.*", ".*.unfinished", "*.html.partial")
+"""Files being written: by `storage/video.py` (two), `storage/segment_file.py` and `storage/review.py`."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,12 @@ def open_store(folder: Path, descriptor_size: int) -> Iterator[Store]:
 
     Raises:
         StoreBusyError: another process has it open.
-        StoreError: it is damaged, or of another version.
+        StoreError: it is damaged, of another version, or cannot be made.
     """
-    (folder / "segments").mkdir(parents=True, exist_ok=True)
+    try:
+        (folder / "segments").mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise StoreError(f"{folder}: cannot be made a folder ({fault.strerror}); choose another --out") from fault
     with StoreLock(folder):
         _sweep(folder)
         uri = folder / MEMORY
@@ -63,6 +68,7 @@ def _whole(folder: Path, entry: Entry) -> bool:
 
 def _sweep(folder: Path) -> None:
     """Remove what a killed run was writing; the lock says that nobody is writing now."""
-    for place in (folder, folder / "segments"):
-        for path in place.glob(f"*{PARTIAL}*"):
-            path.unlink()
+    for place in (folder, folder / "segments", *folder.glob("*_review")):
+        for path in (path for pattern in LEFTOVERS for path in place.glob(pattern)):
+            if path.is_file():
+                path.unlink()

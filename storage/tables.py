@@ -1,6 +1,7 @@
 """Opening and tending LanceDB tables the one way that holds (docs/decisions/0004)."""
 
 import datetime as dt
+import warnings
 from pathlib import Path
 
 import lance
@@ -12,6 +13,9 @@ from model.errors import StoreError
 
 PRIMARY_KEY = pa.field("id", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"})
 """Without it concurrent upserts of one id leave two rows."""
+
+warnings.filterwarnings("ignore", "lance is not fork-safe")  # they mean multiprocessing; we only start programs
+warnings.filterwarnings("ignore", "lancedb fork support is experimental")
 
 KEEP_VERSIONS = dt.timedelta(hours=1)
 

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
 
 
+def peak_bytes() -> int:
+    """Largest resident size of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 @dataclass(frozen=True)
 class EditJob:
     """What the Editor needs for one segment besides the pictures and the memories' latents."""
@@ -38,7 +43,7 @@ class EditJob:
     config: EditConfig
 
 
-@ray.remote(max_restarts=-1, max_task_retries=0, max_concurrency=2)
+@ray.remote(max_restarts=-1, max_task_retries=0)
 class Editor:
     """Edits segments. `progress` answers while `edit` runs."""
 
@@ -90,8 +95,8 @@ class Editor:
         return self._step
 
     def peak_bytes(self) -> int:
-        """Largest resident size of this process so far."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        """See the function of the same name."""
+        return peak_bytes()
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -117,8 +122,8 @@ class Embedder:
         return self._loaded().describe(frames)
 
     def peak_bytes(self) -> int:
-        """Largest resident size of this process so far."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        """See the function of the same name."""
+        return peak_bytes()
 
 
 def _load_descriptor(name: str) -> "Descriptor":
@@ -152,7 +157,8 @@ class EditorPool:
 def start_editors(weights: str, dtype: str, device: str, count: int = 1) -> EditorPool:
     """Create `count` Editors; each takes a GPU, or its share of the cores where there is none."""
     cores = max(1, (os.cpu_count() or 2) - 1) // count or 1
-    needs = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": cores}  # Ray derives OMP_NUM_THREADS
+    needs: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": cores}
+    needs["max_concurrency"] = 2  # so that `progress` answers while `edit` runs
     return EditorPool([Editor.options(**needs).remote(weights, dtype, device) for _ in range(count)])
 
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psutil
 
@@ -35,13 +36,12 @@ def start_ray() -> None:
 
     if ray.is_initialized():
         return
-    local = {} if os.environ.get("RAY_ADDRESS") else _local_resources()
-    ray.init(namespace="memory-v2v", log_to_driver=False, logging_level=logging.ERROR, **local)
-
-
-def _local_resources() -> dict[str, object]:
-    store = min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 5)
-    return {"include_dashboard": False, "object_store_memory": store}
+    quiet: dict[str, Any] = {"namespace": "memory-v2v", "log_to_driver": False, "logging_level": logging.ERROR}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**quiet)
+    else:
+        store = min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 5)
+        ray.init(include_dashboard=False, object_store_memory=store, **quiet)
 
 
 def start_prefect() -> None:

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 import numpy as np
+
 from storage.content_id import hash_file
 from storage.ledger import Entry
 from storage.memory import MemoryRow
 from storage.segment_file import write_segment
-
 from storage.store import Store
 
 MAINTAIN_EVERY = 64  # commits; LanceDB's searches slow down with the number of small fragments

@@ -17,10 +17,10 @@ import ray
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from ray.exceptions import RayActorError
-from storage.content_id import identify
-from storage.memory import MemoryRow
 
 from model.types import Recall, Segment
+from storage.content_id import identify
+from storage.memory import MemoryRow
 from storage.store import Store
 from tasks.actors import EditJob, EditorPool
 from tasks.commit import Committer, EditedWork
@@ -121,7 +121,7 @@ def edit_segments(plan: VideoPlan, turn: int, store: Store, editors: EditorPool,
             ray.get(editor.load.remote())
             desk = EditingDesk(plan, turn, store, editor, committer, ray.get(embedder.identity.remote())[0])
             first_started, overheads = _edit_each(desk, todo, embedder, records, progress)
-        peak = {"editor": ray.get(editor.peak_bytes.remote()), "embedder": ray.get(embedder.peak_bytes.remote())}
+        peak = {name: _peak(actor) for name, actor in (("editor", editor), ("embedder", embedder))}
     return TurnRecord(turn, _in_order(plan, records), overheads, first_started, peak)
 
 
@@ -146,6 +146,10 @@ def _edit_each(
         records[segment.index] = desk.commit(prepared, edited)
         progress.show(len(records))
     return first_started, tuple(overheads)
+
+
+def _peak(actor: Any) -> int:
+    return ray.get(actor.peak_bytes.remote())
 
 
 def _in_order(plan: VideoPlan, records: dict[int, SegmentRecord]) -> tuple[SegmentRecord, ...]:

@@ -5,17 +5,18 @@ from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
-from model.segments import plan_segments
-from model.shots import ContentShotDetector, shots_from_cuts
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from storage.content_id import hash_file, hash_folder, identify
-from storage.geometry import Fit, fit
-from storage.probe import VideoInfo, probe
-from storage.video import read_thumbnails, require_displayable
 
 from model.config import EditRequest
+from model.segments import plan_segments
+from model.shots import ContentShotDetector, shots_from_cuts
 from model.types import Segment, Shot
+from storage.content_id import hash_file, hash_folder, identify
+from storage.geometry import Fit, fit
+from storage.mux import choose_suffix
+from storage.probe import VideoInfo, probe
+from storage.video import read_thumbnails, require_displayable
 
 NUMERICS = ("torch", "diffusers")  # another version may compute other bits
 
@@ -64,9 +65,11 @@ def describe_work(request: EditRequest, weights: Path, device: str, cache: Path)
 
     Raises:
         VideoError: the video is missing, unreadable, or of a kind that is refused.
+        RequestError: the codec asked for cannot live beside the video's sound.
     """
     info = probe(request.video)
     require_displayable(info, tone_map=request.output.tone_map)
+    choose_suffix(info, request.output.codec, ".mp4")
     source_id, model_id = hash_file(info.path), hash_folder(weights, cache)
     dtype = "bfloat16" if device.startswith("cuda") else "float32"
     settings = request.model_dump(mode="json", exclude={"video", "out", "weights", "output", "device"})

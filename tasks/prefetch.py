@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import ray
-from storage.video import read_spans
 
 from model.types import Segment
+from storage.video import read_spans
 from tasks.ingest import Work
 
 AHEAD = 1  # segments waiting; one more is being decoded
@@ -41,16 +41,14 @@ def _read(
 ) -> None:
     """Body of the reading thread. Whatever goes wrong travels to the consumer, which raises it."""
     spans = [segment.span for segment in segments]
-    frames = read_spans(work.info, spans, work.fit, tone_map=work.request.output.tone_map)
     try:
+        frames = read_spans(work.info, spans, work.fit, tone_map=work.request.output.tone_map)
         for segment, pixels in zip(segments, frames, strict=True):
             shared = ray.put(pixels)
             if not _put(ready, (segment, shared, embedder.describe.remote(shared)), stop):
                 break
     except BaseException as fault:  # noqa: BLE001 - handed over whole to the thread that waits
         _put(ready, fault, stop)
-    finally:
-        frames.close()
 
 
 def _put(ready: queue.Queue[Any], item: object, stop: threading.Event) -> bool:

@@ -6,10 +6,10 @@ from pathlib import Path, PurePath
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from storage.ledger import Entry
-from storage.memory import MemoryRow
 
 from model.types import Span
+from storage.ledger import Entry
+from storage.memory import MemoryRow
 from storage.probe import VideoInfo, probe
 from storage.proxy import plays_in_browsers, read_stills, write_proxy
 from storage.review import EarlierMemory, Review, ReviewSegment, ReviewVideos, Turn, thumbnail, write_review

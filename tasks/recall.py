@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from model.memory.retrieval import Candidate, choose, rank_by_descriptor
-from storage.memory import MemoryRow, MemoryStore
 
 from model.config import RetrievalConfig
+from model.memory.retrieval import Candidate, choose, rank_by_descriptor
 from model.types import Recall
+from storage.memory import MemoryRow, MemoryStore
 
 COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not repeat one another
 
@@ -37,7 +37,8 @@ def recall(
     nearest = sorted(known.values(), key=lambda candidate: (-candidate.score, candidate.id))[:limit]
     if previous is not None and all(candidate.id != previous for candidate in nearest):
         nearest.append(known.get(previous) or _candidate(memory, previous, row.descriptor))
-    return choose(nearest, config.top_k, previous, config.coverage)
+    worthy = [candidate for candidate in nearest if candidate.score >= config.least or candidate.id == previous]
+    return choose(worthy, config.top_k, previous, config.coverage)
 
 
 def _candidate(memory: MemoryStore, id: str, descriptor: np.ndarray) -> Candidate:

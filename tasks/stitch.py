@@ -8,16 +8,16 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from model.stitching import stitch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+
+from model.stitching import stitch
+from model.types import Segment
 from storage.content_id import hash_file
 from storage.ledger import Entry
 from storage.segment_file import read_segment
-from storage.video import write_video
-
-from model.types import Segment
 from storage.store import Store, find_finished
+from storage.video import write_video
 from tasks.edit import TurnRecord
 from tasks.ingest import VideoPlan, Work
 

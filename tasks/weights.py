@@ -70,7 +70,7 @@ def _build_untrained(folder: Path) -> Path:
 
 def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = name.partition("@")
     try:
@@ -80,7 +80,7 @@ def _download(name: str) -> Path:
             allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
             local_files_only=os.environ.get("HF_HUB_OFFLINE") == "1",
         )
-    except (HFValidationError, HubHTTPError, LocalEntryNotFoundError, OSError) as fault:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as fault:
         raise WeightsError(
             f"{name}: no such folder here, and the hub did not serve it ({type(fault).__name__}); "
             "download it and give --weights the folder"

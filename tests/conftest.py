@@ -1,30 +1,32 @@
-"""What several test folders share: a private place for caches and databases, and one running cluster."""
+"""What several test folders share: a private place for caches and databases, real footage, and one running cluster.
+
+The environment is set while this file is imported, before any test imports Ray or Prefect: both read it once.
+"""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flows.environment import prepare_environment
+from tests.footage import bigbuckbunny, bikes, footage
+
+__all__ = ["bigbuckbunny", "bikes", "footage"]
+
+HOME = tempfile.TemporaryDirectory(prefix="memory-v2v-")
+os.environ |= {
+    "XDG_CACHE_HOME": str(Path(HOME.name) / "cache"),
+    "XDG_DATA_HOME": str(Path(HOME.name) / "data"),
+    "PREFECT_HOME": str(Path(HOME.name) / "prefect"),
+}
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes run torch; more threads than cores make them crawl
-
-
-@pytest.fixture(scope="session", autouse=True)
-def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep models, databases and settings of the user out of the tests, and the tests out of theirs."""
-    from flows.environment import prepare_environment
-
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-        patch.setenv("XDG_DATA_HOME", str(home / "data"))
-        patch.setenv("PREFECT_HOME", str(home / "prefect"))
-        prepare_environment()
-        yield home
+prepare_environment()
 
 
 @pytest.fixture(scope="session")
-def cluster(private_home: Path) -> Iterator[None]:
+def cluster() -> Iterator[None]:
     """Ray and the Prefect server, started once for all tests that run flows."""
     import ray
 

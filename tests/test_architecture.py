@@ -23,6 +23,9 @@ NUMPY_HALF = (
     "model.camera.trajectory",
     "model.camera.projection",
     "model.camera.fov",
+    "model.camera.presets",
+    "model.camera.multicam",
+    "model.camera.plot",
 )
 
 

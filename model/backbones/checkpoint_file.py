@@ -24,7 +24,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not path.is_file() or not zipfile.is_zipfile(path):
         raise WeightsError(f"{path.name} is no torch checkpoint; give a .ckpt file as its authors published it")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path.name} holds more than tensors or is damaged and is not opened: {reason}") from error

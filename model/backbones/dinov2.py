@@ -36,7 +36,8 @@ class Dinov2Descriptor:
             model = Dinov2Model.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError, RuntimeError) as fault:
             raise WeightsError(f"{folder}: DINOv2 does not load: {str(fault).splitlines()[0]}") from fault
-        self._model = model.eval().to(device)
+        self._model = model.eval()
+        self._model.to(torch.device(device))  # type: ignore[arg-type] - the stub of `to` is wrong
         self.name = f"dinov2-{model.config.hidden_size}-{Path(folder).name}"
         self.size = int(model.config.hidden_size)
 

@@ -1,4 +1,4 @@
-"""LucyEdit's architecture at toy size, random weights from a seed: for tests, and to run the pipeline without weights.
+"""LucyEdit and ReCamMaster at toy size, random weights from a seed: for tests, and to run the pipeline without weights.
 
     python -m model.backbones.tiny FOLDER
 
@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, LucyEditPipeline, UniPCMultistepScheduler, WanTransformer3DModel
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from diffusers.pipelines.lucy.pipeline_lucy_edit import LucyEditPipeline
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.pipelines.wan.pipeline_wan import WanPipeline
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
+from torch import nn
+from transformers import UMT5Config, UMT5EncoderModel
+from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
 from model.backbones.transformer import MemoryWanTransformer
 from model.config import EditConfig, Preset, RetrievalConfig, SamplingConfig, WindowConfig
@@ -45,32 +52,61 @@ def build_tiny_lucy_edit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vae = _wan22_vae() if residual_vae else _wan21_vae()
-        tokenizer = _tokenizer()
-        pipeline = LucyEditPipeline(
-            tokenizer=tokenizer,
-            text_encoder=_text_encoder(len(tokenizer)),
-            vae=vae,
-            scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0),
-            transformer=_transformer(vae.config.z_dim, memory),
-            expand_timesteps=expand_timesteps,
-        )
+        channels = vae.config["z_dim"]
+        parts = _parts(vae)
+        transformer = _transformer(memory, in_channels=2 * channels, out_channels=channels)
+        pipeline = LucyEditPipeline(**parts, transformer=transformer, expand_timesteps=expand_timesteps)
+    return _write(pipeline, folder)
+
+
+def build_tiny_recam(folder: Path, seed: int = 0, *, memory: bool = True) -> Path:
+    """Write a complete diffusers folder of the ReCamMaster kind with a `memory_v2v.json`.
+
+    Its camera modules are random, so that trajectories make a difference. Without `memory` it is a stock Wan folder,
+    without camera modules.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = _wan21_vae()
+        channels = vae.config["z_dim"]
+        parts = _parts(vae)
+        cameras = {"cameras": True} if memory else {}
+        transformer = _transformer(memory, in_channels=channels, out_channels=channels, **cameras)
+        for name, parameter in transformer.named_parameters():
+            if name.endswith("camera.weight"):
+                nn.init.normal_(parameter, std=0.2)
+        pipeline = WanPipeline(**parts, transformer=transformer)
+    return _write(pipeline, folder)
+
+
+def _parts(vae: AutoencoderKLWan) -> dict[str, Any]:
+    tokenizer = _tokenizer()
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
+    return {
+        "tokenizer": tokenizer,
+        "text_encoder": _text_encoder(len(tokenizer)),
+        "vae": vae,
+        "scheduler": scheduler,
+    }
+
+
+def _write(pipeline: DiffusionPipeline, folder: Path) -> Path:
     pipeline.save_pretrained(folder, safe_serialization=True)
     (folder / "memory_v2v.json").write_text(PRESET.model_dump_json(indent=2))
     return folder
 
 
-def _transformer(channels: int, memory: bool) -> WanTransformer3DModel:
+def _transformer(memory: bool, **options: Any) -> WanTransformer3DModel:
     kind = MemoryWanTransformer if memory else WanTransformer3DModel
     return kind(
         num_attention_heads=2,
         attention_head_dim=12,
-        in_channels=2 * channels,
-        out_channels=channels,
         text_dim=TEXT_WIDTH,
         freq_dim=32,
         ffn_dim=48,
         num_layers=3,
         rope_max_seq_len=64,
+        **options,
     ).eval()
 
 
@@ -117,12 +153,14 @@ def _tokenizer() -> Any:
     tokenizer.normalizer = normalizers.Lowercase()
     split = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), split])
+    special = ["<pad>", "</s>", "<unk>"]
     trainer = trainers.UnigramTrainer(
-        vocab_size=160, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+        vocab_size=160, special_tokens=special, unk_token=special[-1], show_progress=False
     )
     tokenizer.train_from_iterator(SENTENCES * 40, trainer)
     vocabulary = json.loads(tokenizer.to_str())["model"]["vocab"]
-    return T5TokenizerFast(vocab=[tuple(entry) for entry in vocabulary], extra_ids=0)
+    rounded = [(piece, round(score, 6)) for piece, score in vocabulary]  # the last bit differs from run to run
+    return T5Tokenizer(vocab=rounded, extra_ids=0)
 
 
 if __name__ == "__main__":

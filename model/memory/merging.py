@@ -4,8 +4,8 @@ Frame key (Eq. 4): the mean of a frame's keys. Responsiveness (Eq. 5): for each 
 target query gives it in a softmax over all condition frames. So scoring costs target tokens times frames, not times
 tokens. Merging (Eq. 6): a learned convolution over 2x2 neighbouring tokens of one frame, started as their mean. The
 paper's r is read as the share of condition frames that is merged at a block; it grows with the number of memories.
-Frames are ranked among those with the same token grid, so that every sample of a batch keeps the same shape
-(docs/decisions/0005). Does not know blocks or attention; it is handed queries and keys.
+Frames compete with those of the same token grid, so that the length of the sequence does not depend on the scores.
+Does not know blocks or attention; it is handed queries and keys.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange, reduce
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from model.config import MergeConfig
@@ -23,15 +23,38 @@ from model.memory.tokenizers import pad_to_multiple
 
 SMALLEST, LARGEST = 0.3, 0.7  # the range that the paper trains with
 MEMORIES_AT_LARGEST = 10
+NOBODY = -1  # in place of a frame's number where a sample has no frame
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Frames of one part by their place in it: `merged` `[B, m]` and `kept` `[B, k]`.
+
+    Where samples have different numbers of frames, the shorter ones are filled up with places that are not `real`.
+    """
+
+    merged: Tensor
+    kept: Tensor
+    merged_real: Tensor | None = None
+    kept_real: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class MergeStep:
-    """What was merged before one block (1-based): for each part, the chosen frames `[batch, n]` by their place in it."""
+    """What was merged before one block (1-based): for each part a choice, and the numbers of its merged frames.
+
+    The first `live` parts are those of live videos.
+    """
 
     block: int
-    chosen: tuple[Tensor | None, ...]
-    frames: tuple[Tensor, ...]
+    choices: tuple[Choice | None, ...]
+    frames: tuple[Tensor | None, ...]
+    live: int = 0
+
+    def share(self, live: bool) -> "MergeStep":
+        """What concerns live videos, or all else."""
+        mine = slice(self.live) if live else slice(self.live, None)
+        return MergeStep(self.block, self.choices[mine], self.frames[mine], self.live if live else 0)
 
 
 @dataclass(frozen=True)
@@ -42,10 +65,11 @@ class MergePlan:
 
     def merged_frames(self, sample: int = 0) -> dict[int, list[int]]:
         """By block (1-based), the condition frames merged, numbered through all conditions in their order."""
-        return {
-            step.block: sorted(frame for frames in step.frames for frame in frames[sample].tolist())
-            for step in self.steps
-        }
+        shown = {}
+        for step in self.steps:
+            numbers = [number for frames in step.frames if frames is not None for number in frames[sample].tolist()]
+            shown[step.block] = sorted(number for number in numbers if number != NOBODY)
+        return shown
 
     def by_video(self, frames_per_video: int, sample: int = 0) -> dict[int, dict[int, list[int]]]:
         """By condition video, and block, the latent frames of it that were merged."""
@@ -55,6 +79,10 @@ class MergePlan:
                 video, own = divmod(frame, frames_per_video)
                 shown.setdefault(video, {}).setdefault(block, []).append(own)
         return shown
+
+    def share(self, live: bool) -> "MergePlan":
+        """The same merges for a pass that has live videos alone, or all else alone."""
+        return MergePlan(tuple(step.share(live) for step in self.steps))
 
 
 class FrameMerger(nn.Module):
@@ -115,42 +143,57 @@ def responsiveness(
     """
     logits = queries.float() @ keys.float().mT / queries.shape[-1] ** 0.5
     if present is not None:
-        logits = logits.masked_fill(~present[:, None, :], float("-inf"))
+        logits = logits.masked_fill(~present[:, None, :], torch.finfo(logits.dtype).min)
     return logits.softmax(dim=-1).amax(dim=1)
 
 
 def choose_frames(
-    scores: Float[Tensor, "batch frame"], fraction: float, mode: str
-) -> Int[Tensor, "batch chosen"] | None:
-    """The frames to merge, in their order: the least responsive, or with mode `high` the most. None if there are none."""
-    count = round(fraction * scores.shape[1])
-    if count == 0:
+    scores: Float[Tensor, "batch frame"], fractions: Sequence[float], mode: str, present: Tensor | None = None
+) -> Choice | None:
+    """Merge the least responsive share of the frames, or with mode `high` the most. None where there is none to merge.
+
+    `fractions` are one by sample, or one for all. Each sample merges that share of the frames that it has.
+    """
+    batch, frames = scores.shape
+    if present is None:
+        order = scores.argsort(dim=1, descending=mode == "high", stable=True)
+        count = round(fractions[0] * frames)
+        return Choice(*(each.sort(dim=1).values for each in order.split([count, frames - count], 1))) if count else None
+    last = float("-inf") if mode == "high" else float("inf")
+    order = scores.masked_fill(~present, last).argsort(dim=1, descending=mode == "high", stable=True)
+    owned = present.sum(dim=1).tolist()
+    shares = fractions if len(fractions) == batch else [fractions[0]] * batch
+    counts = [round(share * own) for share, own in zip(shares, owned, strict=True)]
+    if not any(counts):
         return None
-    order = scores.argsort(dim=1, descending=mode == "high", stable=True)
-    return order[:, :count].sort(dim=1).values
+    merged, merged_real = _fill_up([row[:n] for row, n in zip(order, counts, strict=True)])
+    kept, kept_real = _fill_up([row[n:own] for row, n, own in zip(order, counts, owned, strict=True)])
+    return Choice(merged, kept, merged_real, kept_real)
 
 
 def merge_parts(
-    parts: Sequence[Part], chosen: Sequence[Tensor | None], merger: FrameMerger, mode: str
-) -> tuple[list[Part], tuple[Tensor, ...]]:
-    """Merge (or with mode `discard` drop) the chosen frames of each part; returns the new parts and their frames."""
+    parts: Sequence[Part], choices: Sequence[Choice | None], merger: FrameMerger, mode: str
+) -> tuple[list[Part], tuple[Tensor | None, ...]]:
+    """Merge (or with mode `discard` drop) the chosen frames of each part; returns the new parts, and those frames."""
     result: list[Part] = []
-    frames: list[Tensor] = []
-    for part, picked in zip(parts, chosen, strict=True):
-        if picked is None:
+    frames: list[Tensor | None] = []
+    for part, choice in zip(parts, choices, strict=True):
+        if choice is None:
             result.append(part)
+            frames.append(None)
             continue
-        frames.append(torch.take_along_dim(part.frames, picked, dim=1))
-        if picked.shape[1] < part.frames.shape[1]:
-            result.append(part.take(_others(picked, part.frames.shape[1])))
+        chosen = part.take(choice.merged, choice.merged_real)
+        frames.append(chosen.frames if chosen.present is None else chosen.frames.where(chosen.present, NOBODY))
+        if choice.kept.shape[1]:
+            result.append(part.take(choice.kept, choice.kept_real))
         if mode != "discard":
-            fused = part.take(picked)
-            result.append(replace(fused, tokens=merger(fused.tokens), rotary=coarsen(fused.rotary, 2), whole=False))
+            result.append(replace(chosen, tokens=merger(chosen.tokens), rotary=coarsen(chosen.rotary, 2), whole=False))
     return result, tuple(frames)
 
 
-def _others(picked: Int[Tensor, "batch chosen"], frames: int) -> Int[Tensor, "batch other"]:
-    """The frames that were not picked, in their order."""
-    left = torch.ones(picked.shape[0], frames, dtype=torch.bool, device=picked.device)
-    left = left.scatter(1, picked, torch.zeros_like(picked, dtype=torch.bool))
-    return left.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, : frames - picked.shape[1]]
+def _fill_up(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Places of each sample, sorted and filled up to the same number, `[B, n]`, and which of them are real."""
+    longest = max(len(row) for row in rows)
+    padded = torch.stack([nn.functional.pad(row.sort().values, (0, longest - len(row))) for row in rows])
+    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+    return padded, torch.arange(longest, device=padded.device) < lengths[:, None]

@@ -8,6 +8,7 @@ Computed from positions, in double precision, in the layout of diffusers' Wan (p
 its own table where both apply. A large token gets the mean cosine and sine of the base cells that it covers.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,7 +43,9 @@ def temporal_positions(frames: int, start: int, reverse: bool) -> list[int]:
     return positions[::-1] if reverse else positions
 
 
-def rotary_grid(times: list[int], rows: int, columns: int, head_dim: int, device: torch.device | None = None) -> Rotary:
+def rotary_grid(
+    times: Sequence[int], rows: int, columns: int, head_dim: int, device: torch.device | None = None
+) -> Rotary:
     """Cosines and sines of a grid of base tokens, float32 `[1, time, row, column, head_dim]`."""
     axes = zip(split_head(head_dim), (times, range(rows), range(columns)), strict=True)
     angles = [_angles(torch.tensor(list(index), dtype=torch.float64, device=device), size) for size, index in axes]

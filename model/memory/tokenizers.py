@@ -10,7 +10,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-BASE_PATCH = 2  # latents that a base token covers, in rows and in columns
+from model.config import TokenConfig
+
+BASE_PATCH, FINE, COARSE = 2, 4, 8
+"""Latents that a token covers, in rows and in columns: the base's, a relevant memory's, any other memory's."""
 
 
 class MemoryTokenizer(nn.Conv3d):
@@ -28,10 +31,15 @@ class MemoryTokenizer(nn.Conv3d):
             self.bias.data.copy_(base.bias.data)
 
     def forward(
-        self, latents: Float[Tensor, "batch channel time row column"]
+        self, input: Float[Tensor, "batch channel time row column"]
     ) -> Float[Tensor, "batch time token_row token_column width"]:
         """One token for each window of each latent frame."""
-        return rearrange(super().forward(pad_to_multiple(latents, self.patch)), "b d t r c -> b t r c d")
+        return rearrange(super().forward(pad_to_multiple(input, self.patch)), "b d t r c -> b t r c d")
+
+
+def memory_patch(rank: int, tokens: TokenConfig) -> int:
+    """The budget: the tokeniser of the memory that is `rank`-th best, from 0."""
+    return FINE if rank < tokens.fine else COARSE
 
 
 def pad_to_multiple(grid: Tensor, multiple: int) -> Tensor:

@@ -37,8 +37,26 @@ def test_options_of_edit_are_frozen() -> None:
     text = run("edit", "--help").stdout
     found = sorted({word.strip(",") for word in text.split() if word.startswith("--")})
     assert found == sorted(
-        "--prompt --out --weights --descriptor --session --frames --overlap --size --top-k --steps --guidance --seed "
-        "--codec --tone-map --device --json --verbose --help".split()
+        [
+            "--prompt",
+            "--out",
+            "--weights",
+            "--descriptor",
+            "--session",
+            "--frames",
+            "--overlap",
+            "--size",
+            "--top-k",
+            "--steps",
+            "--guidance",
+            "--seed",
+            "--codec",
+            "--tone-map",
+            "--device",
+            "--json",
+            "--verbose",
+            "--help",
+        ]
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import RunError
+from model.errors import RequestError
 from storage.mux import choose_suffix
 from storage.probe import AudioInfo, VideoInfo, probe
 from tests.clips import make_clip
@@ -38,5 +38,5 @@ def test_the_suffix_fits_codec_and_sound(
 
 
 def test_a_pair_that_no_container_holds_is_refused(clips: Path) -> None:
-    with pytest.raises(RunError, match=r"no container holds dnxhr together with its sound \(vorbis\)"):
+    with pytest.raises(RequestError, match=r"no container holds dnxhr together with its sound \(vorbis\)"):
         choose_suffix(with_sound(clips, "vorbis"), "dnxhr", ".mov")

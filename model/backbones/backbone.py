@@ -1,0 +1,172 @@
+"""What the editor asks of a loaded base model, and what all diffusers pipelines of the Wan family share.
+
+A backbone turns pictures into latents and back, and says how the source, the memories and the cameras enter its
+transformer. It knows no denoising loop; leaf classes differ only in what enters how. Batch size 1.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from jaxtyping import Float
+from torch import Tensor
+
+from model.backbones.model_folder import read_config, read_model_index
+from model.backbones.transformer import MemoryWanTransformer
+from model.camera.trajectory import Trajectory
+from model.config import EditConfig
+from model.errors import WeightsError
+from model.memory.conditioning import Conditioning
+
+PARTS = {
+    "transformer": ("WanTransformer3DModel", "MemoryWanTransformer"),
+    "vae": ("AutoencoderKLWan",),
+    "text_encoder": ("UMT5EncoderModel",),
+    "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
+    "scheduler": ("UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
+}
+PREVIOUS, MEMORY = 1, 2  # temporal ranges (supplement E); a novel view's user video takes that of the previous segment
+
+_SAFE: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+
+
+Remembered = TypeVar("Remembered")
+"""The kind of memory that a backbone takes."""
+
+
+class Backbone(ABC, Generic[Remembered]):
+    """The loaded parts, and how they are used."""
+
+    pipeline_class: ClassVar[type[DiffusionPipeline]]
+    cameras: ClassVar[bool]
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+
+    @classmethod
+    def load(cls, folder: Path, dtype: torch.dtype, device: torch.device) -> "Backbone[Remembered]":
+        """Load a diffusers folder of this kind, with or without memory modules.
+
+        Where it has none they start from the base (see `MemoryWanTransformer.inflate_memory`).
+
+        Raises:
+            WeightsError: a part is missing, of another class, or does not load.
+        """
+        index = read_model_index(folder, PARTS)
+        if any(index.get("transformer_2") or ()):
+            raise WeightsError(f"{folder}: has two transformers; expected a model with one")
+        try:
+            transformer = load_transformer(folder / "transformer", dtype, cls.cameras)
+            vae = AutoencoderKLWan.from_pretrained(folder / "vae", **_SAFE)
+            pipeline = cls.pipeline_class.from_pretrained(
+                folder, transformer=transformer, vae=vae, dtype=dtype, **_SAFE
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as fault:
+            raise WeightsError(
+                f"{folder}: does not load: {(str(fault) or type(fault).__name__).splitlines()[0]}"
+            ) from fault
+        pipeline.register_to_config(expand_timesteps=bool(index.get("expand_timesteps", False)))
+        pipeline.vae.to(torch.float32)  # decoding in half precision is visibly worse, and its encoder fails in it
+        return cls(pipeline.to(device))
+
+    @abstractmethod
+    def conditioning(
+        self,
+        source: Tensor,
+        memories: Sequence[Remembered],
+        trajectory: Trajectory | None,
+        config: EditConfig,
+    ) -> Conditioning | None:
+        """What the target is conditioned on besides its own input; None for nothing.
+
+        `source` are latents `[1, channel, time, row, column]`, `memories` are best first.
+
+        Raises:
+            RequestError: a trajectory is given or missing against the nature of the model.
+        """
+
+    @abstractmethod
+    def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
+        """The target as the transformer sees it, from noisy latents and source latents."""
+
+    @abstractmethod
+    def timesteps(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        """The timestep by sample, or by token where the base wants that."""
+
+    @property
+    def transformer(self) -> MemoryWanTransformer:
+        return self.pipeline.transformer
+
+    @property
+    def scheduler(self) -> Any:
+        return self.pipeline.scheduler
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.device
+
+    @property
+    def patch_pixels(self) -> int:
+        """Height and width must be multiples of this many pixels: one token of the base."""
+        return self.pipeline.vae_scale_factor_spatial * self.transformer.config["patch_size"][1]
+
+    def encode_text(self, instruction: str, negative: str, guided: bool) -> tuple[Tensor, Tensor | None]:
+        """Text states of the instruction and, for guidance, of the negative prompt, `[1, words, text_dim]`."""
+        text, unwanted = self.pipeline.encode_prompt(
+            instruction, negative, do_classifier_free_guidance=guided, max_sequence_length=512, device=self.device
+        )
+        dtype = self.transformer.dtype
+        return text.to(dtype), None if unwanted is None else unwanted.to(dtype)
+
+    def encode(self, video: Float[Tensor, "1 3 frame height width"]) -> Float[Tensor, "1 channel time row column"]:
+        """Normalised latents of a video in [-1, 1]: the mode of the posterior."""
+        latents = self.pipeline.vae.encode(video).latent_dist.mode()
+        mean, scale = self._normalisation(latents)
+        return (latents - mean) * scale
+
+    def decode(self, latents: Float[Tensor, "1 channel time row column"]) -> Float[Tensor, "1 3 frame height width"]:
+        """The video of normalised latents, in [-1, 1] as far as the decoder keeps to it."""
+        latents = latents.to(self.pipeline.vae.dtype)
+        mean, scale = self._normalisation(latents)
+        return self.pipeline.vae.decode(latents / scale + mean, return_dict=False)[0]
+
+    def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.pipeline.vae.config
+        mean, deviation = (
+            torch.tensor(values).view(1, -1, 1, 1, 1).to(like.device, like.dtype)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return mean, 1.0 / deviation
+
+
+def load_transformer(folder: Path, dtype: torch.dtype, cameras: bool = False) -> MemoryWanTransformer:
+    """A transformer with its memory modules; those that the folder lacks start from the base, none stays empty.
+
+    With `cameras` it has camera modules too, which in a plain Wan folder start as if there were none.
+
+    Raises:
+        WeightsError: the folder has memory modules, but not the camera modules wanted.
+    """
+    if read_config(folder).get("_class_name") == MemoryWanTransformer.__name__:
+        model = MemoryWanTransformer.from_pretrained(folder, dtype=dtype, **_SAFE)
+        if model.config["cameras"] != cameras:
+            raise WeightsError(
+                f"{folder}: has {'no ' if cameras else ''}camera modules; expected the other kind of model"
+            )
+        return model
+    base = WanTransformer3DModel.from_pretrained(folder, dtype=dtype, **_SAFE)
+    model = MemoryWanTransformer.from_config(base.config, cameras=cameras)
+    assert isinstance(model, MemoryWanTransformer)
+    report = model.load_state_dict(base.state_dict(), strict=False, assign=True)
+    assert not report.unexpected_keys, report.unexpected_keys
+    model.inflate_memory()
+    base_parameters = set(base.state_dict())
+    for name, parameter in model.named_parameters():
+        if name not in base_parameters:
+            parameter.data = parameter.data.to(dtype)
+    return model.eval()

@@ -1,0 +1,98 @@
+"""LucyEdit with a memory: without memories it is diffusers' own pipeline, bit for bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from diffusers.pipelines.lucy.pipeline_lucy_edit import LucyEditPipeline
+from PIL import Image
+from torch import Tensor
+
+from model.backbones.backbone import load_transformer
+from model.backbones.tiny import build_tiny_lucy_edit
+from model.config import EditConfig, SamplingConfig
+from model.editor import MemoryEditor
+from model.errors import WeightsError
+from model.types import Memory
+
+FRAMES, HEIGHT, WIDTH = 9, 64, 96
+CLIP = (np.random.default_rng(0).integers(0, 256, (FRAMES, HEIGHT, WIDTH, 3)) / 255.0).astype(np.float32)
+STEPS, GUIDANCE = 3, 4.0
+QUICK = EditConfig(sampling=SamplingConfig(steps=STEPS, guidance=GUIDANCE))
+
+
+def diffusers_edit(folder: Path, noise: Tensor) -> np.ndarray:
+    pipeline = LucyEditPipeline.from_pretrained(folder)
+    pictures = [Image.fromarray(np.rint(frame * 255).astype(np.uint8)) for frame in CLIP]
+    result = pipeline(
+        video=pictures,
+        prompt="give the ball a red hat",
+        negative_prompt="",
+        height=HEIGHT,
+        width=WIDTH,
+        num_frames=FRAMES,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        latents=noise,
+        output_type="pt",
+    )
+    return result.frames[0].permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("residual_vae", [False, True], ids=["wan2.1-vae", "wan2.2-vae"])
+@pytest.mark.parametrize("expand_timesteps", [False, True], ids=["timestep", "timestep-by-token"])
+def test_without_memories_it_is_diffusers_own_pipeline(
+    tmp_path: Path, residual_vae: bool, expand_timesteps: bool
+) -> None:
+    """Issue: bit-identical on a stock folder, both VAE types, 1-D and 2-D timesteps."""
+    folder = build_tiny_lucy_edit(tmp_path, memory=False, residual_vae=residual_vae, expand_timesteps=expand_timesteps)
+    editor = MemoryEditor.from_pretrained(folder)
+    ours = editor.edit(CLIP, "give the ball a red hat", seed=3, config=QUICK)
+    noise = torch.randn((1, *ours.edited.shape), generator=torch.Generator().manual_seed(3))
+    np.testing.assert_array_equal(ours.frames, diffusers_edit(folder, noise))
+
+
+def test_without_conditioning_the_transformer_is_the_base(tmp_path: Path) -> None:
+    folder = build_tiny_lucy_edit(tmp_path, memory=False) / "transformer"
+    ours, base = load_transformer(folder, torch.float32), WanTransformer3DModel.from_pretrained(folder)
+    torch.manual_seed(0)
+    latents, text = torch.randn(2, 32, 3, 8, 12), torch.randn(2, 7, 32)
+    with torch.no_grad():
+        for timestep in (torch.tensor([3.0, 800.0]), torch.rand(2, 3 * 4 * 6) * 1000):
+            torch.testing.assert_close(
+                ours(latents, timestep, text).sample, base(latents, timestep, text).sample, rtol=0, atol=0
+            )
+
+
+def test_a_plain_folder_leaves_no_parameter_empty(tmp_path: Path) -> None:
+    """New modules start from the base, never from what happened to lie in memory (notes: diffusers' meta trap)."""
+    transformer = load_transformer(build_tiny_lucy_edit(tmp_path, memory=False) / "transformer", torch.bfloat16)
+    base = transformer.patch_embedding
+    for patch, tokenizer in transformer.memory_tokenizers.items():
+        repeats = int(patch) // 2
+        expected = base.weight.repeat(1, 1, 1, repeats, repeats) / repeats**2
+        torch.testing.assert_close(tokenizer.weight, expected)
+        torch.testing.assert_close(tokenizer.bias, base.bias)
+    assert all(not each.is_meta and each.dtype == torch.bfloat16 for each in transformer.memory_tokenizers.parameters())
+    assert transformer.merger.mix.weight.dtype == torch.bfloat16
+
+
+def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
+    editor = MemoryEditor.from_pretrained(build_tiny_lucy_edit(tmp_path / "one"))
+    for parameter in editor.backbone.transformer.merger.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    editor.save_pretrained(tmp_path / "two")
+    again = MemoryEditor.from_pretrained(tmp_path / "two")
+    first = editor.edit(CLIP, "snow", config=QUICK)
+    memory = Memory("first", first.edited, first.source, is_previous=True)
+    results = [each.edit(CLIP, "snow", [memory], 1, QUICK).frames for each in (editor, again)]
+    np.testing.assert_array_equal(*results)
+
+
+def test_missing_parts_are_named(tmp_path: Path) -> None:
+    folder = build_tiny_lucy_edit(tmp_path)
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(WeightsError, match="does not load"):
+        MemoryEditor.from_pretrained(folder)
