@@ -38,7 +38,7 @@ from model.memory.merging import (
     responsiveness,
 )
 from model.memory.modulation import times_of
-from model.memory.rope import memory_rotary, rotary_grid
+from model.memory.rope import memory_rotary, rotary_grid, temporal_positions
 from model.memory.sequence import ConditionVideo, Part, flatten, frame_presence, join, split
 from model.memory.tokenizers import BASE_PATCH, COARSE, FINE, MemoryTokenizer, pad_to_multiple
 
@@ -123,7 +123,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
                 attention_kwargs,
             )
         given = self._begin(hidden_states, timestep, encoder_hidden_states, conditioning)
-        hidden, output = self._run_blocks(given, self.tokenize(conditioning.videos))
+        hidden, output = self._run_blocks(given, self.tokenize(conditioning.videos, given.range_frames))
         if given.target.length and not conditioning.plan_only:
             output.sample = self._finish(hidden[:, : given.target.length], given)
         return output if return_dict else (output.sample,)
@@ -145,32 +145,23 @@ class MemoryWanTransformer(WanTransformer3DModel):
         planned = replace(conditioning, plan=plan or MergePlan(), cached=True, target_cameras=None)
         return self(nothing, zero, conditioning.memory_text, attention_kwargs={"conditioning": planned}).cache
 
-    def tokenize(self, videos: Sequence[ConditionVideo]) -> list[Part]:
+    def tokenize(self, videos: Sequence[ConditionVideo], range_frames: int) -> list[Part]:
         """Tokens of all conditions; neighbours under one tokeniser become one part."""
-        return join([self._tokenize_one(video, number) for number, video in enumerate(videos)])
+        return join([self._tokenize_one(video, number, range_frames) for number, video in enumerate(videos)])
 
-    def _tokenize_one(self, video: ConditionVideo, number: int) -> Part:
+    def _tokenize_one(self, video: ConditionVideo, number: int, range_frames: int) -> Part:
         batch, _, frames, rows, columns = video.latents.shape
         if video.patch == BASE_PATCH:
             padded = pad_to_multiple(video.latents, BASE_PATCH)
             tokens = rearrange(self.patch_embedding(padded), "b d t r c -> b t r c d")
         else:
             tokens = self.memory_tokenizers[str(video.patch)](video.latents)
-        device = video.latents.device
-        rotary = memory_rotary(
-            frames,
-            rows,
-            columns,
-            self.config["attention_head_dim"],
-            patch=video.patch,
-            start=video.start,
-            reverse=video.reverse,
-            device=device,
-        )
+        device, head_dim = video.latents.device, self.config["attention_head_dim"]
+        times = temporal_positions(frames, video.start, video.reverse, range_frames)
         return Part(
             tokens=tokens,
-            rotary=rotary,
-            frames=(torch.arange(frames, device=device) + number * frames).expand(batch, -1),
+            rotary=memory_rotary(times, rows, columns, head_dim, video.patch, device),
+            frames=(torch.arange(frames, device=device) + number * range_frames).expand(batch, -1),
             cameras=video.cameras,
             present=None if video.present is None else video.present[:, None].expand(-1, frames),
             live=video.live,
@@ -190,6 +181,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
             text=embed_text(text),
             memory_text=None if fixed is None else embed_text(fixed),
             conditioning=conditioning,
+            range_frames=conditioning.range_length(target.grid[0]),
         )
 
     def _tokenize_target(self, latents: Tensor) -> Target:
@@ -228,7 +220,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
             if keep:
                 kept.append((pair, layout.present))
         cache = MemoryCache(tuple(pair for pair, _ in kept), tuple(present for _, present in kept)) if keep else None
-        return hidden, MemoryOutput(plan=MergePlan(tuple(steps)), cache=cache)
+        return hidden, MemoryOutput(plan=MergePlan(tuple(steps), given.range_frames), cache=cache)
 
     def _call(
         self, block: nn.Module, hidden: Tensor, given: Pass, layout: Layout, index: int, keep: bool

@@ -19,6 +19,8 @@ class Conditioning:
     `target_cameras` are `[R|t]` by latent frame, `[B, T, 12]`. `cached` lets memory attend to memory only, under
     `memory_text` `[B or 1, words, text_dim]`; with `cache` its keys and values are not computed again, and `videos`
     holds the live ones alone. A `plan` is obeyed instead of scoring; with `plan_only` nothing else is asked for.
+    `range_frames` is the length of a temporal range (supplement E), None for that of the longest video or the target: a
+    pass that holds only some of the videos has to be told.
     """
 
     videos: tuple[ConditionVideo, ...] = ()
@@ -29,6 +31,7 @@ class Conditioning:
     cache: MemoryCache | None = None
     plan: MergePlan | None = None
     plan_only: bool = False
+    range_frames: int | None = None
 
     def __post_init__(self) -> None:
         live = [video.live for video in self.videos]
@@ -38,11 +41,18 @@ class Conditioning:
     @property
     def memories(self) -> int:
         """How many memories there are, counting those that only some samples of a batch have."""
-        return sum(not video.live for video in self.videos)
+        return sum(video.remembered and not video.live for video in self.videos)
+
+    def range_length(self, target_frames: int) -> int:
+        """Latent frames of a temporal range: nobody's positions run into the next range."""
+        if self.range_frames is not None:
+            return self.range_frames
+        return max([target_frames, *(video.latents.shape[2] for video in self.videos)])
 
     def memories_by_sample(self) -> list[int]:
         """How many memories each sample has: one number for all where all have all."""
-        some = [video.present for video in self.videos if not video.live and video.present is not None]
+        memories = (video for video in self.videos if video.remembered and not video.live)
+        some = [video.present for video in memories if video.present is not None]
         if not some:
             return [self.memories]
         present = torch.stack(some).sum(dim=0)

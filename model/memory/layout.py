@@ -49,6 +49,7 @@ class Pass:
     text: Tensor
     memory_text: Tensor | None
     conditioning: Conditioning
+    range_frames: int
 
     def lay_out(self, parts: Sequence[Part]) -> "Layout":
         """What every token is, with these parts behind the target."""

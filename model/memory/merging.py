@@ -59,9 +59,13 @@ class MergeStep:
 
 @dataclass(frozen=True)
 class MergePlan:
-    """The merges of one forward pass. It can be shown to a person, and given to another pass, which then obeys it."""
+    """The merges of one forward pass. It can be shown to a person, and given to another pass, which then obeys it.
+
+    Every condition video has `range_frames` numbers for its frames.
+    """
 
     steps: tuple[MergeStep, ...] = ()
+    range_frames: int = 1
 
     def merged_frames(self, sample: int = 0) -> dict[int, list[int]]:
         """By block (1-based), the condition frames merged, numbered through all conditions in their order."""
@@ -71,18 +75,18 @@ class MergePlan:
             shown[step.block] = sorted(number for number in numbers if number != NOBODY)
         return shown
 
-    def by_video(self, frames_per_video: int, sample: int = 0) -> dict[int, dict[int, list[int]]]:
+    def by_video(self, sample: int = 0) -> dict[int, dict[int, list[int]]]:
         """By condition video, and block, the latent frames of it that were merged."""
         shown: dict[int, dict[int, list[int]]] = {}
         for block, frames in self.merged_frames(sample).items():
             for frame in frames:
-                video, own = divmod(frame, frames_per_video)
+                video, own = divmod(frame, self.range_frames)
                 shown.setdefault(video, {}).setdefault(block, []).append(own)
         return shown
 
     def share(self, live: bool) -> "MergePlan":
         """The same merges for a pass that has live videos alone, or all else alone."""
-        return MergePlan(tuple(step.share(live) for step in self.steps))
+        return replace(self, steps=tuple(step.share(live) for step in self.steps))
 
 
 class FrameMerger(nn.Module):

@@ -22,8 +22,8 @@ class ConditionVideo:
     `patch` is its tokeniser's (2, 4 or 8), `start` the number of its temporal range (1: the user's video or the
     segment edited just before; 2: a memory). `cameras` are `[R|t]` by latent frame, `[B, time, 12]`. `present` `[B]`
     says which samples of a batch have it at all; where they do not, its latents are anything finite. A `live` video
-    attends to the target too, also where memory is cached, and runs at the target's timestep: the user's video.
-    `mergeable` videos take part in merging.
+    attends to the target too, also where memory is cached, and runs at the target's timestep: the user's video, which
+    is no memory even where it is treated as one (`remembered` is False). `mergeable` videos take part in merging.
     """
 
     latents: Tensor
@@ -34,15 +34,16 @@ class ConditionVideo:
     present: Tensor | None = None
     live: bool = False
     mergeable: bool = True
+    remembered: bool = True
 
 
 @dataclass(frozen=True)
 class Part:
     """Frames with one token grid.
 
-    `tokens` `[B, F, R, C, D]`; `rotary` `[B or 1, F, R, C, H]`; `frames` `[B, F]` numbers them through all conditions;
-    `cameras` `[B, F, 12]`; `present` `[B, F]`, or None where every sample has every frame. `whole` frames have not been
-    merged.
+    `tokens` `[B, F, R, C, D]`; `rotary` `[B or 1, F, R, C, H]`; `frames` `[B, F]` numbers them through all conditions,
+    each of which has as many numbers as a temporal range has; `cameras` `[B, F, 12]`; `present` `[B, F]`, or None where
+    every sample has every frame. `whole` frames have not been merged.
     """
 
     tokens: Tensor

@@ -39,7 +39,7 @@ class MemoryTokenizer(nn.Conv3d):
 
 def memory_patch(rank: int, tokens: TokenConfig) -> int:
     """The budget: the tokeniser of the memory that is `rank`-th best, from 0."""
-    return FINE if rank < tokens.fine else COARSE
+    return tokens.fine_patch if rank < tokens.fine else tokens.coarse_patch
 
 
 def pad_to_multiple(grid: Tensor, multiple: int) -> Tensor:
