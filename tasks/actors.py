@@ -1,7 +1,7 @@
 """The Ray actors: one loaded model each. The only file with `ray.remote`, and the only way to torch.
 
-Constructors are light; weights load on first use in the actor's process, so that a restarted actor loads by itself and
-a bad folder is an ordinary `WeightsError` for the caller. Actors restart without limit and never retry a call: the
+Constructors return at once; the Editor's weights load beside them, while the video is still being read. So a restarted
+actor loads by itself, and a bad folder is an ordinary `WeightsError` for whoever asks for the model. Actors restart without limit and never retry a call: the
 Prefect task does, and the ledger makes that cheap.
 """
 
@@ -9,6 +9,7 @@ import os
 import queue
 import resource
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -48,16 +49,17 @@ class Editor:
     """Edits segments. `progress` answers while `edit` runs."""
 
     def __init__(self, weights: str, dtype: str, device: str) -> None:
-        self._weights, self._dtype, self._device = weights, dtype, device
-        self._model: MemoryEditor | None = None
+        loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+        self._model: Future[MemoryEditor] = loader.submit(_load_editor, weights, dtype, device)
         self._step = (0, 0)
 
     def load(self) -> int:
-        """Load the weights if need be; returns the process id."""
-        if self._model is None:
-            from model.editor import MemoryEditor
+        """Wait until the weights are loaded; returns the process id.
 
-            self._model = MemoryEditor.from_pretrained(self._weights, dtype=self._dtype, device=self._device)
+        Raises:
+            WeightsError: they do not load.
+        """
+        self._model.result()
         return os.getpid()
 
     @ray.method(num_returns=3)
@@ -67,15 +69,14 @@ class Editor:
         Returns the edited frames (same shape and type), the edited and source latents as float16, and the seconds
         spent by part.
         """
-        self.load()
-        assert self._model is not None
+        model = self._model.result()
         memories = [
             Memory(id=id, edited=edited, source=source, is_previous=id == job.previous)
             for id, (edited, source) in zip(job.memory_ids, latents, strict=True)
         ]
         padded = np.concatenate([frames, np.repeat(frames[-1:], job.frames - len(frames), axis=0)])
         full = np.iinfo(frames.dtype).max
-        edited = self._model.edit(
+        edited = model.edit(
             padded.astype(np.float32) / np.float32(full),
             job.instruction,
             memories=memories,
@@ -126,6 +127,12 @@ class Embedder:
         return peak_bytes()
 
 
+def _load_editor(weights: str, dtype: str, device: str) -> "MemoryEditor":
+    from model.editor import MemoryEditor
+
+    return MemoryEditor.from_pretrained(weights, dtype=dtype, device=device)
+
+
 def _load_descriptor(name: str) -> "Descriptor":
     if name == "thumbnail":
         from model.descriptor import ThumbnailDescriptor
@@ -155,7 +162,7 @@ class EditorPool:
 
 
 def start_editors(weights: str, dtype: str, device: str, count: int = 1) -> EditorPool:
-    """Create `count` Editors; each takes a GPU, or its share of the cores where there is none."""
+    """Create `count` Editors, which load at once; each takes a GPU, or its share of the cores where there is none."""
     cores = max(1, (os.cpu_count() or 2) - 1) // count or 1
     needs: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": cores}
     needs["max_concurrency"] = 2  # so that `progress` answers while `edit` runs

@@ -4,6 +4,7 @@ The order within a commit is the promise: the segment's file renamed into place,
 ledger row, which is the commit point. A process killed before that edits the segment again, and only that one.
 """
 
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from storage.segment_file import write_segment
 from storage.store import Store
 
 MAINTAIN_EVERY = 64  # commits; LanceDB's searches slow down with the number of small fragments
+RECENT = 8  # rows kept in hand: more than can be edited between a search of the store and its use (tasks/prefetch.py)
 
 
 @dataclass(frozen=True)
@@ -37,23 +39,25 @@ class Committer:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
-        self._last: tuple[MemoryRow, Future[None]] | None = None
+        self._last: Future[None] | None = None
+        self._recent: deque[MemoryRow] = deque(maxlen=RECENT)
         self._commits = 0
 
     @property
-    def pending(self) -> list[MemoryRow]:
-        """The row handed in last: the store may not show it yet."""
-        return [self._last[0]] if self._last else []
+    def recent(self) -> list[MemoryRow]:
+        """The rows handed in last: whoever searched the store a while ago did not see them."""
+        return list(self._recent)
 
     def commit(self, work: EditedWork) -> None:
         """Start to commit `work`. Raises what the previous commit raised."""
         self.flush()
-        self._last = (work.row, self._thread.submit(self._write, work))
+        self._last = self._thread.submit(self._write, work)
+        self._recent.append(work.row)
 
     def flush(self) -> None:
         """Wait until everything handed in is committed."""
         if self._last:
-            self._last[1].result()
+            self._last.result()
 
     def _write(self, work: EditedWork) -> None:
         row, store = work.row, self._store

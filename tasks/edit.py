@@ -18,6 +18,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from ray.exceptions import RayActorError
 
+from model.memory.retrieval import Candidate
 from model.types import Recall, Segment
 from storage.content_id import identify
 from storage.memory import MemoryRow
@@ -25,9 +26,9 @@ from storage.store import Store
 from tasks.actors import EditJob, EditorPool
 from tasks.commit import Committer, EditedWork
 from tasks.ingest import VideoPlan
-from tasks.prefetch import prefetch
+from tasks.prefetch import FetchedSegment, prefetch
 from tasks.progress import EditProgress
-from tasks.recall import recall
+from tasks.recall import find, recall
 
 RETRY_SECONDS = [1.0, 10.0, 60.0]
 POLL_SECONDS = 0.5
@@ -135,13 +136,14 @@ def _edit_each(
     """Edit `todo` in order, adding to `records`; returns when the first one started and the waits between them."""
     overheads: list[float] = []
     first_started = idle_since = None
-    for segment, frames, descriptor in prefetch(desk.work, todo, embedder):
-        prepared = desk.prepare(segment, descriptor, _previous(segment, records))
+    for fetched in prefetch(desk.work, todo, embedder, desk.find):
+        segment = fetched.segment
+        prepared = desk.prepare(fetched, _previous(segment, records))
         if idle_since is None:
             first_started = time.time()
         else:
             overheads.append(time.perf_counter() - idle_since)
-        edited = desk.edit(prepared, frames, partial(progress.show, len(records)))
+        edited = desk.edit(prepared, fetched.frames, partial(progress.show, len(records)))
         idle_since = time.perf_counter()
         records[segment.index] = desk.commit(prepared, edited)
         progress.show(len(records))
@@ -183,29 +185,15 @@ class EditingDesk:
         self._shared: OrderedDict[str, Any] = OrderedDict()
         self._log = get_run_logger()
 
-    def prepare(self, segment: Segment, descriptor: np.ndarray, previous: str | None) -> PreparedSegment:
-        """Recall the memories of `segment`; its id follows from them."""
-        request = self.work.request
-        row = MemoryRow(
-            id="",
-            session=self.work.session,
-            video=self.work.source_id,
-            turn=self._turn,
-            segment=segment.index,
-            shot=segment.shot,
-            start=segment.span.start,
-            stop=segment.span.stop,
-            instruction=request.instruction,
-            seed=noise_seed(self._plan, self._turn, segment),
-            descriptor=descriptor,
-            descriptor_name=self._descriptor_name,
-            recalled=(),
-            scores=(),
-            reasons=(),
-            model=self.work.model_id,
-            created=datetime.now(UTC),
-        )
-        recalled = tuple(recall(self._store.memory, self._committer.pending, row, previous, request.retrieval))
+    def find(self, segment: Segment, descriptor: np.ndarray) -> list[Candidate]:
+        """What the store holds for `segment` now; safe in another thread."""
+        return find(self._store.memory, self._unnamed_row(segment, descriptor), self.work.request.retrieval)
+
+    def prepare(self, fetched: FetchedSegment, previous: str | None) -> PreparedSegment:
+        """Choose the memories of a segment; its id follows from them."""
+        segment, row = fetched.segment, self._unnamed_row(fetched.segment, fetched.descriptor)
+        recent, config = self._committer.recent, self.work.request.retrieval
+        recalled = tuple(recall(self._store.memory, fetched.found, recent, row, previous, config))
         ids = tuple(memory.id for memory in recalled)
         named = replace(
             row,
@@ -215,6 +203,28 @@ class EditingDesk:
             reasons=tuple(memory.reason for memory in recalled),
         )
         return PreparedSegment(segment, named, recalled, previous)
+
+    def _unnamed_row(self, segment: Segment, descriptor: np.ndarray) -> MemoryRow:
+        """The memory that `segment` will be, before it is known what it recalls."""
+        return MemoryRow(
+            id="",
+            session=self.work.session,
+            video=self.work.source_id,
+            turn=self._turn,
+            segment=segment.index,
+            shot=segment.shot,
+            start=segment.span.start,
+            stop=segment.span.stop,
+            instruction=self.work.request.instruction,
+            seed=noise_seed(self._plan, self._turn, segment),
+            descriptor=descriptor,
+            descriptor_name=self._descriptor_name,
+            recalled=(),
+            scores=(),
+            reasons=(),
+            model=self.work.model_id,
+            created=datetime.now(UTC),
+        )
 
     def edit(self, prepared: PreparedSegment, frames: Any, report: Callable[[float], None]) -> EditedWork:
         """Edit one segment; `frames` is a Ray reference. `report` gets the share done."""

@@ -1,43 +1,63 @@
-"""Decode and describe the next segment while the Editor works on the present one."""
+"""Decode, describe and look up the next segment while the Editor works on the present one."""
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import ray
 
+from model.memory.retrieval import Candidate
 from model.types import Segment
 from storage.video import read_spans
 from tasks.ingest import Work
 
 AHEAD = 1  # segments waiting; one more is being decoded
 
+Find = Callable[[Segment, np.ndarray], list[Candidate]]
+"""The memories in the store that a segment with this descriptor might recall."""
 
-def prefetch(work: Work, segments: Sequence[Segment], embedder: Any) -> Iterator[tuple[Segment, Any, np.ndarray]]:
-    """Yield each segment with its frames in Ray's object store and the descriptor of its source.
+
+@dataclass(frozen=True)
+class FetchedSegment:
+    """A segment with its frames in Ray's object store, its source's descriptor, and what the store held for it."""
+
+    segment: Segment
+    frames: Any
+    descriptor: np.ndarray
+    found: list[Candidate]
+
+
+def prefetch(work: Work, segments: Sequence[Segment], embedder: Any, find: Find) -> Iterator[FetchedSegment]:
+    """Yield each segment with all that can be known before the one before it is edited.
 
     One sequential decode serves them all. An error of the reading thread is raised here; leaving early stops it.
     """
-    ready: queue.Queue[tuple[Segment, Any, Any] | BaseException] = queue.Queue(maxsize=AHEAD)
+    ready: queue.Queue[FetchedSegment | BaseException] = queue.Queue(maxsize=AHEAD)
     stop = threading.Event()
-    reader = threading.Thread(target=_read, args=(work, segments, embedder, ready, stop), name="prefetch", daemon=True)
+    arguments = (work, segments, embedder, find, ready, stop)
+    reader = threading.Thread(target=_read, args=arguments, name="prefetch", daemon=True)
     reader.start()
     try:
         for _ in segments:
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item
-            segment, frames, described = item
-            yield segment, frames, ray.get(described)
+            yield item
     finally:
         stop.set()
         reader.join()
 
 
 def _read(
-    work: Work, segments: Sequence[Segment], embedder: Any, ready: queue.Queue[Any], stop: threading.Event
+    work: Work,
+    segments: Sequence[Segment],
+    embedder: Any,
+    find: Find,
+    ready: queue.Queue[Any],
+    stop: threading.Event,
 ) -> None:
     """Body of the reading thread. Whatever goes wrong travels to the consumer, which raises it."""
     spans = [segment.span for segment in segments]
@@ -45,7 +65,8 @@ def _read(
         frames = read_spans(work.info, spans, work.fit, tone_map=work.request.output.tone_map)
         for segment, pixels in zip(segments, frames, strict=True):
             shared = ray.put(pixels)
-            if not _put(ready, (segment, shared, embedder.describe.remote(shared)), stop):
+            descriptor = ray.get(embedder.describe.remote(shared))
+            if not _put(ready, FetchedSegment(segment, shared, descriptor, find(segment, descriptor)), stop):
                 break
     except BaseException as fault:  # noqa: BLE001 - handed over whole to the thread that waits
         _put(ready, fault, stop)

@@ -1,4 +1,8 @@
-"""Which memories a segment recalls: the session's rows from the store, chosen by the method."""
+"""Which memories a segment recalls: the session's rows from the store, chosen by the method.
+
+In two parts, so that an Editor need not wait for the slow one: `find` searches the store while earlier segments are
+still being edited, `recall` adds what came since and chooses.
+"""
 
 from collections.abc import Sequence
 
@@ -12,33 +16,52 @@ from storage.memory import MemoryRow, MemoryStore
 COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not repeat one another
 
 
+def find(memory: MemoryStore, row: MemoryRow, config: RetrievalConfig) -> list[Candidate]:
+    """The memories in the store that the segment of `row` might recall (supplement D.2, Algorithm 2).
+
+    Only earlier turns of the session and earlier segments of this turn are looked at, so that a run that resumes sees
+    what the first one saw.
+    """
+    if config.top_k == 0:
+        return []
+    hits = memory.search(row.session, row.descriptor, row.descriptor_name, _pool(config), (row.turn, row.segment))
+    return [Candidate(hit.id, hit.score, hit.descriptor) for hit in hits]
+
+
 def recall(
     memory: MemoryStore,
-    pending: Sequence[MemoryRow],
+    found: Sequence[Candidate],
+    recent: Sequence[MemoryRow],
     row: MemoryRow,
     previous: str | None,
     config: RetrievalConfig,
 ) -> list[Recall]:
-    """Memories for the segment of `row`, best first (supplement D.2, Algorithm 2).
+    """Memories for the segment of `row`, best first, the same ones whenever the store was searched.
 
-    Only earlier turns of the session and earlier segments of this turn are looked at, so that a run that resumes sees
-    what the first one saw. `pending` are rows on their way to the store; `previous` is the segment edited just before
-    in the same shot.
+    `found` is what `find` saw; `recent` are the rows that it may not have seen yet; `previous` is the segment edited
+    just before in the same shot.
     """
     if config.top_k == 0:
         return []
-    limit = config.top_k * (COVERAGE_POOL if config.coverage else 1)
-    before = (row.turn, row.segment)
-    found = memory.search(row.session, row.descriptor, row.descriptor_name, limit, before)
-    known = {hit.id: Candidate(hit.id, hit.score, hit.descriptor) for hit in found}
-    for late in pending:
-        if late.id not in known and late.descriptor_name == row.descriptor_name:
+    known = {candidate.id: candidate for candidate in found}
+    for late in recent:
+        if late.id not in known and _is_earlier(late, row):
             known[late.id] = Candidate(late.id, _similarity(row.descriptor, late.descriptor), late.descriptor)
-    nearest = sorted(known.values(), key=lambda candidate: (-candidate.score, candidate.id))[:limit]
+    nearest = sorted(known.values(), key=lambda candidate: (-candidate.score, candidate.id))[: _pool(config)]
     if previous is not None and all(candidate.id != previous for candidate in nearest):
         nearest.append(known.get(previous) or _candidate(memory, previous, row.descriptor))
     worthy = [candidate for candidate in nearest if candidate.score >= config.least or candidate.id == previous]
     return choose(worthy, config.top_k, previous, config.coverage)
+
+
+def _pool(config: RetrievalConfig) -> int:
+    return config.top_k * (COVERAGE_POOL if config.coverage else 1)
+
+
+def _is_earlier(late: MemoryRow, row: MemoryRow) -> bool:
+    """What the search asks of a memory."""
+    same = (late.session, late.descriptor_name) == (row.session, row.descriptor_name)
+    return same and (late.turn, late.segment) < (row.turn, row.segment)
 
 
 def _candidate(memory: MemoryStore, id: str, descriptor: np.ndarray) -> Candidate:
