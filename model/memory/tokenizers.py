@@ -1,7 +1,7 @@
 """Dynamic tokenisers: large patches for memories, larger ones for the less relevant (paper section 3.2).
 
 A tokeniser is a patch embedding without temporal compression. The base model's own covers 1x2x2 latents; ours cover
-1x4x4 and 1x8x8. The paper does not say how they start: ours repeat the base kernel over the larger window, divided by
+1x4x4 and 1x8x8. The paper does not say how they start: ours stretch the base kernel over the larger window, divided by
 the number of repeats, so that a fresh large token is the base embedder applied to the average-pooled latents.
 """
 
@@ -26,7 +26,8 @@ class MemoryTokenizer(nn.Conv3d):
     def inflate(self, base: nn.Conv3d) -> None:
         """Start from the base patch embedding `[width, channels, 1, 2, 2]`."""
         repeats = self.patch // BASE_PATCH
-        self.weight.data.copy_(base.weight.data.repeat(1, 1, 1, repeats, repeats) / repeats**2)
+        stretched = base.weight.data.repeat_interleave(repeats, dim=-2).repeat_interleave(repeats, dim=-1)
+        self.weight.data.copy_(stretched / repeats**2)
         if self.bias is not None and base.bias is not None:
             self.bias.data.copy_(base.bias.data)
 

@@ -72,7 +72,7 @@ def test_a_plain_folder_leaves_no_parameter_empty(tmp_path: Path) -> None:
     base = transformer.patch_embedding
     for patch, tokenizer in transformer.memory_tokenizers.items():
         repeats = int(patch) // 2
-        expected = base.weight.repeat(1, 1, 1, repeats, repeats) / repeats**2
+        expected = base.weight.repeat_interleave(repeats, 3).repeat_interleave(repeats, 4) / repeats**2
         torch.testing.assert_close(tokenizer.weight, expected)
         torch.testing.assert_close(tokenizer.bias, base.bias)
     assert all(not each.is_meta and each.dtype == torch.bfloat16 for each in transformer.memory_tokenizers.parameters())
