@@ -58,7 +58,22 @@ class TokenConfig(Config):
     """How many tokens a memory gets (paper section 3.2): 1x4x4 for the best, 1x8x8 for the rest."""
 
     fine: int = Field(default=3, ge=0)
-    """Memories that get the 1x4x4 tokeniser, best first; the others get 1x8x8."""
+    """Memories that get the finer tokeniser, best first."""
+    fine_patch: Literal[2, 4, 8] = 4
+    """Rows and columns of latents in a token of these; 2 is the base's own tokeniser."""
+    coarse_patch: Literal[2, 4, 8] = 8
+    """Rows and columns of latents in a token of all other memories."""
+
+    @classmethod
+    def uniform(cls, patch: Literal[2, 4, 8]) -> "TokenConfig":
+        """One tokeniser for every memory; 2 is the costly uniform conditioning that the paper compares with."""
+        return cls(fine=0, fine_patch=patch, coarse_patch=patch)
+
+    @model_validator(mode="after")
+    def _finer_is_finer(self) -> "TokenConfig":
+        if self.fine_patch > self.coarse_patch:
+            raise ValueError(f"fine_patch {self.fine_patch} must be at most coarse_patch ({self.coarse_patch})")
+        return self
 
 
 class MergeConfig(Config):
@@ -97,6 +112,22 @@ class EditConfig(Config):
     """Reverse the temporal order of memories (supplement E.2: training extends forward, inference looks back)."""
     source_camera: Literal["own", "target"] = "own"
     """Cameras that the user's video is told for new views: its own (the paper), or the target's (ReCamMaster alone)."""
+    cache_user_video: bool = False
+    """With `cached`, for new views: the user's video is cached as memories are, at timestep 0 (must be trained)."""
+    clean_latents: int = Field(default=0, ge=0)
+    """First latent frames of a segment that are the last ones of its predecessor, kept clean: a seamless join (ours)."""
+    tile: int | None = Field(default=None, ge=64, multiple_of=64)
+    """Pixels of the square tiles in which the video VAE works, for large pictures on small cards; None is no tiles."""
+
+    @property
+    def clean_overlap(self) -> int:
+        """Source frames by which a segment must overlap its predecessor for `clean_latents` to be the same frames.
+
+        The first latent frame of a segment is one frame and any other is four, so n of them are 4(n-1)+1 frames, and
+        those from the second on are latent frames of the predecessor exactly. The very first stands for the last of
+        the four frames that the predecessor packed into it; all of these frames are best shown from the predecessor.
+        """
+        return 4 * (self.clean_latents - 1) + 1 if self.clean_latents else 0
 
 
 class Preset(Config):
@@ -136,3 +167,102 @@ class EditRequest(Config):
     retrieval: RetrievalConfig = RetrievalConfig()
     edit: EditConfig = EditConfig()
     output: OutputConfig = OutputConfig()
+
+
+class WorldConfig(Config):
+    """The synthetic world (`storage/datasets/synthetic.py`): how large, how long, how often its subject is gone."""
+
+    size: int = Field(default=64, ge=32)
+    """Height and width in pixels."""
+    segments: int = Field(default=8, ge=6)
+    """Segments of a clip."""
+    segment_frames: int = Field(default=9, ge=5)
+    """Frames of a segment, 4k+1."""
+    radius: tuple[float, float] = (0.14, 0.2)
+    """Smallest and largest radius of a shape, in parts of the size."""
+    least_shown: int = Field(default=1, ge=1)
+    """Segments at the start in which the subject is always in view."""
+    least_gap: int = Field(default=1, ge=1)
+    """Segments that the subject is away, at least."""
+
+
+class MixConfig(Config):
+    """How a training sample is put together (paper section 4.1 and supplement E; `ours` where they are silent)."""
+
+    memories: tuple[float, ...] = (0.12, 0.2, 0.22, 0.2, 0.14, 0.08, 0.04)
+    """Chance of 0, 1, 2, ... memories."""
+    previous: float = Field(default=0.7, ge=0, le=1)
+    """Chance that the segment before the target is among them, if there is one."""
+    disagreeing: float = Field(default=0.3, ge=0, le=1)
+    """Chance that memories contradict an instruction that fixes the result: it is the text that must be obeyed."""
+    one_tokenizer: float = Field(default=0.5, ge=0, le=1)
+    """Chance that one random tokeniser serves all memories; otherwise the best get the finer one."""
+    merging: float = Field(default=0.5, ge=0, le=1)
+    """Chance that frames are merged, a share of them drawn from `merge_share`."""
+    merge_share: tuple[float, float] = (0.3, 0.7)
+    merge_blocks: tuple[int, ...] | None = None
+    """Blocks, 1-based, before which frames are merged; None is a third and two thirds of the depth."""
+    cached: float = Field(default=0.5, ge=0, le=1)
+    """Chance that memory attends to memory only, so that the model works with `attention="cached"` too."""
+    memory_noise: float = Field(default=0.1, ge=0)
+    """Largest deviation of the Gaussian noise on memory latents, drawn from 0 to this."""
+    reverse_memory: bool = False
+    """Count memories backwards. The paper does so at inference only, since its training clips extend forward."""
+    text_dropout: float = Field(default=0.05, ge=0, le=1)
+    """Chance of an empty instruction, which guidance needs."""
+
+
+class OptimConfig(Config):
+    """How weights move."""
+
+    trained: Literal["memory", "memory+attention", "lora", "all"] = "memory+attention"
+    """New modules alone, with self-attention (the paper), with LoRA on self-attention, or everything."""
+    rate: float = Field(default=1e-5, gt=0)
+    """Learning rate of the base's weights."""
+    memory_rate: float = Field(default=1e-4, gt=0)
+    """Learning rate of the memory modules."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: int = Field(default=100, ge=0)
+    """Steps until the full rate, which then falls to a twentieth along a cosine."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    ema: float = Field(default=0.998, ge=0, lt=1)
+    """Decay of the running mean of weights, which is what is saved."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches to a step."""
+    lora_rank: int = Field(default=16, ge=1)
+
+
+class TrainingConfig(Config):
+    """One training run."""
+
+    steps: int = Field(default=2000, ge=1)
+    batch: int = Field(default=1, ge=1)
+    """Samples of a batch, on each worker."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    shift: float = Field(default=5.0, gt=0)
+    """Times are drawn as the sampler spaces them: this much towards noise."""
+    region_weight: float = Field(default=0.0, ge=0)
+    """Extra weight of the loss where the data marks a region."""
+    mix: MixConfig = MixConfig()
+    optim: OptimConfig = OptimConfig()
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the forward pass; weights are kept in float32."""
+    validate_every: int = Field(default=250, ge=1)
+    validation_batches: int = Field(default=8, ge=1)
+    save_every: int = Field(default=250, ge=1)
+
+
+class SmallModelConfig(Config):
+    """Sizes of a LucyEdit-like model to be trained from nothing, on a laptop."""
+
+    width: int = Field(default=128, ge=32)
+    heads: int = Field(default=4, ge=1)
+    """Heads of attention; the width divided by them must be even."""
+    depth: int = Field(default=4, ge=1)
+    """Blocks."""
+    feed_forward: int = Field(default=512, ge=32)
+    channels: int = Field(default=16, ge=4)
+    """Latent channels."""
+    text_width: int = Field(default=64, ge=16)

@@ -5,6 +5,11 @@
     memory = Memory("first", first.edited, first.source, is_previous=True)
     second = editor.edit(frames[73:154], "make the hat red", memories=[memory], seed=2)
 
+A model with a timestep by token (Wan2.2) can also begin where the segment before ended, without a seam:
+
+    joined = EditConfig(clean_latents=2)  # these two are 5 frames: the overlap that the segments must have
+    third = editor.edit(frames[149:230], "make the hat red", config=joined, predecessor=second.edited)
+
 A model for new views takes a trajectory instead of, or besides, an instruction, and `ViewMemory` for memories:
 
     view = editor.edit(frames, trajectory=preset("arc-left", 81))
@@ -14,15 +19,15 @@ in which segments are edited; offloading and compilation are applied to `editor.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from model.backbones.backbone import Backbone
@@ -34,13 +39,14 @@ from model.config import EditConfig
 from model.errors import RequestError, WeightsError
 from model.memory.conditioning import Conditioning
 from model.memory.merging import MergePlan
-from model.sampling import Progress, denoise, draw_noise, guide
+from model.sampling import Progress, begin_with, denoise, draw_noise, guide
 from model.types import EditedSegment, Memory, ViewMemory
 
 BACKBONES: dict[str, type[LucyEdit] | type[ReCam]] = {"LucyEditPipeline": LucyEdit, "WanPipeline": ReCam}
 """The kind of model by the pipeline class that its folder names."""
 Memories = Sequence[Memory] | Sequence[ViewMemory]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Precision = Literal["float32", "bfloat16"]
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class MemoryEditor:
@@ -51,7 +57,7 @@ class MemoryEditor:
         self.merge_plan: MergePlan | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, dtype: str = "float32", device: str = "cpu") -> "MemoryEditor":
+    def from_pretrained(cls, folder: str | Path, dtype: Precision = "float32", device: str = "cpu") -> "MemoryEditor":
         """Load a model folder in diffusers' format; `dtype` is float32 or bfloat16 (the VAE stays in float32).
 
         Raises:
@@ -79,32 +85,57 @@ class MemoryEditor:
         config: EditConfig | None = None,
         progress: Progress | None = None,
         trajectory: Trajectory | None = None,
+        predecessor: Float32[np.ndarray, "channel time row column"] | None = None,
     ) -> EditedSegment:
         """Edit `source`, in [0, 1], as `instruction` says, consistently with `memories`, best first.
 
         A model for new views renders it along `trajectory`, relative to the source's first camera; the instruction
-        may then describe what is seen.
+        may then describe what is seen. `predecessor` are the edited latents of the segment before: its last
+        `config.clean_latents` frames begin this one, untouched (see `EditConfig.clean_overlap`).
 
         Raises:
-            RequestError: the number of frames is not 4k+1, the size does not fit the model, or a trajectory is given
-                or missing against the nature of the model.
+            RequestError: the number of frames is not 4k+1, the size does not fit the model, a trajectory is given or
+                missing against the nature of the model, or it cannot continue the predecessor.
         """
         self._require_fitting(source)
         config = config or EditConfig()
         watch = _Stopwatch()
-        pixels = torch.from_numpy(source).to(self.backbone.device)
-        source_latents = self.backbone.encode(rearrange(pixels * 2.0 - 1.0, "f h w c -> 1 c f h w"))
+        self.backbone.tile(config.tile)
+        pixels = torch.from_numpy(source * 2.0 - 1.0).to(self.backbone.device)
+        source_latents = self.backbone.encode(rearrange(pixels, "f h w c -> 1 c f h w"))
         watch.lap("encode")
-        noise = draw_noise(tuple(source_latents.shape), seed, self.backbone.device)
+        clean = self._clean_latents(source_latents, predecessor, config)
+        noise = begin_with(clean, draw_noise(tuple(source_latents.shape), seed, self.backbone.device))
         conditionings = self._conditionings(source_latents, memories, trajectory, config)
-        velocity = self._velocity(noise, source_latents, instruction, conditionings, config)
-        latents = denoise(self.backbone.scheduler, velocity, noise, config.sampling.steps, progress)
+        given = _Given(source_latents, noise, clean)
+        velocity = self._velocity(given, instruction, conditionings, config)
+        latents = denoise(self.backbone.scheduler, velocity, noise, config.sampling.steps, progress, clean)
         watch.lap("denoise")
         video = self.backbone.decode(latents)
         frames = rearrange((video / 2 + 0.5).clamp(0, 1), "1 c f h w -> f h w c").float().cpu().numpy()
         watch.lap("decode")
         edited, kept = (each[0].float().cpu().numpy() for each in (latents, source_latents))
         return EditedSegment(frames=frames, edited=edited, source=kept, seconds=watch.seconds())
+
+    def _clean_latents(
+        self, source: Tensor, predecessor: np.ndarray | None, config: EditConfig
+    ) -> Float[Tensor, "1 channel clean row column"] | None:
+        """The last latents of the predecessor, which begin this segment; None where none are wanted or there are none.
+
+        They are handed on as they are: nothing is decoded and encoded again.
+        """
+        wanted = config.clean_latents
+        if predecessor is None or wanted == 0:
+            return None
+        if not self.backbone.times_by_token:
+            raise RequestError(f"clean_latents={wanted}: this model has one timestep for all tokens; set it to 0")
+        frames, picture = source.shape[2], (source.shape[1], *source.shape[3:])
+        if wanted >= frames or wanted > predecessor.shape[1]:
+            fewest = min(frames - 1, predecessor.shape[1])
+            raise RequestError(f"clean_latents={wanted}: expected at most {fewest} for segments of these lengths")
+        if picture != (predecessor.shape[0], *predecessor.shape[2:]):
+            raise RequestError(f"the predecessor has latents {predecessor.shape}; expected another size, {picture}")
+        return torch.tensor(predecessor[:, -wanted:])[None].to(source)
 
     def _conditionings(
         self, source: Tensor, memories: Memories, trajectory: Trajectory | None, config: EditConfig
@@ -117,58 +148,65 @@ class MemoryEditor:
 
     def _velocity(
         self,
-        noise: Tensor,
-        source: Tensor,
+        given: "_Given",
         instruction: str,
         conditionings: tuple[Conditioning | None, Conditioning | None],
         config: EditConfig,
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """The guided velocity as a function of latents and timestep; texts and cached memory are prepared once."""
-        sampling, backbone = config.sampling, self.backbone
-        text, negative = backbone.encode_text(instruction, sampling.negative, sampling.guidance > 1)
-        remembered = self._remember(noise, source, text, conditionings[0], config)
-        forgetful = remembered if sampling.memory_in_negative else conditionings[1]
-
-        def predict(latents: Tensor, timestep: Tensor, words: Tensor, conditioning: Conditioning | None) -> Any:
-            return backbone.transformer(
-                hidden_states=backbone.model_input(latents, source),
-                timestep=backbone.timesteps(latents, timestep),
-                encoder_hidden_states=words,
-                attention_kwargs={"conditioning": conditioning},
-            )
+        sampling = config.sampling
+        text, negative = self.backbone.encode_text(instruction, sampling.negative, sampling.guidance > 1)
+        remembered, self.merge_plan = self._remember(given, text, conditionings[0], config)
+        forgetful = remembered
+        if negative is not None and not sampling.memory_in_negative:
+            forgetful, _ = self._remember(given, negative, conditionings[1], config)
 
         def velocity(latents: Tensor, timestep: Tensor) -> Tensor:
-            output = predict(latents, timestep, text, remembered)
+            output = self._predict(latents, timestep, given, text, remembered)
             if self.merge_plan is None:
                 self.merge_plan = output.plan
             if negative is None:
                 return output.sample
-            return guide(output.sample, predict(latents, timestep, negative, forgetful).sample, sampling.guidance)
+            unguided = self._predict(latents, timestep, given, negative, forgetful).sample
+            return guide(output.sample, unguided, sampling.guidance)
 
         return velocity
 
+    def _predict(
+        self, latents: Tensor, timestep: Tensor, given: "_Given", text: Tensor, conditioning: Conditioning | None
+    ) -> Any:
+        """One forward pass of the transformer."""
+        return self.backbone.transformer(
+            hidden_states=self.backbone.model_input(latents, given.source),
+            timestep=self.backbone.timesteps(latents, timestep, given.clean_frames),
+            encoder_hidden_states=text,
+            attention_kwargs={"conditioning": conditioning},
+        )
+
     def _remember(
-        self, noise: Tensor, source: Tensor, text: Tensor, joint: Conditioning | None, config: EditConfig
-    ) -> Conditioning | None:
-        """The conditioning as the steps use it: where memory is cached, with its keys and values computed."""
-        self.merge_plan = MergePlan() if joint is None else None
-        if config.attention == "joint" or joint is None or joint.memories == 0:
-            return joint
+        self, given: "_Given", text: Tensor, joint: Conditioning | None, config: EditConfig
+    ) -> tuple[Conditioning | None, MergePlan | None]:
+        """The conditioning as the steps use it: where memory is cached, with its keys and values computed.
+
+        With it, what is merged; None where that is decided at every step.
+        """
+        if joint is None:
+            return None, MergePlan()
+        if config.attention == "joint" or all(video.live for video in joint.videos):
+            return joint, None
         fixed, _ = self.backbone.encode_text("", "", guided=False)
         cached = replace(joint, cached=True, memory_text=fixed)
-        self.merge_plan = self._plan_merges(noise, source, text, cached, config)
+        plan = self._plan_merges(given, text, cached, config)
         live, memory = (tuple(video for video in joint.videos if video.live == wanted) for wanted in (True, False))
-        cache = self.backbone.transformer.remember(replace(cached, videos=memory), self.merge_plan.share(live=False))
-        return replace(cached, videos=live, cache=cache, plan=self.merge_plan.share(live=True))
+        cache = self.backbone.transformer.remember(replace(cached, videos=memory), plan.share(live=False))
+        return replace(cached, videos=live, cache=cache, plan=plan.share(live=True)), plan
 
-    def _plan_merges(
-        self, noise: Tensor, source: Tensor, text: Tensor, conditioning: Conditioning, config: EditConfig
-    ) -> MergePlan:
+    def _plan_merges(self, given: "_Given", text: Tensor, conditioning: Conditioning, config: EditConfig) -> MergePlan:
         """What to merge in cached memory, decided once, by the target's queries at the first step."""
         scheduler = self.backbone.scheduler
-        scheduler.set_timesteps(config.sampling.steps, device=noise.device)
-        timestep = self.backbone.timesteps(noise, scheduler.timesteps[0])
-        latents = self.backbone.model_input(noise, source)
+        scheduler.set_timesteps(config.sampling.steps, device=given.noise.device)
+        timestep = self.backbone.timesteps(given.noise, scheduler.timesteps[0], given.clean_frames)
+        latents = self.backbone.model_input(given.noise, given.source)
         return self.backbone.transformer.plan_merges(latents, timestep, text, conditioning)
 
     def _require_fitting(self, source: np.ndarray) -> None:
@@ -178,6 +216,19 @@ class MemoryEditor:
             raise RequestError(f"{frames} frames: expected 4k+1, such as {max(5, frames - (frames - 1) % 4)}")
         if height % step or width % step:
             raise RequestError(f"{width}x{height} pixels: this model needs multiples of {step}")
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a segment starts from, `[1, channel, time, row, column]`: the source, noise, and clean first frames."""
+
+    source: Tensor
+    noise: Tensor
+    clean: Tensor | None
+
+    @property
+    def clean_frames(self) -> int:
+        return 0 if self.clean is None else self.clean.shape[2]
 
 
 class _Stopwatch:

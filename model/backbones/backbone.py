@@ -16,22 +16,26 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from jaxtyping import Float
 from torch import Tensor
 
+from model.backbones.block_codec import BlockCodec
 from model.backbones.model_folder import read_config, read_model_index
 from model.backbones.transformer import MemoryWanTransformer
 from model.camera.trajectory import Trajectory
 from model.config import EditConfig
-from model.errors import WeightsError
+from model.errors import RequestError, WeightsError
 from model.memory.conditioning import Conditioning
+from model.memory.sequence import ConditionVideo
 
 PARTS = {
     "transformer": ("WanTransformer3DModel", "MemoryWanTransformer"),
-    "vae": ("AutoencoderKLWan",),
+    "vae": ("AutoencoderKLWan", "BlockCodec"),
     "text_encoder": ("UMT5EncoderModel",),
     "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
     "scheduler": ("UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
 }
+MOST_WORDS = 512  # pieces of text that Wan reads, padded to that; a small model's tokeniser may say less
 PREVIOUS, MEMORY = 1, 2  # temporal ranges (supplement E); a novel view's user video takes that of the previous segment
 
+CODECS: dict[str, Any] = {"AutoencoderKLWan": AutoencoderKLWan, "BlockCodec": BlockCodec}
 _SAFE: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
 
 
@@ -62,7 +66,7 @@ class Backbone(ABC, Generic[Remembered]):
             raise WeightsError(f"{folder}: has two transformers; expected a model with one")
         try:
             transformer = load_transformer(folder / "transformer", dtype, cls.cameras)
-            vae = AutoencoderKLWan.from_pretrained(folder / "vae", **_SAFE)
+            vae = CODECS[index["vae"][1]].from_pretrained(folder / "vae", **_SAFE)
             pipeline = cls.pipeline_class.from_pretrained(
                 folder, transformer=transformer, vae=vae, dtype=dtype, **_SAFE
             )
@@ -94,9 +98,39 @@ class Backbone(ABC, Generic[Remembered]):
     def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
         """The target as the transformer sees it, from noisy latents and source latents."""
 
-    @abstractmethod
-    def timesteps(self, latents: Tensor, timestep: Tensor) -> Tensor:
-        """The timestep by sample, or by token where the base wants that."""
+    def timesteps(self, latents: Tensor, timestep: Tensor, clean: int = 0) -> Tensor:
+        """The timestep by sample, or by token where the base wants that (Wan2.2): 0 in the first `clean` frames."""
+        batch, _, frames, rows, columns = latents.shape
+        if not self.times_by_token:
+            assert clean == 0, "clean frames need a timestep by token"
+            return timestep.expand(batch)
+        row_step, column_step = self.transformer.config["patch_size"][1:]
+        tokens = -(-rows // row_step) * -(-columns // column_step)
+        noisy = torch.arange(frames, device=latents.device) >= clean
+        return (noisy * timestep).float().repeat_interleave(tokens).expand(batch, -1)
+
+    def tile(self, pixels: int | None) -> None:
+        """Have the VAE work in square tiles of so many pixels, a quarter of which overlaps; None is whole pictures.
+
+        Raises:
+            RequestError: the codec of this model knows no tiles.
+        """
+        vae = self.pipeline.vae
+        if not hasattr(vae, "enable_tiling"):
+            if pixels is not None:
+                raise RequestError(
+                    f"tile={pixels}: {type(vae).__name__}, this model's codec, knows no tiles; leave it out"
+                )
+            return
+        if pixels is None:
+            vae.disable_tiling()
+        else:
+            vae.enable_tiling(pixels, pixels, pixels * 3 // 4, pixels * 3 // 4)
+
+    @property
+    def times_by_token(self) -> bool:
+        """Whether every token of the target has a timestep of its own."""
+        return self.pipeline.config.expand_timesteps
 
     @property
     def transformer(self) -> MemoryWanTransformer:
@@ -117,8 +151,9 @@ class Backbone(ABC, Generic[Remembered]):
 
     def encode_text(self, instruction: str, negative: str, guided: bool) -> tuple[Tensor, Tensor | None]:
         """Text states of the instruction and, for guidance, of the negative prompt, `[1, words, text_dim]`."""
+        words = min(MOST_WORDS, self.pipeline.tokenizer.model_max_length)
         text, unwanted = self.pipeline.encode_prompt(
-            instruction, negative, do_classifier_free_guidance=guided, max_sequence_length=512, device=self.device
+            instruction, negative, do_classifier_free_guidance=guided, max_sequence_length=words, device=self.device
         )
         dtype = self.transformer.dtype
         return text.to(dtype), None if unwanted is None else unwanted.to(dtype)
@@ -142,6 +177,12 @@ class Backbone(ABC, Generic[Remembered]):
             for values in (config.latents_mean, config.latents_std)
         )
         return mean, 1.0 / deviation
+
+
+def conditioned(videos: Sequence[ConditionVideo], source: Tensor, **how: Any) -> Conditioning:
+    """What a target as long as `source` is conditioned on, with room for the longest video in a temporal range."""
+    longest = Conditioning(tuple(videos)).range_length(source.shape[2])
+    return Conditioning(videos=tuple(videos), range_frames=longest, **how)
 
 
 def load_transformer(folder: Path, dtype: torch.dtype, cameras: bool = False) -> MemoryWanTransformer:

@@ -11,7 +11,7 @@ import torch
 from diffusers.pipelines.lucy.pipeline_lucy_edit import LucyEditPipeline
 from torch import Tensor
 
-from model.backbones.backbone import MEMORY, PREVIOUS, Backbone
+from model.backbones.backbone import MEMORY, PREVIOUS, Backbone, conditioned
 from model.camera.trajectory import Trajectory
 from model.config import EditConfig
 from model.errors import RequestError
@@ -44,19 +44,12 @@ class LucyEdit(Backbone[Memory]):
             )
             for rank, memory in enumerate(memories)
         )
-        return Conditioning(videos=videos, merging=config.merging)
+        return conditioned(videos, source, merging=config.merging)
 
     def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
         """Noisy latents and source latents, on the channels."""
         return torch.cat([latents, source], dim=1).to(self.transformer.dtype)
 
-    def timesteps(self, latents: Tensor, timestep: Tensor) -> Tensor:
-        """By token where the pipeline expands timesteps (Wan2.2)."""
-        if not self.pipeline.config.expand_timesteps:
-            return timestep.expand(latents.shape[0])
-        ones = torch.ones(latents.shape, dtype=torch.float32, device=latents.device)
-        return (ones[0][0][:, ::2, ::2] * timestep).flatten().unsqueeze(0).expand(latents.shape[0], -1)
-
     def _both(self, memory: Memory, like: Tensor) -> Tensor:
-        pair = [torch.from_numpy(latents)[None].to(like.device) for latents in (memory.edited, memory.source)]
+        pair = [torch.tensor(latents)[None].to(like.device) for latents in (memory.edited, memory.source)]
         return torch.cat(pair, dim=1).to(self.transformer.dtype)

@@ -3,7 +3,8 @@
 The user's video enters by frames: it is tokenised as the target is, takes the temporal range behind the target's, and
 runs at the target's timestep. Memories follow at timestep 0 and share the next range (supplement E.1). Every video is
 told its own cameras (Eq. 17); the user's, unknown, are taken to stand still where all trajectories start. ReCamMaster
-alone was trained with the target's cameras on the user's video too: `source_camera="target"` does that.
+alone was trained with the target's cameras on the user's video too: `source_camera="target"` does that. With cached
+attention the user's video may be cached too, `cache_user_video`: it then is treated as the memories are (ours).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from diffusers.pipelines.wan.pipeline_wan import WanPipeline
 from jaxtyping import Float
 from torch import Tensor
 
-from model.backbones.backbone import MEMORY, PREVIOUS, Backbone
+from model.backbones.backbone import MEMORY, PREVIOUS, Backbone, conditioned
 from model.camera.trajectory import LATENT_STRIDE, Trajectory
 from model.config import EditConfig
 from model.errors import RequestError
@@ -35,34 +36,30 @@ class ReCam(Backbone[ViewMemory]):
         """The user's video, then the memories, all with cameras. A trajectory of another length is resampled."""
         if trajectory is None:
             raise RequestError("this model renders a camera trajectory and was given none; give one, such as a preset")
-        latent_frames = source.shape[2]
-        target = self._cameras(trajectory, latent_frames)
-        still = self._cameras(Trajectory.still(1), latent_frames)
+        target = self._cameras(trajectory, source.shape[2])
+        still = self._cameras(Trajectory.still(1), source.shape[2])
         user_video = ConditionVideo(
             latents=source.to(self.transformer.dtype),
             patch=BASE_PATCH,
             start=PREVIOUS,
             cameras=target if config.source_camera == "target" else still,
-            live=True,
+            live=not (config.attention == "cached" and config.cache_user_video),
+            remembered=False,
         )
         views = (
             ConditionVideo(
-                latents=torch.from_numpy(memory.edited)[None].to(self.device, self.transformer.dtype),
+                latents=torch.tensor(memory.edited)[None].to(self.device, self.transformer.dtype),
                 patch=memory_patch(rank, config.tokens),
                 start=MEMORY,
-                cameras=self._cameras(memory.trajectory, latent_frames),
+                cameras=self._cameras(memory.trajectory, memory.edited.shape[1]),
             )
             for rank, memory in enumerate(memories)
         )
-        return Conditioning(videos=(user_video, *views), merging=config.merging, target_cameras=target)
+        return conditioned((user_video, *views), source, merging=config.merging, target_cameras=target)
 
     def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
         """Noisy latents alone."""
         return latents.to(self.transformer.dtype)
-
-    def timesteps(self, latents: Tensor, timestep: Tensor) -> Tensor:
-        """One for all tokens of the target and of the user's video."""
-        return timestep.expand(latents.shape[0])
 
     def _cameras(self, trajectory: Trajectory, latent_frames: int) -> Float[Tensor, "1 latent 12"]:
         frames = (latent_frames - 1) * LATENT_STRIDE + 1
