@@ -28,7 +28,8 @@ Bitmap = UInt8[np.ndarray, " bytes"]
 Bitmaps = UInt8[np.ndarray, "cached bytes"]
 
 LATITUDES, LONGITUDES = 180, 360
-PACKED_BYTES = LATITUDES * LONGITUDES // 8
+ROW_BYTES = LONGITUDES // 8
+PACKED_BYTES = LATITUDES * ROW_BYTES
 RADIUS = 10.0  # metres
 AT_ONCE = 32  # bitmaps weighed together: what stays in the processor's cache
 
@@ -150,25 +151,35 @@ def _rasterise(cameras: Trajectory, lens: Intrinsics, radius: float | int) -> Bo
 
 
 def _scores(target: Bitmap, packed: Bitmaps, weighting: Weighting) -> Float64[np.ndarray, " cached"]:
-    shared = _areas(packed & target, weighting)
+    shared = _areas(packed, weighting, within=target)
     wanted = _areas(target[None], weighting)[0]
     union = wanted + _areas(packed, weighting) - shared
     return 0.5 * shared / np.maximum(union, 1e-12) + 0.5 * shared / max(wanted, 1e-12)
 
 
-def _areas(packed: Bitmaps, weighting: Weighting) -> Float64[np.ndarray, " cached"]:
-    """Weighted sizes of bitmaps. Bits are counted latitude by latitude, in exact arithmetic, and weighed row by row,
-    so that a bitmap's size does not depend on its company."""
+def _areas(packed: Bitmaps, weighting: Weighting, within: Bitmap | None = None) -> Float64[np.ndarray, " cached"]:
+    """Weighted sizes of bitmaps, or of what of them lies `within` another. Bits are counted latitude by latitude, in
+    exact arithmetic, and weighed row by row, so that a bitmap's size does not depend on its company."""
     assert packed.shape[1] == PACKED_BYTES, f"a bitmap has {PACKED_BYTES} bytes, not {packed.shape[1]}"
-    parts = np.split(packed, range(AT_ONCE, len(packed), AT_ONCE))
-    counts = np.concatenate([_bits_by_latitude(part) for part in parts])
+    rows = _occupied(np.bitwise_or.reduce(packed, axis=0) if within is None else within)
+    part = slice(rows.start * ROW_BYTES, rows.stop * ROW_BYTES)
+    counts = np.zeros((len(packed), LATITUDES), np.float32)
+    for first in range(0, len(packed), AT_ONCE):
+        some = packed[first : first + AT_ONCE, part]
+        counts[first : first + AT_ONCE, rows] = _bits_by_row(some if within is None else some & within[part])
     return (counts * cell_sizes(weighting)).sum(axis=1)
 
 
-def _bits_by_latitude(packed: Bitmaps) -> Float32[np.ndarray, "cached latitude"]:
+def _occupied(bitmap: Bitmap) -> slice:
+    """The latitudes between which anything is seen: few, for most cameras never look up or down."""
+    rows = np.flatnonzero(bitmap.reshape(LATITUDES, ROW_BYTES).any(axis=1))
+    return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+
+
+def _bits_by_row(packed: Bitmaps) -> Float32[np.ndarray, "cached latitude"]:
     """Whole numbers up to 360, exact in float32, whose matrix product is the fastest sum there is."""
-    bits = np.bitwise_count(packed).astype(np.float32).reshape(len(packed), LATITUDES, -1)
-    return bits @ np.ones(bits.shape[2], np.float32)
+    bits = np.bitwise_count(packed).astype(np.float32).reshape(-1, ROW_BYTES)
+    return (bits @ np.ones(ROW_BYTES, np.float32)).reshape(len(packed), -1)
 
 
 def _as_trajectory(given: Trajectory | np.ndarray) -> Trajectory:

@@ -154,6 +154,16 @@ def test_ranking_many_bitmaps_is_scoring_each(weighting) -> None:
         assert score == pytest.approx(0.5 * both / either + 0.5 * both / sizes[target.seen].sum(), rel=1e-4)
 
 
+def test_a_score_does_not_depend_on_what_else_is_ranked() -> None:
+    target = video_fov(preset("arc-right", 5), LENS)
+    views = [preset("pan-left", 5), preset("tilt-up", 5, Moves(tilt=90)), preset("tilt-down", 5, Moves(tilt=80))]
+    packed = np.stack([video_fov(view, LENS, target.reference).packed for view in views])
+    assert_array_equal(rank(target, packed), [rank(target, packed[[index]])[0] for index in range(3)])
+    assert rank(target, packed[:0]).shape == (0,)
+    blind = np.zeros((1, PACKED_BYTES), np.uint8)
+    assert_array_equal(rank(target, blind), [0])
+
+
 def test_coverage_does_not_repeat_itself() -> None:
     """Two looks to the left are more like the target than one to the right, but only one of them is needed."""
     target = video_fov(preset("pan-right", 9, Moves(pan=60)), LENS)
