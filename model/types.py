@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from model.camera.trajectory import Trajectory
 
@@ -102,3 +102,17 @@ class EditedSegment:
     edited: Float[np.ndarray, "channel time row column"]
     source: Float[np.ndarray, "channel time row column"]
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingClip:
+    """An edited clip as normalised latents, by segment. `versions` are results of the edit: for a `fixed` instruction
+    the first is right and others contradict it, for an open one all are right. `regions` marks latents that weigh more.
+    """
+
+    id: str
+    instruction: str
+    fixed: bool
+    source: Float[np.ndarray, "segment channel time row column"]
+    versions: tuple[Float[np.ndarray, "segment channel time row column"], ...]
+    regions: Bool[np.ndarray, "segment time row column"]

@@ -8,6 +8,7 @@ has trained it: what it makes of a video is noise.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,11 @@ def build_tiny_recam(folder: Path, seed: int = 0, *, memory: bool = True) -> Pat
 
 
 def _parts(vae: AutoencoderKLWan) -> dict[str, Any]:
-    tokenizer = _tokenizer()
+    tokenizer = unigram_tokenizer(SENTENCES)
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
     return {
         "tokenizer": tokenizer,
-        "text_encoder": _text_encoder(len(tokenizer)),
+        "text_encoder": small_text_encoder(len(tokenizer), TEXT_WIDTH),
         "vae": vae,
         "scheduler": scheduler,
     }
@@ -131,12 +132,13 @@ def _wan22_vae() -> AutoencoderKLWan:
     ).eval()
 
 
-def _text_encoder(words: int) -> UMT5EncoderModel:
+def small_text_encoder(words: int, width: int) -> UMT5EncoderModel:
+    """UMT5 with random weights: words differ, and know their neighbours, but mean nothing yet."""
     config = UMT5Config(
         vocab_size=words,
-        d_model=TEXT_WIDTH,
-        d_kv=8,
-        d_ff=64,
+        d_model=width,
+        d_kv=width // 4,
+        d_ff=2 * width,
         num_layers=2,
         num_heads=4,
         relative_attention_num_buckets=8,
@@ -147,8 +149,8 @@ def _text_encoder(words: int) -> UMT5EncoderModel:
     return UMT5EncoderModel(config).eval()
 
 
-def _tokenizer() -> Any:
-    """A unigram tokeniser over letters and the few sentences above; any text goes through it."""
+def unigram_tokenizer(sentences: Sequence[str]) -> Any:
+    """A unigram tokeniser made of some sentences; any text goes through it."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Lowercase()
     split = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True)
@@ -157,9 +159,9 @@ def _tokenizer() -> Any:
     trainer = trainers.UnigramTrainer(
         vocab_size=160, special_tokens=special, unk_token=special[-1], show_progress=False
     )
-    tokenizer.train_from_iterator(SENTENCES * 40, trainer)
-    vocabulary = json.loads(tokenizer.to_str())["model"]["vocab"]
-    rounded = [(piece, round(score, 6)) for piece, score in vocabulary]  # the last bit differs from run to run
+    tokenizer.train_from_iterator(list(sentences) * 40, trainer)
+    pieces = json.loads(tokenizer.to_str())["model"]["vocab"]
+    rounded = [(piece, round(score, 6)) for piece, score in pieces]  # the last bit differs from run to run
     return T5Tokenizer(vocab=rounded, extra_ids=0)
 
 

@@ -1,0 +1,68 @@
+"""A LucyEdit-like model at laptop size, to be trained from nothing: every class but the codec is the real one.
+
+Its text encoder keeps its random weights: what words do is learned by the transformer, which reads them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.pipelines.lucy.pipeline_lucy_edit import LucyEditPipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from transformers.models.t5.tokenization_t5 import T5Tokenizer
+
+from model.backbones.block_codec import BlockCodec
+from model.backbones.tiny import small_text_encoder
+from model.backbones.transformer import MemoryWanTransformer
+from model.config import Preset, SmallModelConfig
+
+MOST_WORDS = 16
+WORD, LETTER = -1.0, -10.0  # log probabilities: a known word is one piece, any other is spelled
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def build_small_lucy_edit(
+    folder: Path,
+    codec: BlockCodec,
+    sizes: SmallModelConfig,
+    sentences: Sequence[str],
+    preset: Preset,
+    shift: float,
+    seed: int = 0,
+) -> Path:
+    """Write an untrained diffusers folder, with `preset` beside it. `sentences` are those the words are taken from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tokenizer = word_tokenizer(sentences)
+        transformer = MemoryWanTransformer(
+            num_attention_heads=sizes.heads,
+            attention_head_dim=sizes.width // sizes.heads,
+            in_channels=2 * sizes.channels,
+            out_channels=sizes.channels,
+            text_dim=sizes.text_width,
+            freq_dim=128,
+            ffn_dim=sizes.feed_forward,
+            num_layers=sizes.depth,
+            rope_max_seq_len=256,
+        )
+        pipeline = LucyEditPipeline(
+            tokenizer=tokenizer,
+            text_encoder=small_text_encoder(len(tokenizer), sizes.text_width),
+            vae=codec,  # type: ignore[arg-type] - the same interface
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=shift),
+            transformer=transformer,
+            expand_timesteps=False,
+        )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    (folder / "memory_v2v.json").write_text(preset.model_dump_json(indent=2))
+    return folder
+
+
+def word_tokenizer(sentences: Sequence[str]) -> Any:
+    """A tokeniser to which every word of `sentences` is one piece; other words are spelled, in lower case."""
+    words = sorted({word for sentence in sentences for word in sentence.lower().split()})
+    pieces = [(piece, 0.0) for piece in ("<pad>", "</s>", "<unk>")]
+    pieces += [(f"▁{word}", WORD) for word in words]
+    pieces += [(start + letter, LETTER) for letter in LETTERS for start in ("▁", "") if start + letter not in words]
+    return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=MOST_WORDS)

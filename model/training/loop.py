@@ -1,0 +1,190 @@
+"""The training loop: batches in, better weights out. Nothing else is ours; checkpoints, data and workers come from outside.
+
+Each step draws its random numbers from the seed, its own number and the worker's rank, so that a run that was killed
+and resumed takes the very steps of one that was not. The weights that count are the running mean (EMA).
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.config import OptimConfig, TrainingConfig
+from model.training.checkpoint import load_state, save_state
+from model.training.objective import TextStates, flow_loss
+from model.training.parameters import choose_parameters
+from model.training.samples import Batch, draw_batch
+from model.types import TrainingClip
+
+LAST_RATE = 0.05  # of the full rate, at the end of the cosine
+CURVE = "curve.jsonl"
+VALIDATION_SEED = 2**31
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the loss curve: the mean since the last one, and on held-out clips with the averaged weights."""
+
+    step: int
+    loss: float
+    validation: float
+    gradient: float
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One of `count` processes that train together; `wrap` makes the module that shares gradients among them."""
+
+    rank: int = 0
+    count: int = 1
+    wrap: Callable[[nn.Module], nn.Module] = lambda module: module
+
+
+def train(
+    transformer: nn.Module,
+    training: Sequence[TrainingClip],
+    validation: Sequence[TrainingClip],
+    text: TextStates,
+    config: TrainingConfig,
+    folder: Path,
+    report: Callable[[Point], None] = lambda point: None,
+    worker: Worker | None = None,
+) -> list[Point]:
+    """Train in place, going on from the newest state in `folder`; returns the whole curve.
+
+    At the end the transformer holds the averaged weights.
+
+    Raises:
+        StoreError: the state in `folder` is of another model.
+    """
+    run = _Run(transformer, config, worker or Worker(), folder)
+    curve = _read_curve(folder, run.step)
+    losses: list[float] = []
+    while run.step < config.steps:
+        losses.append(run.advance(training, text))
+        last = run.step == config.steps
+        if run.step % config.validate_every == 0 or last:
+            point = Point(run.step, float(np.mean(losses)), run.validate(validation, text), run.gradient)
+            curve.append(point)
+            losses = []
+            report(point)
+        if (run.step % config.save_every == 0 or last) and run.worker.rank == 0:
+            run.save(curve)
+    run.adopt_mean()
+    return curve
+
+
+class _Run:
+    """What changes from step to step."""
+
+    def __init__(self, transformer: nn.Module, config: TrainingConfig, worker: Worker, folder: Path) -> None:
+        self.config, self.worker, self.gradient, self._folder = config, worker, 0.0, folder
+        groups = choose_parameters(transformer, config.optim)
+        self._weights = {name: each for name, each in transformer.named_parameters() if each.requires_grad}
+        self._mean = {name: each.detach().clone() for name, each in self._weights.items()}
+        optim = config.optim
+        self._optimiser = torch.optim.AdamW(groups, betas=optim.betas, weight_decay=optim.weight_decay)
+        self._rates = [group["lr"] for group in groups]
+        self.step = load_state(folder, self._weights, self._mean, self._optimiser)
+        self._module = worker.wrap(transformer)
+
+    def advance(self, clips: Sequence[TrainingClip], text: TextStates) -> float:
+        """One step of the optimiser; returns its loss."""
+        config, optim = self.config, self.config.optim
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * _schedule(self.step, config.steps, optim)
+        total = 0.0
+        for part in range(optim.accumulate):
+            shape, noise = self._generators(self.step * optim.accumulate + part)
+            batch = draw_batch(clips, config.batch, config.mix, shape)
+            loss = self._loss(batch, text, noise) / optim.accumulate
+            loss.backward()
+            total += float(loss.detach())
+        self.gradient = float(nn.utils.clip_grad_norm_(self._weights.values(), optim.clip))
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self._average()
+        self.step += 1
+        return total
+
+    @torch.no_grad()
+    def validate(self, clips: Sequence[TrainingClip], text: TextStates) -> float:
+        """Loss on held-out clips, always on the same batches, with the averaged weights."""
+        with self._swapped():
+            losses = []
+            for index in range(self.config.validation_batches):
+                shape = np.random.default_rng([VALIDATION_SEED, index])
+                batch = draw_batch(clips, self.config.batch, self.config.mix, shape)
+                losses.append(float(self._loss(batch, text, torch.Generator().manual_seed(VALIDATION_SEED + index))))
+        return float(np.mean(losses))
+
+    def save(self, curve: list[Point]) -> None:
+        """Write the state and the curve so far."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
+        (self._folder / CURVE).write_text(lines)
+        save_state(self._folder, self.step, self._weights, self._mean, self._optimiser)
+
+    @torch.no_grad()
+    def adopt_mean(self) -> None:
+        """Replace the weights by their running mean."""
+        for name, parameter in self._weights.items():
+            parameter.copy_(self._mean[name])
+
+    def _loss(self, batch: Batch, text: TextStates, random: torch.Generator) -> Tensor:
+        config = self.config
+        half = torch.autocast(text.empty.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16")
+        with half:
+            return flow_loss(self._module, batch, text, config.mix, config.shift, config.region_weight, random)
+
+    def _generators(self, number: int) -> tuple[np.random.Generator, torch.Generator]:
+        """The shape of a batch is the same on all workers, so that they wait for one another as little as may be."""
+        seed = [self.config.seed, number, self.worker.rank]
+        noise = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        return np.random.default_rng(seed), noise
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
+        mean, weights = list(self._mean.values()), list(self._weights.values())
+        torch._foreach_lerp_(mean, weights, 1 - decay)
+
+    @contextmanager
+    def _swapped(self) -> Iterator[None]:
+        """The averaged weights in place of the others."""
+        kept = {name: parameter.detach().clone() for name, parameter in self._weights.items()}
+        self.adopt_mean()
+        try:
+            yield
+        finally:
+            for name, parameter in self._weights.items():
+                parameter.copy_(kept[name])
+
+
+def _schedule(step: int, steps: int, optim: OptimConfig) -> float:
+    """Share of the full rate: a linear warm-up, then a cosine down to `LAST_RATE`."""
+    if step < optim.warmup:
+        return (step + 1) / optim.warmup
+    done = (step - optim.warmup) / max(1, steps - optim.warmup)
+    return LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _read_curve(folder: Path, step: int) -> list[Point]:
+    """The points up to `step`; later ones will be measured again."""
+    path = folder / CURVE
+    if not path.is_file():
+        return []
+    points = (Point(**json.loads(line)) for line in path.read_text().splitlines())
+    return [point for point in points if point.step <= step]
+
+
+def curve_table(curve: Sequence[Point]) -> list[dict[str, Any]]:
+    """The curve as rows."""
+    return [asdict(point) for point in curve]

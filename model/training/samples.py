@@ -1,0 +1,101 @@
+"""What one training batch consists of: target segments, and memories from elsewhere in the same clips (section 4.1).
+
+Everything that shapes the sequence is drawn once for the batch: how many memories, under which tokenisers, whether and
+how much is merged, whether memory is cached. So lengths are equal and no masks are needed. Clips, segments and versions
+are drawn by sample. A batch depends on the seed, the step and the worker alone, so a resumed run sees the same ones.
+
+Does not know how latents were made, or what a model does with them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from model.config import MixConfig
+from model.memory.tokenizers import COARSE, FINE
+from model.types import TrainingClip
+
+@dataclass(frozen=True)
+class BatchMemory:
+    """One memory of every sample. `previous` ones are the segment before the target."""
+
+    edited: Float32[np.ndarray, "batch channel time row column"]
+    source: Float32[np.ndarray, "batch channel time row column"]
+    patch: int
+    previous: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Targets with their memories, best first, and how those are treated. `merge_share` is None for no merging."""
+
+    instructions: tuple[str, ...]
+    target: Float32[np.ndarray, "batch channel time row column"]
+    source: Float32[np.ndarray, "batch channel time row column"]
+    regions: Bool[np.ndarray, "batch time row column"]
+    memories: tuple[BatchMemory, ...]
+    merge_share: float | None
+    cached: bool
+
+
+def draw_batch(clips: Sequence[TrainingClip], size: int, mix: MixConfig, random: np.random.Generator) -> Batch:
+    """A batch of `size` samples. Memories that do not fit into the shortest clip are left out."""
+    chosen = [clips[index] for index in random.integers(len(clips), size=size)]
+    most = min(len(clip.source) for clip in chosen) - 1
+    chances = np.asarray(mix.memories) / sum(mix.memories)
+    count = min(int(random.choice(len(chances), p=chances)), most)
+    with_previous = count > 0 and random.random() < mix.previous
+    places = [_draw_places(len(clip.source), count, with_previous, random) for clip in chosen]
+    versions = [_draw_versions(clip, mix.disagreeing, random) for clip in chosen]
+    patches = _draw_patches(count, mix.one_tokenizer, random)
+    targets = [place[0] for place in places]
+    return Batch(
+        instructions=tuple("" if random.random() < mix.text_dropout else clip.instruction for clip in chosen),
+        target=_stack([clip.versions[own][at] for clip, (own, _), at in zip(chosen, versions, targets, strict=True)]),
+        source=_stack([clip.source[at] for clip, at in zip(chosen, targets, strict=True)]),
+        regions=np.stack([clip.regions[at] for clip, at in zip(chosen, targets, strict=True)]),
+        memories=tuple(
+            _memory(chosen, versions, [place[rank + 1] for place in places], patch, with_previous and rank == 0)
+            for rank, patch in enumerate(patches)
+        ),
+        merge_share=float(random.uniform(*mix.merge_share)) if count and random.random() < mix.merging else None,
+        cached=bool(count and random.random() < mix.cached),
+    )
+
+
+def _draw_places(segments: int, count: int, with_previous: bool, random: np.random.Generator) -> list[int]:
+    """The target's segment, and those of its memories, all different; the one before it first if that is wanted."""
+    target = int(random.integers(1 if with_previous else 0, segments))
+    first = [target - 1] if with_previous else []
+    others = [place for place in range(segments) if place != target and place not in first]
+    return [target, *first, *(int(place) for place in random.permutation(others)[: count - len(first)])]
+
+
+def _draw_versions(clip: TrainingClip, disagreeing: float, random: np.random.Generator) -> tuple[int, int]:
+    """The version of the target, and that of its memories: they differ only where a fixed text must win."""
+    if not clip.fixed:
+        own = int(random.integers(len(clip.versions)))
+        return own, own
+    contradicted = len(clip.versions) > 1 and random.random() < disagreeing
+    return 0, int(random.integers(1, len(clip.versions))) if contradicted else 0
+
+
+def _draw_patches(count: int, one: float, random: np.random.Generator) -> list[int]:
+    if random.random() < one:
+        return [int(random.choice([FINE, COARSE]))] * count
+    fine = int(random.integers(count + 1))
+    return [FINE] * fine + [COARSE] * (count - fine)
+
+
+def _memory(
+    clips: Sequence[TrainingClip], versions: Sequence[tuple[int, int]], places: Sequence[int], patch: int, previous: bool
+) -> BatchMemory:
+    edited = [clip.versions[kept][at] for clip, (_, kept), at in zip(clips, versions, places, strict=True)]
+    source = [clip.source[at] for clip, at in zip(clips, places, strict=True)]
+    return BatchMemory(_stack(edited), _stack(source), patch, previous)
+
+
+def _stack(latents: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack(latents).astype(np.float32)

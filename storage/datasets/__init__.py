@@ -1,0 +1,1 @@
+"""Where training and evaluation clips come from, behind one shape: `EditedClip`."""

@@ -1,0 +1,55 @@
+"""The things that live in the synthetic world: outlines as signed distances, colours, and what can be done to them.
+
+Lengths are pixels, x to the right and y down; a signed distance is negative inside. Coverage of a pixel is the distance
+to the outline, cut off at half a pixel on either side: edges are smooth, and move by fractions of a pixel.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+Field = Float[np.ndarray, "frame #height #width"]
+Kind = Literal["colour", "stripes", "hat"]
+
+STRIPE = 4.0  # pixels; coloured and plain stripes take turns
+HAT_WIDTH, HAT_HEIGHT = 1.5, 0.75  # of the radius
+
+
+def circle(x: Field, y: Field, radius: float) -> Field:
+    return np.hypot(x, y) - radius
+
+
+def square(x: Field, y: Field, radius: float) -> Field:
+    return np.maximum(np.abs(x), np.abs(y)) - 0.9 * radius
+
+
+def diamond(x: Field, y: Field, radius: float) -> Field:
+    return (np.abs(x) + np.abs(y) - 1.2 * radius) / np.sqrt(2)
+
+
+def triangle(x: Field, y: Field, radius: float) -> Field:
+    """Points up; as high as it is wide."""
+    sides = (2 * np.abs(x) - y - radius) / np.sqrt(5)
+    return np.maximum(sides, y - radius)
+
+
+def cross(x: Field, y: Field, radius: float) -> Field:
+    beams = (np.maximum(np.abs(a) - radius, np.abs(b) - radius / 3) for a, b in ((x, y), (y, x)))
+    return np.minimum(*beams)
+
+
+OUTLINES: dict[str, Callable[[Field, Field, float], Field]] = {
+    "circle": circle,
+    "square": square,
+    "triangle": triangle,
+    "cross": cross,
+    "diamond": diamond,
+}
+
+
+def coverage(distance: Field) -> Field:
+    """How much of each pixel lies inside, 0 to 1."""
+    return np.clip(0.5 - distance, 0, 1)
