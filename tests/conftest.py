@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from flows.environment import prepare_environment
 from tests.footage import bigbuckbunny, bikes, footage
@@ -23,6 +24,8 @@ os.environ |= {
 }
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes run torch; more threads than cores make them crawl
 prepare_environment()
+settings.register_profile("house", deadline=None)  # a busy machine is slow, which is no failure
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")
