@@ -1,7 +1,7 @@
 """Make a model folder for new views from what others publish: a Wan folder in diffusers' format, and a `.ckpt`.
 
-    python -m model.backbones.converters WAN_FOLDER step20000.ckpt NEW_FOLDER --origin recammaster
-    python -m model.backbones.converters WAN_FOLDER memoryv2v.ckpt NEW_FOLDER --origin memory-v2v
+    python -m model.backbones.converters Wan2.1-T2V-1.3B-Diffusers step20000.ckpt recam --origin recammaster
+    python -m model.backbones.converters Wan2.1-T2V-1.3B-Diffusers memoryv2v.ckpt recam --origin memory-v2v
 
 The report names every tensor that was matched by shape alone, that is missing, or that has no place; anything left over
 is an error unless a pattern names it. Memory modules that the checkpoint lacks start from the converted base.
@@ -115,21 +115,30 @@ def _set_shift(path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: print the report, or what is wrong; returns the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    given = _parser().parse_args(arguments)
+    try:
+        report = convert(given.base, given.checkpoint, given.out, given.origin, given.may_miss, given.may_ignore)
+    except (WeightsError, RequestError) as error:
+        print("\n".join([*getattr(error, "__notes__", []), f"error: {error}"]), file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(report.as_json()) if given.json else report)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.backbones.converters",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("base", type=Path, help="Wan2.1-T2V-1.3B in diffusers' format")
     parser.add_argument("checkpoint", type=Path, help=".ckpt of the DiT")
     parser.add_argument("out", type=Path, help="model folder to write")
     parser.add_argument("--origin", choices=get_args(OriginName), required=True, help="who made the checkpoint")
     parser.add_argument("--may-miss", nargs="*", default=[], help="patterns of our parameters that it may lack")
     parser.add_argument("--may-ignore", nargs="*", default=[], help="patterns of its tensors to leave out")
-    given = parser.parse_args(arguments)
-    try:
-        report = convert(given.base, given.checkpoint, given.out, given.origin, given.may_miss, given.may_ignore)
-    except (WeightsError, RequestError) as error:
-        print("\n".join([*getattr(error, "__notes__", []), f"error: {error}"]), file=sys.stderr)
-        return error.exit_code
-    print(report)
-    return 0
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    return parser
 
 
 if __name__ == "__main__":

@@ -88,6 +88,16 @@ class Report:
         lines += [f"misshapen: {text}" for text in self.misshapen.values()]
         return "\n".join(lines)
 
+    def as_json(self) -> dict[str, object]:
+        """The same account for programs: names by what became of them."""
+        return {
+            "matched": self.matched,
+            "by_shape": sorted(self.by_shape, key=_natural),
+            "missing": list(self.missing),
+            "unexpected": list(self.unexpected),
+            "misshapen": list(self.misshapen.values()),
+        }
+
     def check(self, may_miss: Collection[str] = (), may_ignore: Collection[str] = ()) -> None:
         """Raise `WeightsError` unless everything left over matches one of the glob patterns given for it."""
         missing = [ours for ours in self.missing if not _named(ours, may_miss)]

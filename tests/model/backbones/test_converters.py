@@ -156,3 +156,32 @@ def test_the_command_prints_the_report(
     assert "missing: merger.mix.bias" in capsys.readouterr().out
     index = json.loads((tmp_path / "out" / "model_index.json").read_text())
     assert index["transformer"][1] == "MemoryWanTransformer"
+    assert main(command) == 2
+    assert f"error: {tmp_path / 'out'} exists" in capsys.readouterr().err
+
+
+def test_the_report_is_one_json_object_where_that_is_wanted(
+    tmp_path: Path, wan: Path, model: MemoryEditor, original_names: Names, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, published(model, original_names))
+    assert main([str(wan), str(path), str(tmp_path / "out"), "--origin", "recammaster", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report.keys() == {"matched", "by_shape", "missing", "unexpected", "misshapen"}
+    assert report["matched"]["blocks.1.camera.weight"] == "blocks.1.cam_encoder.weight"
+    assert {name.partition(".")[0] for name in report["missing"]} == {"memory_tokenizers", "merger"}
+    assert report["unexpected"] == report["misshapen"] == report["by_shape"] == []
+
+
+def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    assert "step20000.ckpt recam --origin recammaster" in capsys.readouterr().out
+
+
+def test_a_file_that_holds_code_is_refused(tmp_path: Path, wan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"blocks.0.modulation": Path("anything")}, tmp_path / "step20000.ckpt")
+    command = [str(wan), str(tmp_path / "step20000.ckpt"), str(tmp_path / "out"), "--origin", "recammaster"]
+    assert main(command) == 2
+    assert "holds more than tensors or is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
