@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.environment import prepare_environment, user_folder
-from model.errors import InputError, MemoryV2VError
+from model.errors import MemoryV2VError
 
 app = typer.Typer(
     name="memory-v2v",
@@ -117,13 +117,20 @@ def doctor(
 
 @app.command(epilog="Example: memory-v2v serve --port 4200")
 def serve(
-    port: Annotated[int, typer.Option(help="Port of the Prefect page, on this machine only.")] = 4200,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect page, on this machine only.")] = 4200,
+    as_json: Json = False,
 ) -> None:
     """Start the Prefect page with the flows ready to be run from it. Stop with Ctrl-C."""
     prepare_environment(verbose=True)
     from flows.serve import serve_flows
 
-    serve_flows(port)
+    def announce(page: str, login: str) -> None:
+        if as_json:
+            _print_json({"page": page, "login": login})
+        else:
+            _say(f"page   {page}\nlogin  {login}\nstop   Ctrl-C")
+
+    serve_flows(port, announce)
 
 
 def _parse_size(size: str | None) -> dict[str, int]:
@@ -142,16 +149,13 @@ def _say(text: str) -> None:
 
 
 def _print_json(fields: dict[str, Any]) -> None:
-    print(json.dumps(fields, ensure_ascii=False))
+    print(json.dumps(fields, ensure_ascii=False), flush=True)
 
 
 def main() -> None:
     """Entry point: every error a user can cause is one line, never a traceback."""
     try:
         app(standalone_mode=True)
-    except InputError as fault:
-        _say(f"memory-v2v: {fault}")
-        raise SystemExit(fault.exit_code) from None
     except MemoryV2VError as fault:
         _say(f"memory-v2v: {fault}")
         raise SystemExit(fault.exit_code) from None

@@ -12,14 +12,14 @@ from prefect import flow
 from flows.environment import user_folder
 from model.config import EditRequest
 from storage.ledger import Entry
-from storage.store import find_finished, open_store
+from storage.store import find_finished, open_store, place_for
 from tasks.actors import descriptor_size, peak_bytes, start_editors, start_embedder
 from tasks.cluster import choose_device, start_cluster, start_ray
-from tasks.edit import TurnRecord, edit_segments
+from tasks.edit import TurnRecord, edit_turn
 from tasks.ingest import Work, describe_work, ingest
 from tasks.publish import publish, review_path
 from tasks.stitch import stitch_video
-from tasks.weights import locate_weights
+from tasks.weights import locate_descriptor, locate_weights
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     work = understand(request)
     start_ray()
     editors = start_editors(str(work.weights), work.dtype, work.device)
-    embedder = start_embedder(request.descriptor)
+    embedder = start_embedder(work.descriptor)
     plan = ingest(work)
     with open_store(request.out, descriptor_size(embedder)) as store:
         turn = store.ledger.turn_number(work.session, work.fingerprint)
-        record = edit_segments(plan, turn, store, editors, embedder)
+        record = edit_turn(plan, turn, store, editors, embedder)
         video = stitch_video(plan, record, store)
         publish(plan, record, video, store, time.time() - started)
     return asdict(_report(request.out, video, record, started))
@@ -90,7 +90,9 @@ def understand(request: EditRequest) -> Work:
         InputError: the request cannot be carried out as given.
     """
     cache = user_folder("cache")
-    return describe_work(request, locate_weights(request.weights, cache), choose_device(request.device), cache)
+    place_for(request.out)
+    weights, descriptor = locate_weights(request.weights, cache), locate_descriptor(request.descriptor)
+    return describe_work(request, weights, descriptor, choose_device(request.device), cache)
 
 
 def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) -> EditReport:

@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from http.client import HTTPConnection
 
 from flows.environment import user_folder
@@ -17,8 +18,10 @@ from model.errors import RunError
 START_SECONDS = 120
 
 
-def serve_flows(port: int) -> None:
+def serve_flows(port: int, announce: Callable[[str, str], None]) -> None:
     """Start the server, register the flows, and run what is asked of them until interrupted.
+
+    `announce` is told the page's address and its login, once both are good.
 
     Raises:
         RunError: the server did not come up, most often because the port is taken.
@@ -38,7 +41,7 @@ def serve_flows(port: int) -> None:
     server = subprocess.Popen(command, stdout=sys.stderr)
     try:
         _wait_for(port, server)
-        print(f"page      {page}\npassword  {login}\nstop      Ctrl-C", file=sys.stderr, flush=True)
+        announce(page, login)
         from flows.edit import edit_video
 
         edit_video.serve(name="edit-video", limit=1, print_starting_message=False)

@@ -1,11 +1,12 @@
 """One output folder: its lock, its memory, its ledger, and where its files lie."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.errors import StoreError
+from model.errors import RequestError, StoreError
 from storage.content_id import hash_file
 from storage.ledger import Entry, Ledger, StoreLock
 from storage.memory import MemoryStore
@@ -51,6 +52,25 @@ def open_store(folder: Path, descriptor_size: int) -> Iterator[Store]:
         _sweep(folder)
         uri = folder / MEMORY
         yield Store(folder, MemoryStore(uri, descriptor_size), Ledger(uri))
+
+
+def place_for(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there: where it can be made. Makes nothing.
+
+    Raises:
+        RequestError: a file is in the way, or one may not write there.
+    """
+    place = folder.absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+    except OSError as fault:
+        raise RequestError(f"{folder}: cannot be an output folder ({fault.strerror}); choose another --out") from fault
+    if not place.is_dir():
+        raise RequestError(f"{folder}: {place} is a file, where a folder is needed; choose another --out")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RequestError(f"{folder}: {place} may not be written to; choose another --out")
+    return place
 
 
 def find_finished(folder: Path, id: str) -> Entry | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from model.errors import RequestError
+from model.errors import RequestError, RunError
 
 OBJECT_STORE_BYTES = 2 * 2**30  # two segments in flight and a few memories; frames never accumulate
 
@@ -31,17 +31,25 @@ def start_ray() -> None:
     """Join the cluster at `RAY_ADDRESS`, else start one on this machine; a second call does nothing.
 
     Call it from a thread that lives as long as the process: Linux ends Ray's processes with the thread that made them.
+
+    Raises:
+        RunError: Ray did not come up, most often because the machine is overloaded.
     """
     import ray
 
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"namespace": "memory-v2v", "log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
+    if not os.environ.get("RAY_ADDRESS"):
         store = min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 5)
-        ray.init(include_dashboard=False, object_store_memory=store, **quiet)
+        quiet |= {"include_dashboard": False, "object_store_memory": store}
+    try:
+        ray.init(**quiet)
+    except Exception as fault:  # Ray raises nothing narrower
+        ray.shutdown()
+        raise RunError(
+            f"Ray did not start: {fault}; when the machine is less busy, run the same command again"
+        ) from fault
 
 
 def start_prefect() -> None:

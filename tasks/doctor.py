@@ -1,6 +1,5 @@
 """What this machine has and lacks for a run, and what to do about it."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import av
 
 from model.errors import MemoryV2VError
 from storage.ffmpeg import find_ffmpeg, version
+from storage.store import place_for
 from tasks.weights import locate_weights
 
 LIBRARY_FLOOR = (8, 1, 3)  # FFmpeg with the decoder fixes known in November 2026
@@ -75,11 +75,10 @@ def _weights(name: str, cache: Path) -> Finding:
 
 
 def _disk(out: Path) -> Finding:
-    place = out.resolve()
-    while not place.exists():
-        place = place.parent
-    if not os.access(place, os.W_OK):
-        return Finding("disk", "missing", f"{place} is not writable", "choose another --out")
+    try:
+        place = place_for(out)
+    except MemoryV2VError as fault:
+        return Finding("disk", "missing", str(fault), "choose another --out")
     free = shutil.disk_usage(place).free / 1e9
     if free < DISK_GB:
         return Finding("disk", "note", f"{free:.0f} GB free at {place}", f"long videos want {DISK_GB} GB or more")

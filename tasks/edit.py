@@ -18,9 +18,11 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from ray.exceptions import RayActorError
 
+from model.errors import EditError
 from model.memory.retrieval import Candidate
 from model.types import Recall, Segment
 from storage.content_id import identify
+from storage.ledger import Entry
 from storage.memory import MemoryRow
 from storage.store import Store
 from tasks.actors import EditJob, EditorPool
@@ -73,22 +75,43 @@ def noise_seed(plan: VideoPlan, turn: int, segment: Segment) -> int:
     return int.from_bytes(sha256(parts.encode()).digest()[:8], "big") >> 1
 
 
-def committed(plan: VideoPlan, turn: int, store: Store) -> dict[int, SegmentRecord]:
-    """Segments of this turn that are done: in the ledger, file whole, id as it would be computed today."""
+def committed(plan: VideoPlan, turn: int, store: Store, since: datetime) -> dict[int, SegmentRecord]:
+    """Segments of this turn that are done: in the ledger, file whole, id as it would be computed today.
+
+    Those committed after `since`, when this run began, are its own work: an earlier attempt made them.
+    """
     segments = {segment.index: segment for segment in plan.segments}
     rows = [row for row in store.memory.rows(session=plan.work.session) if row.turn == turn and row.segment in segments]
     rows = [row for row in rows if segment_id(plan, turn, segments[row.segment], row.recalled) == row.id]
     entries = store.ledger.find([row.id for row in rows])
-    return {
-        row.segment: SegmentRecord(segments[row.segment], row.id, _recalls(row), 0.0, reused=True)
-        for row in rows
-        if row.id in entries and store.whole(entries[row.id])
-    }
+    whole = ((row, entries[row.id]) for row in rows if row.id in entries and store.whole(entries[row.id]))
+    return {row.segment: _found(segments[row.segment], row, entry, since) for row, entry in whole}
+
+
+def _found(segment: Segment, row: MemoryRow, entry: Entry, since: datetime) -> SegmentRecord:
+    reused = entry.recorded < since
+    return SegmentRecord(segment, row.id, _recalls(row), 0.0 if reused else entry.seconds, reused)
 
 
 def _recalls(row: MemoryRow) -> tuple[Recall, ...]:
     reasons = zip(row.recalled, row.scores, row.reasons, strict=True)
     return tuple(Recall(id, score, reason) for id, score, reason in reasons)
+
+
+def edit_turn(plan: VideoPlan, turn: int, store: Store, editors: EditorPool, embedder: Any) -> TurnRecord:
+    """Edit what the ledger lacks, in as many attempts as it takes, and return what happened to every segment.
+
+    Raises:
+        WeightsError: the model does not load.
+        EditError: an actor died at every attempt.
+    """
+    try:
+        return edit_segments(plan, turn, store, editors, embedder, datetime.now(UTC))
+    except RayActorError as fault:
+        raise EditError(
+            f"{plan.work.info.path.name}: the model's process died at every one of {len(RETRY_SECONDS) + 1} attempts "
+            f"({str(fault).splitlines()[0]}); free memory or choose a smaller --size, then run the same command again"
+        ) from fault
 
 
 def _actor_died(_task: object, _run: object, state: Any) -> bool:
@@ -104,14 +127,16 @@ def _actor_died(_task: object, _run: object, state: Any) -> bool:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def edit_segments(plan: VideoPlan, turn: int, store: Store, editors: EditorPool, embedder: Any) -> TurnRecord:
-    """Edit what the ledger lacks and return what happened to every segment.
+def edit_segments(
+    plan: VideoPlan, turn: int, store: Store, editors: EditorPool, embedder: Any, since: datetime
+) -> TurnRecord:
+    """One attempt at what the ledger lacks, in a run that began at `since`.
 
     Raises:
         WeightsError: the model does not load.
         RayActorError: an actor died; the retry goes on where it stopped.
     """
-    records = committed(plan, turn, store)
+    records = committed(plan, turn, store, since)
     todo = [segment for segment in plan.segments if segment.index not in records]
     name = plan.work.info.path.name
     with EditProgress(name, len(plan.segments), f"edit-{plan.work.fingerprint[:12]}") as progress:

@@ -17,6 +17,7 @@ from storage.geometry import Fit, fit
 from storage.mux import choose_suffix
 from storage.probe import VideoInfo, probe
 from storage.video import read_thumbnails, require_displayable
+from tasks.weights import THUMBNAIL
 
 NUMERICS = ("torch", "diffusers")  # another version may compute other bits
 
@@ -31,6 +32,7 @@ class Work:
     request: EditRequest
     info: VideoInfo
     weights: Path
+    descriptor: str
     source_id: str
     model_id: str
     dtype: str
@@ -60,8 +62,10 @@ class VideoPlan:
     segments: tuple[Segment, ...]
 
 
-def describe_work(request: EditRequest, weights: Path, device: str, cache: Path) -> Work:
+def describe_work(request: EditRequest, weights: Path, descriptor: str, device: str, cache: Path) -> Work:
     """Probe the video and fingerprint the turn. `cache` keeps the hashes of weights already read.
+
+    `descriptor` is `thumbnail` or a folder: what it holds counts, not where it lies.
 
     Raises:
         VideoError: the video is missing, unreadable, or of a kind that is refused.
@@ -72,17 +76,18 @@ def describe_work(request: EditRequest, weights: Path, device: str, cache: Path)
     choose_suffix(info, request.output.codec, ".mp4")
     source_id, model_id = hash_file(info.path), hash_folder(weights, cache)
     dtype = "bfloat16" if device.startswith("cuda") else "float32"
-    settings = request.model_dump(mode="json", exclude={"video", "out", "weights", "output", "device"})
+    settings = request.model_dump(mode="json", exclude={"video", "out", "weights", "output", "device", "descriptor"})
     fingerprint = identify(
         {
             **settings,
             "source": source_id,
             "tone_map": request.output.tone_map,
             "model": model_id,
+            "descriptor": descriptor if descriptor == THUMBNAIL else hash_folder(Path(descriptor), cache),
             "numerics": {"dtype": dtype, "device": device.split(":")[0], **{name: version(name) for name in NUMERICS}},
         }
     )
-    return Work(request, info, weights, source_id, model_id, dtype, device, fingerprint)
+    return Work(request, info, weights, descriptor, source_id, model_id, dtype, device, fingerprint)
 
 
 @task(task_run_name="ingest {work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)

@@ -108,7 +108,9 @@ def _conversions(plan: VideoPlan) -> tuple[str, ...]:
     if info.variable_rate:
         said.append("The frame rate varies; every frame keeps its own time stamp.")
     if padded := sum(segment.padding > 0 for segment in plan.segments):
-        said.append(f"{padded} segments lie in shots too short for a whole window; their last frame was repeated.")
+        said.append(
+            f"Shots too short for a window of 4k+1 frames: {padded}. The last frame was repeated for the model."
+        )
     if request.output.codec == "h264":
         said.append("H.264 is lossy; ask for --codec prores, dnxhr or ffv1 for a master.")
     return tuple(said)
@@ -124,7 +126,7 @@ def _settings(plan: VideoPlan) -> dict[str, str]:
         "session": work.session,
         "seed": str(request.seed),
         "window": f"{window.frames} frames, overlap {window.overlap}, {window.width}x{window.height}",
-        "recall": f"{request.retrieval.top_k} memories, by {request.descriptor}",
+        "recall": f"{request.retrieval.top_k} memories, by {Path(work.descriptor).name}",
         "sampling": f"{edit.sampling.steps} steps, guidance {edit.sampling.guidance:g}",
         "attention": edit.attention,
         "merging": edit.merging.mode,

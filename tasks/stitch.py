@@ -27,7 +27,7 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store) -> Entry:
     """Write the edited video, once: the same turn with the same output settings is found, not written again.
 
     Raises:
-        EditError: the encoder failed.
+        RunError: the encoder failed, or a segment file is damaged.
     """
     if found := find_finished(store.folder, plan.work.output_id):
         return found

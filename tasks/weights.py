@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,13 @@ from model.config import Preset
 from model.errors import WeightsError
 
 UNTRAINED = "untrained"
+THUMBNAIL = "thumbnail"
+BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
 PRESET_FILE = "memory_v2v.json"
 
 
 def locate_weights(name: str, cache: Path) -> Path:
-    """The folder of a model: a local path, a hub id `owner/name[@revision]`, or `untrained`.
+    """The folder of a model: a bundled one by its name, a local path, a hub id `owner/name[@revision]`, or `untrained`.
 
     `untrained` is LucyEdit's architecture at toy size with random weights, built by code on first use below `cache`.
 
@@ -26,16 +29,18 @@ def locate_weights(name: str, cache: Path) -> Path:
     """
     if name == UNTRAINED:
         return _build_untrained(cache / "models" / UNTRAINED)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "model_index.json").is_file():
-            raise WeightsError(
-                f"{folder}: no model_index.json in it; expected a diffusers folder with a LucyEdit-like pipeline"
-            )
-        return folder.resolve()
-    if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise WeightsError(f"{name}: no such model folder; give --weights a diffusers folder or a hub id 'owner/name'")
-    return _download(name)
+    if re.fullmatch(r"[a-z0-9-]+", name) and (BUNDLED / name / "model_index.json").is_file():
+        return BUNDLED / name
+    return _find(name, "model_index.json", "a diffusers folder with a LucyEdit-like pipeline")
+
+
+def locate_descriptor(name: str) -> str:
+    """What the Embedder loads: `thumbnail`, or the folder of a DINOv2, by local path or hub id.
+
+    Raises:
+        WeightsError: there is no such folder, or the hub cannot be reached.
+    """
+    return name if name == THUMBNAIL else str(_find(name, "config.json", "a DINOv2 folder"))
 
 
 def read_preset(folder: Path) -> Preset:
@@ -51,6 +56,18 @@ def read_preset(folder: Path) -> Preset:
         return Preset.model_validate(json.loads(path.read_text()))
     except (ValueError, ValidationError) as fault:
         raise WeightsError(f"{path}: not a valid preset: {str(fault).splitlines()[0]}") from fault
+
+
+def _find(name: str, sign: str, wanted: str) -> Path:
+    """A folder with the file `sign` in it, downloaded where `name` is a hub id."""
+    folder = Path(name).expanduser() if name.startswith("~/") else Path(name)
+    if folder.is_dir():
+        if not (folder / sign).is_file():
+            raise WeightsError(f"{folder}: no {sign} in it; expected {wanted}")
+        return folder.resolve()
+    if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise WeightsError(f"{name}: no such model folder; expected {wanted}, or a hub id 'owner/name'")
+    return _download(name)
 
 
 def _build_untrained(folder: Path) -> Path:
@@ -83,6 +100,6 @@ def _download(name: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as fault:
         raise WeightsError(
             f"{name}: no such folder here, and the hub did not serve it ({type(fault).__name__}); "
-            "download it and give --weights the folder"
+            "download it and give the folder"
         ) from fault
     return Path(found)

@@ -6,6 +6,7 @@ cropped: what stands at the edge belongs to the segment) and normalised with Ima
 """
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ BATCH = 16
 class Dinov2Descriptor:
     """Mean class token of a segment's frames. `folder` is a local folder or the id of a model already downloaded.
 
+    Its `name` holds a hash of the weights, so that vectors of two models are never compared, whatever their folders.
+
     Raises:
         WeightsError: the weights are missing, or of another model.
     """
@@ -36,9 +39,9 @@ class Dinov2Descriptor:
             model = Dinov2Model.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError, RuntimeError) as fault:
             raise WeightsError(f"{folder}: DINOv2 does not load: {str(fault).splitlines()[0]}") from fault
+        self.name = f"dinov2-{model.config.hidden_size}-{_hash_weights(model)[:12]}"
         self._model = model.eval()
         self._model.to(torch.device(device))  # type: ignore[arg-type] - the stub of `to` is wrong
-        self.name = f"dinov2-{model.config.hidden_size}-{Path(folder).name}"
         self.size = int(model.config.hidden_size)
 
     @torch.no_grad()
@@ -52,6 +55,14 @@ class Dinov2Descriptor:
         small = F.interpolate(pixels, size=(SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
         mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
         return self._model(((small - mean) / deviation).to(self._model.device)).pooler_output
+
+
+def _hash_weights(model: Dinov2Model) -> str:
+    digest = sha256()
+    for name, weights in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weights.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _require_dinov2(folder: str) -> None:
