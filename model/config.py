@@ -193,6 +193,8 @@ class MixConfig(Config):
     """Chance of 0, 1, 2, ... memories."""
     previous: float = Field(default=0.7, ge=0, le=1)
     """Chance that the segment before the target is among them, if there is one."""
+    changed: float = Field(default=0.8, ge=0, le=1)
+    """Chance that the target is a segment that the edit changes, where the clip has one; otherwise it is any."""
     disagreeing: float = Field(default=0.3, ge=0, le=1)
     """Chance that memories contradict an instruction that fixes the result: it is the text that must be obeyed."""
     one_tokenizer: float = Field(default=0.5, ge=0, le=1)

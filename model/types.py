@@ -5,12 +5,16 @@ first; pixel values are [0, 1] as floats, or the full range of their integer typ
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from model.camera.trajectory import Trajectory
+
+
+CHANGE = 0.25  # of a latent, in units of its spread: less is no change of a segment
 
 
 @dataclass(frozen=True, order=True)
@@ -116,3 +120,9 @@ class TrainingClip:
     source: Float[np.ndarray, "segment channel time row column"]
     versions: tuple[Float[np.ndarray, "segment channel time row column"], ...]
     regions: Bool[np.ndarray, "segment time row column"]
+
+    @cached_property
+    def changed(self) -> Bool[np.ndarray, " segment"]:
+        """Which segments the edit changes at all."""
+        first = self.versions[0].astype(np.float32) - self.source
+        return np.abs(first).max(axis=(1, 2, 3, 4)) > CHANGE

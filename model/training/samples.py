@@ -47,7 +47,7 @@ def draw_batch(clips: Sequence[TrainingClip], size: int, mix: MixConfig, random:
     chances = np.asarray(mix.memories) / sum(mix.memories)
     count = min(int(random.choice(len(chances), p=chances)), most)
     with_previous = count > 0 and random.random() < mix.previous
-    places = [_draw_places(len(clip.source), count, with_previous, random) for clip in chosen]
+    places = [_draw_places(clip, count, with_previous, mix.changed, random) for clip in chosen]
     versions = [_draw_versions(clip, mix.disagreeing, random) for clip in chosen]
     patches = _draw_patches(count, mix.one_tokenizer, random)
     targets = [place[0] for place in places]
@@ -65,11 +65,15 @@ def draw_batch(clips: Sequence[TrainingClip], size: int, mix: MixConfig, random:
     )
 
 
-def _draw_places(segments: int, count: int, with_previous: bool, random: np.random.Generator) -> list[int]:
+def _draw_places(
+    clip: TrainingClip, count: int, with_previous: bool, changed: float, random: np.random.Generator
+) -> list[int]:
     """The target's segment, and those of its memories, all different; the one before it first if that is wanted."""
-    target = int(random.integers(1 if with_previous else 0, segments))
+    possible = np.arange(1 if with_previous else 0, len(clip.source))
+    busy = possible[clip.changed[possible]]
+    target = int(random.choice(busy if len(busy) and random.random() < changed else possible))
     first = [target - 1] if with_previous else []
-    others = [place for place in range(segments) if place != target and place not in first]
+    others = [place for place in range(len(clip.source)) if place != target and place not in first]
     return [target, *first, *(int(place) for place in random.permutation(others)[: count - len(first)])]
 
 
