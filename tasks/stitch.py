@@ -19,7 +19,7 @@ from storage.segment_file import read_segment
 from storage.store import Store, find_finished
 from storage.video import write_video
 from tasks.edit import TurnRecord
-from tasks.ingest import VideoPlan, Work
+from tasks.ingest import VideoPlan
 
 
 @task(task_run_name="stitch {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -39,7 +39,7 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store) -> Entry:
         return read_segment(files[segment.index])
 
     frames = stitch(plan.segments, read, request.window.overlap)
-    path = write_video(frames, work.info, work.fit, _output_path(work, store), request.output.codec)
+    path = write_video(frames, work.info, work.fit, output_path(work.info.path, store.folder), request.output.codec)
     entry = Entry(
         id=work.output_id,
         kind="video",
@@ -57,12 +57,12 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store) -> Entry:
     return entry
 
 
-def _output_path(work: Work, store: Store) -> Path:
-    """`<stem>_edit_v001.mp4`, where the stem keeps only characters that every file system takes.
+def output_path(source: Path, folder: Path) -> Path:
+    """`<stem>_edit_v001.mp4` in `folder`, where the stem keeps only characters that every file system takes.
 
-    A version is never overwritten, except by the same work, whose file was lost or damaged.
+    A version is never given twice, not even when only its review page is left of it.
     """
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", work.info.path.stem).strip("._-")[:80] or "video"
-    taken = [path.name for path in store.folder.glob(f"{stem}_edit_v*")]
-    versions = [int(found[1]) for name in taken if (found := re.match(rf"{re.escape(stem)}_edit_v(\d+)\.", name))]
-    return store.folder / f"{stem}_edit_v{max(versions, default=0) + 1:03d}.mp4"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", source.stem).strip("._-")[:80] or "video"
+    taken = [path.name for path in folder.glob(f"{stem}_edit_v*")]
+    versions = [int(found[1]) for name in taken if (found := re.match(rf"{re.escape(stem)}_edit_v(\d+)[._]", name))]
+    return folder / f"{stem}_edit_v{max(versions, default=0) + 1:03d}.mp4"

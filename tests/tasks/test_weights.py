@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from model.errors import WeightsError
-from tasks.weights import PRESET_FILE, UNTRAINED, locate_weights, read_preset
+from tasks import weights
+from tasks.weights import PRESET_FILE, UNTRAINED, locate_descriptor, locate_weights, read_preset
 
 
 def test_untrained_is_built_once(tmp_path: Path) -> None:
@@ -44,3 +45,24 @@ def test_bad_preset_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / PRESET_FILE).write_text(content)
     with pytest.raises(WeightsError, match=PRESET_FILE):
         read_preset(tmp_path)
+
+
+def test_bundled_models_go_by_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "BUNDLED", tmp_path)
+    (tmp_path / "small").mkdir()
+    with pytest.raises(WeightsError, match="no such model folder"):
+        locate_weights("small", tmp_path)
+    (tmp_path / "small" / "model_index.json").touch()
+    assert locate_weights("small", tmp_path) == tmp_path / "small"
+    with pytest.raises(WeightsError):
+        locate_weights("../small", tmp_path / "small")
+
+
+def test_descriptors_are_found_like_models(tmp_path: Path) -> None:
+    assert locate_descriptor("thumbnail") == "thumbnail"
+    with pytest.raises(WeightsError, match=r"config\.json"):
+        locate_descriptor(str(tmp_path))
+    (tmp_path / "config.json").touch()
+    assert locate_descriptor(str(tmp_path)) == str(tmp_path)
+    with pytest.raises(WeightsError, match="expected a DINOv2 folder"):
+        locate_descriptor(str(tmp_path / "absent"))

@@ -1,0 +1,55 @@
+"""What is missing is found, and each finding that is not good says what to do."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tasks import doctor
+from tasks.doctor import Finding, examine
+
+
+def found(name: str, weights: str = "untrained", out: Path = Path("out"), cache: Path | None = None) -> Finding:
+    return next(one for one in examine(weights, out, cache or Path("/nowhere")) if one.name == name)
+
+
+def test_whatever_is_not_good_says_what_to_do(tmp_path: Path) -> None:
+    findings = examine(str(tmp_path / "absent"), tmp_path, tmp_path)
+    assert {one.name for one in findings} >= {"python", "ffmpeg", "pyav", "gpu", "weights", "disk", "port 4200"}
+    for one in findings:
+        assert (one.fix == "") is (one.state == "ok"), one
+        assert "\n" not in one.detail + one.fix
+
+
+def test_missing_ffmpeg_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMORY_V2V_FFMPEG", "no-such-program")
+    finding = found("ffmpeg", str(tmp_path), tmp_path, tmp_path)
+    assert finding.state == "missing"
+    assert "no-such-program" in finding.detail
+
+
+def test_an_output_folder_below_a_file_is_found(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    finding = found("disk", str(tmp_path), tmp_path / "file" / "out", tmp_path)
+    assert finding.state == "missing"
+    assert "is a file" in finding.detail
+
+
+def test_a_small_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "DISK_GB", 10**9)
+    assert found("disk", str(tmp_path), tmp_path / "not" / "yet", tmp_path).state == "note"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_in_use_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(doctor, "PORTS", {port: "a test"})
+        assert found(f"port {port}", str(tmp_path), tmp_path, tmp_path).state == "note"
+    assert found(f"port {port}", str(tmp_path), tmp_path, tmp_path).state == "ok"
+
+
+def test_old_libraries_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version, state in (("8.1.2", "note"), ("8.1.3", "ok"), ("9.0", "ok")):
+        monkeypatch.setattr(doctor.av, "ffmpeg_version_info", version)
+        assert found("pyav", str(tmp_path), tmp_path, tmp_path).state == state
