@@ -17,7 +17,6 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
-from diffusers.utils.outputs import BaseOutput
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -46,8 +45,11 @@ __all__ = ["Conditioning", "MemoryWanTransformer", "ModelMixin"]  # diffusers fi
 
 
 @dataclass
-class MemoryOutput(BaseOutput):
-    """The velocity of the target, what was merged on the way, and the keys and values of a pass without a target."""
+class MemoryOutput:
+    """The velocity of the target, what was merged on the way, and the keys and values of a pass without a target.
+
+    No mapping, as diffusers' outputs are: accelerate's hooks would take it apart and put it together wrongly.
+    """
 
     sample: Tensor | None = None
     plan: MergePlan = field(default_factory=MergePlan)

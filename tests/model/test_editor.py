@@ -1,0 +1,307 @@
+"""The editor: one segment, its memories, its predecessor, and everything that can be asked of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import cpu_offload
+from numpy.testing import assert_array_equal
+
+from model.backbones.tiny import build_tiny_lucy_edit, build_tiny_recam
+from model.camera.presets import preset
+from model.config import EditConfig, MergeConfig, SamplingConfig, TokenConfig
+from model.editor import MemoryEditor
+from model.errors import RequestError, WeightsError
+from model.types import EditedSegment, Memory, ViewMemory
+
+CLIP = np.random.default_rng(0).random((9, 64, 96, 3), np.float32)
+SAMPLING = SamplingConfig(steps=2, guidance=3.0)
+PROMPT = "give the ball a red hat"
+
+
+def config(**options: Any) -> EditConfig:
+    return EditConfig(**{"sampling": SAMPLING, **options})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_lucy_edit(tmp_path_factory.mktemp("lucy"))
+
+
+@pytest.fixture(scope="module")
+def editor(folder: Path) -> MemoryEditor:
+    return MemoryEditor.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def first(editor: MemoryEditor) -> EditedSegment:
+    return editor.edit(CLIP, PROMPT, seed=1, config=config())
+
+
+@pytest.fixture(scope="module")
+def memories(editor: MemoryEditor, first: EditedSegment) -> tuple[Memory, ...]:
+    other = editor.edit(CLIP[::-1].copy(), PROMPT, seed=2, config=config())
+    return (Memory("first", first.edited, first.source, is_previous=True), Memory("other", other.edited, other.source))
+
+
+@pytest.mark.parametrize("attention", ["joint", "cached"])
+def test_a_seed_decides_everything(editor: MemoryEditor, memories: tuple[Memory, ...], attention: str) -> None:
+    runs = [editor.edit(CLIP, PROMPT, memories, seed, config(attention=attention)) for seed in (5, 5, 6)]
+    assert_array_equal(runs[0].frames, runs[1].frames)
+    assert_array_equal(runs[0].edited, runs[1].edited)
+    assert np.abs(runs[0].edited - runs[2].edited).max() > 1e-2
+
+
+def test_the_result_is_complete(first: EditedSegment) -> None:
+    assert first.frames.shape == CLIP.shape
+    assert first.frames.dtype == first.edited.dtype == np.float32
+    assert first.frames.min() >= 0
+    assert first.frames.max() <= 1
+    assert first.edited.shape == first.source.shape == (16, 3, 8, 12)
+    assert set(first.seconds) == {"encode", "denoise", "decode", "total"}
+    assert first.seconds["total"] >= sum(seconds for name, seconds in first.seconds.items() if name != "total")
+
+
+def test_what_it_is_given_may_be_read_only(editor: MemoryEditor, memories: tuple[Memory, ...]) -> None:
+    """Arrays shared between processes cannot be written to; a warning would fail this test."""
+    expected = editor.edit(CLIP, PROMPT, memories, config=config(clean_latents=1), predecessor=memories[0].edited)
+    locked = [CLIP.copy(), *(array.copy() for memory in memories for array in (memory.edited, memory.source))]
+    for array in locked:
+        array.setflags(write=False)
+    clip, one, its_source, two, other_source = locked
+    kept = (replace(memories[0], edited=one, source=its_source), replace(memories[1], edited=two, source=other_source))
+    found = editor.edit(clip, PROMPT, kept, config=config(clean_latents=1), predecessor=one)
+    assert_array_equal(found.frames, expected.frames)
+
+
+ABLATIONS: dict[str, EditConfig] = {
+    "paper": config(),
+    "no merging": config(merging=MergeConfig(mode="off")),
+    "discard": config(merging=MergeConfig(mode="discard", fraction=0.5)),
+    "high": config(merging=MergeConfig(mode="high", fraction=0.5)),
+    "uniform": config(tokens=TokenConfig.uniform(2)),
+    "all fine": config(tokens=TokenConfig.uniform(4)),
+    "all coarse": config(tokens=TokenConfig.uniform(8)),
+    "one fine": config(tokens=TokenConfig(fine=1)),
+    "not reversed": config(reverse_memory=False),
+    "cached": config(attention="cached"),
+}
+
+
+def test_every_ablation_is_a_config_that_makes_a_difference(editor: MemoryEditor, memories: tuple[Memory, ...]) -> None:
+    results = {name: editor.edit(CLIP, PROMPT, memories, config=each).edited for name, each in ABLATIONS.items()}
+    results["no memory"] = editor.edit(CLIP, PROMPT, config=config()).edited
+    same = {frozenset((one, other)) for one in results for other in results if one != other}
+    alike = {pair for pair in same if np.array_equal(*(results[name] for name in pair))}
+    assert alike == {frozenset(("paper", "all fine"))}, "two memories are among the best three"
+
+
+@pytest.mark.parametrize("attention", ["joint", "cached"])
+def test_the_negative_branch_may_forget(editor: MemoryEditor, memories: tuple[Memory, ...], attention: str) -> None:
+    with_memory, without = (
+        editor.edit(
+            CLIP,
+            PROMPT,
+            memories,
+            config=config(attention=attention, sampling=SAMPLING.model_copy(update={"memory_in_negative": wanted})),
+        ).edited
+        for wanted in (True, False)
+    )
+    assert np.abs(with_memory - without).max() > 1e-4
+
+
+def test_without_guidance_there_is_one_branch(editor: MemoryEditor) -> None:
+    """Then the negative prompt cannot matter."""
+    sampled = [
+        editor.edit(CLIP, PROMPT, config=config(sampling=SamplingConfig(steps=2, guidance=scale, negative=negative)))
+        for scale, negative in ((1.0, ""), (1.0, "mountains"), (3.0, ""), (3.0, "mountains"))
+    ]
+    assert_array_equal(sampled[0].edited, sampled[1].edited)
+    assert np.abs(sampled[2].edited - sampled[3].edited).max() > 1e-5
+
+
+def test_progress_is_told(editor: MemoryEditor) -> None:
+    told: list[tuple[int, int]] = []
+    editor.edit(CLIP, PROMPT, config=config(), progress=lambda done, planned: told.append((done, planned)))
+    assert told == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("attention", ["joint", "cached"])
+def test_it_tells_what_it_merged(editor: MemoryEditor, memories: tuple[Memory, ...], attention: str) -> None:
+    editor.edit(CLIP, PROMPT, memories, config=config(attention=attention, merging=MergeConfig(fraction=0.5)))
+    assert editor.merge_plan is not None
+    shown = editor.merge_plan.by_video()
+    assert set(shown) <= {0, 1}
+    assert sum(len(frames) for blocks in shown.values() for frames in blocks.values()) == 3 + round(3 / 2)
+    editor.edit(CLIP, PROMPT, config=config(attention=attention))
+    assert editor.merge_plan.by_video() == {}, "nothing to merge, and nothing left of the last edit"
+
+
+@pytest.mark.parametrize("attention", ["joint", "cached"])
+def test_memories_may_be_shorter_or_longer(editor: MemoryEditor, memories: tuple[Memory, ...], attention: str) -> None:
+    """Segments of short shots have fewer frames."""
+    cut = replace(memories[1], edited=memories[1].edited[:, :2], source=memories[1].source[:, :2])
+    settings = config(attention=attention, merging=MergeConfig(fraction=0.5))
+    found = editor.edit(CLIP, PROMPT, (memories[0], cut), config=settings)
+    assert np.abs(found.edited - editor.edit(CLIP, PROMPT, memories, config=settings).edited).max() > 1e-4
+    assert editor.edit(CLIP[:5], PROMPT, memories, config=settings).edited.shape == (16, 2, 8, 12)
+
+
+# Seams
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("attention", ["joint", "cached"])
+def test_a_segment_begins_with_its_predecessors_last_latents(
+    editor: MemoryEditor, first: EditedSegment, memories: tuple[Memory, ...], count: int, attention: str
+) -> None:
+    """Handed on bit for bit, and taken notice of: the rest of the segment comes out differently."""
+    settings = config(clean_latents=count, attention=attention)
+    found = editor.edit(CLIP, PROMPT, memories, config=settings, predecessor=first.edited)
+    alone = editor.edit(CLIP, PROMPT, memories, config=settings)
+    assert_array_equal(found.edited[:, :count], first.edited[:, -count:])
+    assert np.abs(found.edited[:, count:] - alone.edited[:, count:]).max() > 1e-3
+
+
+def test_without_clean_latents_the_predecessor_is_nothing(editor: MemoryEditor, first: EditedSegment) -> None:
+    results = [editor.edit(CLIP, PROMPT, config=config(), predecessor=each) for each in (None, first.edited)]
+    assert_array_equal(results[0].edited, results[1].edited)
+
+
+@pytest.mark.parametrize(("latents", "frames"), [(0, 0), (1, 1), (2, 5), (5, 17)])
+def test_the_overlap_is_what_the_clean_latents_show(latents: int, frames: int) -> None:
+    """As many frames as the VAE decodes so many latents to."""
+    assert EditConfig(clean_latents=latents).clean_overlap == frames
+
+
+def test_a_predecessor_that_does_not_fit_is_refused(editor: MemoryEditor, first: EditedSegment, tmp_path: Path) -> None:
+    def join(count: int, predecessor: np.ndarray, by: MemoryEditor = editor) -> EditedSegment:
+        return by.edit(CLIP, PROMPT, config=config(clean_latents=count), predecessor=predecessor)
+
+    with pytest.raises(RequestError, match="clean_latents=3: expected at most 2"):
+        join(3, first.edited)
+    with pytest.raises(RequestError, match="clean_latents=2: expected at most 1"):
+        join(2, first.edited[:, :1])
+    with pytest.raises(RequestError, match="expected another size"):
+        join(1, first.edited[..., :6])
+    one_time = MemoryEditor.from_pretrained(build_tiny_lucy_edit(tmp_path, expand_timesteps=False))
+    with pytest.raises(RequestError, match="one timestep for all tokens"):
+        join(1, first.edited, one_time)
+
+
+# New views
+
+
+@pytest.fixture(scope="module")
+def viewer(tmp_path_factory: pytest.TempPathFactory) -> MemoryEditor:
+    return MemoryEditor.from_pretrained(build_tiny_recam(tmp_path_factory.mktemp("recam")))
+
+
+def view(viewer: MemoryEditor, *memories: ViewMemory, **options: Any) -> np.ndarray:
+    return viewer.edit(CLIP, memories=memories, trajectory=preset("arc-left", 9), config=config(**options)).edited
+
+
+def test_the_users_video_may_be_cached_too(viewer: MemoryEditor) -> None:
+    """With memories and without; it then is another model, so the result is another one."""
+    memory = ViewMemory("one", view(viewer), preset("pan-left", 9))
+    for memories in ((), (memory,)):
+        live, cached = (view(viewer, *memories, attention="cached", cache_user_video=each) for each in (False, True))
+        assert np.abs(live - cached).max() > 1e-4
+    joint = [view(viewer, memory, cache_user_video=each) for each in (False, True)]
+    assert_array_equal(*joint, err_msg="nothing is cached in joint attention")
+
+
+@pytest.mark.parametrize("cache_user_video", [False, True])
+def test_views_may_be_forgotten_in_the_negative_branch(viewer: MemoryEditor, cache_user_video: bool) -> None:
+    """The user's video is none of them: it stays, cached or not."""
+    memory = ViewMemory("one", view(viewer), preset("pan-left", 9))
+    sampling = SAMPLING.model_copy(update={"memory_in_negative": False})
+    options = {"attention": "cached", "cache_user_video": cache_user_video}
+    forgetful, both = view(viewer, memory, sampling=sampling, **options), view(viewer, memory, **options)
+    assert np.abs(forgetful - both).max() > 1e-4
+    assert_array_equal(view(viewer, sampling=sampling, **options), view(viewer, **options))
+
+
+def test_a_cached_user_video_equals_its_mask(viewer: MemoryEditor) -> None:
+    """One forward pass with the user's video secluded in the sequence, and one with its keys and values cached."""
+    backbone = viewer.backbone
+    torch.manual_seed(0)
+    noise, source, text = torch.randn(1, 16, 3, 8, 12), torch.randn(1, 16, 3, 8, 12), torch.randn(1, 5, 32)
+    settings = config(attention="cached", cache_user_video=True, merging=MergeConfig(mode="off"))
+    memory = ViewMemory("one", source[0].numpy() + 1, preset("pan-left", 9))
+    joint = backbone.conditioning(source, [memory], preset("arc-left", 9), settings)
+    assert joint is not None
+    assert joint.memories == 1
+    masked = replace(joint, cached=True, memory_text=text)
+    with torch.no_grad():
+        cache = backbone.transformer.remember(masked)
+        steps = replace(masked, videos=(), cache=cache)
+        found, expected = (
+            backbone.transformer(noise, torch.tensor([600.0]), text, attention_kwargs={"conditioning": each}).sample
+            for each in (steps, masked)
+        )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+# Precision, size and place
+
+
+@pytest.mark.parametrize("residual_vae", [False, True], ids=["wan2.1-vae", "wan2.2-vae"])
+def test_half_precision_runs_and_keeps_the_vae_whole(tmp_path: Path, residual_vae: bool) -> None:
+    half = MemoryEditor.from_pretrained(build_tiny_lucy_edit(tmp_path, residual_vae=residual_vae), dtype="bfloat16")
+    assert half.backbone.transformer.dtype == torch.bfloat16
+    assert half.backbone.pipeline.vae.dtype == torch.float32
+    clip = np.random.default_rng(0).random((9, 128, 128, 3), np.float32)
+    start = half.edit(clip, PROMPT, config=config())
+    memory = Memory("start", start.edited, start.source)
+    for attention in ("joint", "cached"):
+        settings = config(attention=attention, clean_latents=1)
+        found = half.edit(clip, PROMPT, [memory], config=settings, predecessor=start.edited)
+        assert np.isfinite(found.frames).all()
+        assert_array_equal(found.edited[:, :1], start.edited[:, -1:])
+
+
+@pytest.mark.parametrize("residual_vae", [False, True], ids=["wan2.1-vae", "wan2.2-vae"])
+def test_tiles_show_nearly_the_same_picture(tmp_path: Path, residual_vae: bool) -> None:
+    """And leave no trace: the next edit without tiles is whole again."""
+    editor = MemoryEditor.from_pretrained(build_tiny_lucy_edit(tmp_path, residual_vae=residual_vae))
+    clip = np.random.default_rng(0).random((5, 128, 128, 3), np.float32)
+    whole, tiled, again = (editor.edit(clip, PROMPT, config=config(tile=tile)) for tile in (None, 64, None))
+    assert_array_equal(whole.frames, again.frames)
+    assert tiled.frames.shape == whole.frames.shape
+    assert 0 < np.abs(tiled.source - whole.source).mean() < 0.5 * np.abs(whole.source).mean()
+
+
+@pytest.mark.parametrize("attention", ["joint", "cached"])
+def test_offloading_from_outside_changes_no_result(folder: Path, memories: tuple[Memory, ...], attention: str) -> None:
+    """Weights lie elsewhere between their uses; hooks bring them in."""
+    plain, changed = MemoryEditor.from_pretrained(folder), MemoryEditor.from_pretrained(folder)
+    cpu_offload(changed.backbone.transformer, execution_device=torch.device("cpu"))
+    settings = config(attention=attention, merging=MergeConfig(fraction=0.5))
+    expected, found = (each.edit(CLIP, PROMPT, memories, config=settings).edited for each in (plain, changed))
+    assert_array_equal(found, expected)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("frames", [2, 8, 12])
+def test_frames_must_be_4k_plus_1(editor: MemoryEditor, frames: int) -> None:
+    with pytest.raises(RequestError, match=f"{frames} frames: expected 4k\\+1, such as {5 if frames < 12 else 9}"):
+        editor.edit(np.zeros((frames, 64, 96, 3), np.float32), PROMPT)
+
+
+@pytest.mark.parametrize("size", [(60, 96), (64, 90)])
+def test_the_size_must_fit_the_model(editor: MemoryEditor, size: tuple[int, int]) -> None:
+    with pytest.raises(RequestError, match=f"{size[1]}x{size[0]} pixels: this model needs multiples of 16"):
+        editor.edit(np.zeros((5, *size, 3), np.float32), PROMPT)
+
+
+def test_a_folder_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no such model folder"):
+        MemoryEditor.from_pretrained(tmp_path / "nothing")
+    with pytest.raises(WeightsError, match="expected a complete diffusers folder"):
+        MemoryEditor.from_pretrained(tmp_path)
