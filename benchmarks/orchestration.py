@@ -98,6 +98,7 @@ def main() -> None:
     print(page, file=sys.stderr)
     if options.write:
         path = ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-orchestration.md"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(page)
     if options.json:
         print(json.dumps(figures))

@@ -1,6 +1,8 @@
 """The command line as a user meets it: in a process of its own."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +12,13 @@ import pytest
 from tests.clips import BAD_INPUTS, make_bad_input
 
 COMMANDS = ("edit", "doctor", "serve")
+OBEDIENT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")  # a superuser whom permissions bind
 
 
 def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flows.cli", *map(str, words)]
+    if os.geteuid() == 0 and shutil.which(OBEDIENT[0]):
+        command = [*OBEDIENT, *command]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
 
 
@@ -82,6 +87,9 @@ def test_bad_input_is_one_clear_line(kind: str, tmp_path: Path) -> None:
         (["--top-k", "-1"], "top_k"),
         (["--session", "../x"], "session"),
         (["--device", "cuda"], "cuda"),
+        (["--descriptor", "/nowhere/dino"], "/nowhere/dino"),
+        (["--seed", "-1"], "seed"),
+        (["--steps", "0"], "steps"),
     ],
 )
 def test_bad_option_is_one_clear_line(options: list[str], named: str, tmp_path: Path) -> None:
@@ -90,6 +98,19 @@ def test_bad_option_is_one_clear_line(options: list[str], named: str, tmp_path: 
     assert done.returncode == 2
     assert named in error_line(done)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file", "read-only", "too long"])
+def test_an_output_folder_that_cannot_be_is_one_clear_line(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "locked").mkdir(mode=0o555)
+    names = {"a file": "file", "below a file": "file/out", "read-only": "locked/out", "too long": 300 * "x"}
+    clip = Path("examples/clip.mp4").resolve()
+    done = run("edit", clip, "--prompt", "make it night", "--out", tmp_path / names[kind], "--json")
+    assert done.returncode == 2
+    assert names[kind] in error_line(done)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "locked"]
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_doctor_reports_everything() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -149,6 +150,24 @@ def test_odd_clips(kind: str, cluster: None, tmp_path: Path) -> None:
     video = make_clip(kind, tmp_path)
     report = edit(request(video, tmp_path / "out", tone_map=kind == "hdr", top_k=1))
     assert_same_timing_and_sound(video, report)
+
+
+def kill_editor_after(segments: int, out: Path) -> None:
+    """kill -9 the process of the Editor once `segments` are committed."""
+    wait_for(len(committed_ids(out)) >= segments for _ in iter(int, 1))
+    editors = [child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::Editor")]
+    for editor in editors:
+        editor.kill()
+
+
+def test_a_dead_editor_is_replaced(finished_clip: tuple[Path, EditReport], tmp_path: Path) -> None:
+    """The run goes on by itself after the last committed segment, and ends in the same bits."""
+    with ThreadPoolExecutor(max_workers=1) as killer:
+        killed = killer.submit(kill_editor_after, 2, tmp_path)
+        report = edit(request(CLIP, tmp_path))
+        killed.result()
+    assert (report.edited, report.reused) == (report.segments, 0)
+    assert np.array_equal(decode_all(Path(report.output)), decode_all(Path(finished_clip[1].output)))
 
 
 def launch(out: Path, log: Path) -> "subprocess.Popen[bytes]":

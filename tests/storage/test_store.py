@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.errors import RunError, StoreBusyError, StoreError
+from model.errors import RequestError, RunError, StoreBusyError, StoreError
 from storage import segment_file, video
 from storage.geometry import fit
 from storage.probe import probe
 from storage.segment_file import write_segment
-from storage.store import Store, find_finished, open_store
+from storage.store import Store, find_finished, open_store, place_for
 from storage.video import write_video
 from tests.clips import make_clip
 from tests.storage.memories import SIZE, commit, make_entry, make_latents, make_row
@@ -187,3 +187,16 @@ def _written(folder: Path) -> list[Path]:
     places = [folder, folder / "segments", *folder.glob("*_review")]
     files = [path for place in places for path in place.iterdir() if path.is_file()]
     return sorted(path for path in files if path.name not in ("store.lock", "store.json"))
+
+
+def test_the_place_of_a_folder_is_found_and_nothing_made(tmp_path: Path) -> None:
+    assert place_for(tmp_path) == tmp_path
+    assert place_for(tmp_path / "a" / "b") == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(RequestError, match=f"{tmp_path / 'file'} is a file"):
+            place_for(folder)
