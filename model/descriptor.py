@@ -40,7 +40,8 @@ class ThumbnailDescriptor:
         """192 numbers; all zero for a blank picture."""
         scale = np.float32(np.iinfo(frames.dtype).max)
         small = np.mean([_shrink(frame) for frame in frames], axis=0, dtype=np.float32) / scale
-        return (small - small.mean()).reshape(-1).astype(np.float32)
+        mean = small.mean(dtype=np.float64)  # exact where all are equal: a blank picture must not be rounding noise
+        return (small - mean).reshape(-1).astype(np.float32)
 
 
 def _shrink(frame: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ from tasks.stitch import output_path
         ("my film (2).final.MOV", "my_film_2_.final_edit_v001.mp4"),
         ("映画.mp4", "video_edit_v001.mp4"),
         ("-rf.mp4", "rf_edit_v001.mp4"),
-        ("..mp4", "mp4_edit_v001.mp4"),
         ("a" * 200 + ".mp4", "a" * 80 + "_edit_v001.mp4"),
     ],
 )
