@@ -137,11 +137,12 @@ class Case:
 
     def remember(self, model: MemoryWanTransformer, given: Conditioning) -> Conditioning:
         """The conditioning of every later forward, the memories' keys and values computed."""
-        assert given.plan is not None
+        plan = given.plan
+        assert plan is not None
         live, memory = (tuple(video for video in given.videos if video.live == wanted) for wanted in (True, False))
         given = replace(given, cached=True, memory_text=self.words())
-        cache = model.remember(replace(given, videos=memory), given.plan.share(live=False))
-        return replace(given, videos=live, cache=cache, plan=given.plan.share(live=True))
+        cache = model.remember(replace(given, videos=memory), plan.share(live=False))
+        return replace(given, videos=live, cache=cache, plan=plan.share(live=True))
 
 
 @torch.no_grad()
