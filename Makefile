@@ -1,13 +1,16 @@
-# make demo | test | check | bench | serve | clean.  Needs Python 3.11+, make and git; everything else goes into .venv.
+# make demo | train-demo | test | check | bench | serve | clean.  Needs Python 3.11+, make and git; everything else goes into .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo test check bench serve clean
+.PHONY: demo train-demo test check bench serve clean
 
 demo: $(VENV)/.installed
-	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the ball a new colour" --out $(OUT)
+	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the circle a new colour" --out $(OUT)
+
+train-demo: $(VENV)/.installed
+	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out $(OUT)/train-demo
 
 test: check
 	$(BIN)/python -m pytest

@@ -21,7 +21,7 @@ from statistics import median
 from storage.ffmpeg import find_ffmpeg
 
 ROOT = Path(__file__).resolve().parents[1]
-CLIP = ROOT / "examples" / "clip.mp4"
+CLIP = ROOT / "tests" / "garden.mp4"
 LENGTHS = (1, 10)
 HELP_RUNS = 5
 
@@ -37,7 +37,7 @@ def measure_help() -> float:
 
 
 def repeat_clip(times: int, folder: Path) -> Path:
-    """The bundled clip `times` in a row."""
+    """The clip `times` in a row."""
     path = folder / f"clip_x{times}.mp4"
     command = [
         str(find_ffmpeg()),
@@ -58,6 +58,7 @@ def repeat_clip(times: int, folder: Path) -> Path:
 def run_edit(video: Path, out: Path) -> dict[str, object]:
     """The report of one edit in a fresh process."""
     command = [sys.executable, "-m", "flows.cli", "edit", str(video), "--prompt", "give the ball a new colour"]
+    command += ["--weights", "untrained"]
     done = subprocess.run([*command, "--out", str(out), "--json"], check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

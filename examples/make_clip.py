@@ -1,9 +1,12 @@
-"""Make `clip.mp4`, the bundled clip: three shots of a made-up world, with sound, from a seed. No footage of others.
+"""Make the two clips that come with the project, from seeds, with sound. No footage of others.
 
-A red ball rolls through a garden, leaves the picture, a night street follows, and the ball comes back to the garden:
-the third shot is where an editor without a memory gives itself away.
+    python examples/make_clip.py circle examples/clip.mp4
+    python examples/make_clip.py garden tests/garden.mp4
 
-    python examples/make_clip.py examples/clip.mp4
+`circle`: a yellow circle in a painted panorama; the camera pans away from it and comes back. It is of the world that the
+demo model was trained on, from a seed that it never saw. `garden`: a red ball rolls through a garden and out of it, a
+night street follows, and the ball comes back: three shots, for tests. In both, the end is where an editor without a
+memory gives itself away.
 """
 
 import sys
@@ -14,6 +17,11 @@ import av
 import cv2
 import numpy as np
 
+from model.config import WorldConfig
+from storage.datasets.synthetic import imagine
+from storage.datasets.synthetic import render as render_world
+
+CIRCLE_SEED, CIRCLE_SIZE = 20012, 256
 WIDTH, HEIGHT, RATE = 320, 180, 24
 SHOTS = (("garden", 44, 0.0), ("street", 34, 0.0), ("garden", 50, 1.0))  # scene, frames, where in the scene it starts
 SAMPLE_RATE = 48_000
@@ -62,7 +70,13 @@ def draw_ball(picture: np.ndarray, x: float, y: float, turn: float) -> None:
     cv2.circle(picture, (round(x - 6), round(y - 7)), 4, (1.0, 0.75, 0.70), -1, cv2.LINE_AA)
 
 
-def render() -> list[np.ndarray]:
+def circle() -> list[np.ndarray]:
+    """14 segments of 9 frames, uint8 `[CIRCLE_SIZE, CIRCLE_SIZE, 3]`."""
+    world = imagine(WorldConfig(segments=14, least_shown=3, least_gap=3), CIRCLE_SEED)
+    return list(render_world(world, CIRCLE_SIZE).source)
+
+
+def garden() -> list[np.ndarray]:
     """All frames, uint8 `[HEIGHT, WIDTH, 3]`."""
     rng = np.random.default_rng(7)
     scenes = {name: paint_scene(name, rng) for name in ("garden", "street")}
@@ -88,13 +102,12 @@ def compose(seconds: float) -> np.ndarray:
     return np.stack([left, right]).astype(np.float32)
 
 
-def write_clip(path: Path) -> None:
+def write_clip(frames: list[np.ndarray], path: Path) -> None:
     """H.264 and AAC in MP4."""
-    frames = render()
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=RATE, options={"crf": "20", "preset": "slow"})
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        video.time_base = Fraction(1, RATE)
+        video.height, video.width = frames[0].shape[:2]
+        video.pix_fmt, video.time_base = "yuv420p", Fraction(1, RATE)
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo")
         for picture in frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
@@ -109,4 +122,4 @@ def write_clip(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_clip(Path(sys.argv[1]))
+    write_clip({"circle": circle, "garden": garden}[sys.argv[1]](), Path(sys.argv[2]))

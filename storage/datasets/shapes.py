@@ -1,6 +1,6 @@
 """The things that live in the synthetic world: outlines as signed distances, colours, and what can be done to them.
 
-Lengths are pixels, x to the right and y down; a signed distance is negative inside. Coverage of a pixel is the distance
+Lengths are in views, x to the right and y down; a signed distance is negative inside. Coverage of a pixel is the distance
 to the outline, cut off at half a pixel on either side: edges are smooth, and move by fractions of a pixel.
 """
 
@@ -14,7 +14,8 @@ from jaxtyping import Float
 Field = Float[np.ndarray, "frame #height #width"]
 Kind = Literal["colour", "stripes", "hat"]
 
-STRIPE = 4.0  # pixels; coloured and plain stripes take turns
+STRIPE = 1 / 16  # width of a stripe; coloured and plain ones take turns
+BRIM = 3 / 64  # thickness of a hat's brim
 HAT_WIDTH, HAT_HEIGHT = 1.5, 0.75  # of the radius
 
 
@@ -50,6 +51,6 @@ OUTLINES: dict[str, Callable[[Field, Field, float], Field]] = {
 }
 
 
-def coverage(distance: Field) -> Field:
-    """How much of each pixel lies inside, 0 to 1."""
-    return np.clip(0.5 - distance, 0, 1)
+def coverage(distance: Field, size: int) -> Field:
+    """How much of each pixel lies inside, 0 to 1, in a picture of `size` pixels."""
+    return np.clip(0.5 - distance * size, 0, 1)

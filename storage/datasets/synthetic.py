@@ -5,9 +5,10 @@ at least one whole segment in between: the camera pans away and back, cuts to an
 out and in again. An edit changes the subject alone, as a text says. Where the text leaves the result open, only a
 memory of earlier segments can keep it.
 
-Everything follows from a seed. Pictures are drawn analytically at any subpixel place, so masks are exact. The scene is a
-plane at distance 1 before a camera that moves parallel to it, with a focal length of the picture's width: poses are exact
-too. Knows nothing of latents, models or training.
+Everything follows from a seed. Lengths are in views: 1 is the width of the picture, whatever its size in pixels.
+Pictures are drawn analytically at any subpixel place, so masks are exact. The scene is a plane at distance 1 before a
+camera that moves parallel to it, with a focal length of one view: poses are exact too. Knows nothing of latents, models
+or training.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from jaxtyping import Float
 from model.camera.trajectory import Trajectory
 from model.config import WorldConfig
 from storage.datasets.clip import EditedClip, Frames, Mask
-from storage.datasets.shapes import HAT_HEIGHT, HAT_WIDTH, OUTLINES, STRIPE, Field, Kind, coverage
+from storage.datasets.shapes import BRIM, HAT_HEIGHT, HAT_WIDTH, OUTLINES, STRIPE, Field, Kind, coverage
 from storage.datasets.wording import Wording, hue_of, phrase
 
 Story = Literal["pan", "cut", "walk"]
@@ -28,13 +29,13 @@ Offsets = Float[np.ndarray, "frame 2"]
 
 STORIES: tuple[Story, ...] = ("pan", "cut", "walk")
 SPACING = 1.1  # views between the places of a scene: what stands at one cannot be seen from the next
-PAN_SPEED = 4.0  # pixels a frame between places
-DRIFT = 2.0  # pixels the camera sways while it dwells
+PAN_SPEED = 1 / 16  # views a frame between places
+DRIFT = 1 / 32  # views that the camera, and each thing, sways
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A shape that stands at `place` (x, y) in its scene, in pixels, and sways a little. `colour` is RGB in [0, 1]."""
+    """A shape that stands at `place` (x, y) in its scene and sways a little. `colour` is RGB in [0, 1]."""
 
     shape: str
     scene: int
@@ -58,8 +59,8 @@ class Change:
 class World:
     """All there is in one clip. `subject` is the thing that is changed, one of `things`.
 
-    `scenes` and `camera` give for every frame the scene shown and the top left corner of the view in it, in pixels;
-    `walk` is how far the subject is from its place, in x.
+    `scenes` and `camera` give for every frame the scene shown and the top left corner of the view in it; `walk` is how
+    far the subject is from its place, in x.
     """
 
     id: str
@@ -101,7 +102,7 @@ def imagine(config: WorldConfig, seed: int, wording: Wording = "training") -> Wo
     change = _decide(things[0], random, wording)
     walk = np.zeros(frames)
     if story == "walk":
-        walk, camera = _walk(stops, things[0], config), _camera(np.zeros(frames), config, random)
+        walk, camera = _walk(stops, things[0]), _camera(np.zeros(frames), config, random)
     return World(f"world-{wording}-{seed}", seed, story, things, 0, change, tuple(scenes), camera, walk)
 
 
@@ -111,14 +112,14 @@ def render(world: World, size: int, hues: Sequence[float] = ()) -> RenderedWorld
     masks = []
     for index, thing in enumerate(world.things):
         x, y = _around(thing, world, size, index == world.subject)
-        inside = coverage(OUTLINES[thing.shape](x, y, thing.radius)) * _in_scene(thing, world)
+        inside = coverage(OUTLINES[thing.shape](x, y, thing.radius), size) * _in_scene(thing, world)
         masks.append(inside > 0.5)
         _paint(source, inside, thing.colour)
     subject = world.things[world.subject]
     x, y = _around(subject, world, size, True)
-    touched = _touched(world.change.kind, x, y, subject) * _in_scene(subject, world)
+    touched = _touched(world.change.kind, x, y, subject, size) * _in_scene(subject, world)
     edited = tuple(_paint(source.copy(), touched, colour_of(hue)) for hue in (world.change.hue, *hues))
-    poses = _poses(world.camera, size)
+    poses = _poses(world.camera)
     pictures = tuple(map(_quantise, edited))
     return RenderedWorld(world, _quantise(source), pictures, tuple(masks), touched > 0.5, poses)
 
@@ -160,16 +161,16 @@ def _itinerary(story: Story, config: WorldConfig, random: np.random.Generator) -
 
 def _camera(stops: np.ndarray, config: WorldConfig, random: np.random.Generator) -> Offsets:
     """The view's corner by frame: at most `PAN_SPEED` between stops, swaying while it dwells."""
-    x = _limited(stops * SPACING * config.size, PAN_SPEED)
+    x = _limited(stops * SPACING, PAN_SPEED)
     time = np.arange(len(stops)) / (config.segment_frames * 3)
     sway = [DRIFT * np.sin(2 * np.pi * (time + random.random())) for _ in range(2)]
     return np.stack([x + sway[0], sway[1]], axis=1)
 
 
-def _walk(stops: np.ndarray, subject: Thing, config: WorldConfig) -> np.ndarray:
+def _walk(stops: np.ndarray, subject: Thing) -> np.ndarray:
     """How far the subject has walked from its place: out on the side nearest to it, and back."""
-    away = _limited((stops > 0) * 1.2 * config.size, PAN_SPEED)
-    return away if subject.place[0] > config.size / 2 else -away
+    away = _limited((stops > 0) * 1.2, PAN_SPEED)
+    return away if subject.place[0] > 0.5 else -away
 
 
 def _limited(wanted: np.ndarray, speed: float) -> np.ndarray:
@@ -183,7 +184,7 @@ def _limited(wanted: np.ndarray, speed: float) -> np.ndarray:
 
 def _furnish(story: Story, config: WorldConfig, random: np.random.Generator, wording: Wording) -> tuple[Thing, ...]:
     """The subject at the first place of scene 0, often with company, and other shapes elsewhere."""
-    size, (low, high) = config.size, config.radius
+    low, high = config.radius
     names = [str(name) for name in random.permutation(["circle", "square", "triangle", "cross"])]
     if wording == "held-out" and random.random() < 0.3:
         names[1] = "diamond"
@@ -193,9 +194,9 @@ def _furnish(story: Story, config: WorldConfig, random: np.random.Generator, wor
     things = []
     for name, (scene, stop) in zip(names, spots, strict=False):
         side = sides[len(things)] if stop == 0.0 and scene == 0 else random.uniform(0.35, 0.65)
-        place = ((stop * SPACING + side) * size, random.uniform(0.45, 0.68) * size)
+        place = (stop * SPACING + side, random.uniform(0.45, 0.68))
         colour = colour_of(random.uniform(0, 360), random.uniform(0.35, 1), random.uniform(0.35, 1))
-        radius = random.uniform(low, high) * size
+        radius = random.uniform(low, high)
         things.append(Thing(name, scene, place, radius, colour, random.uniform(0, 2 * np.pi)))
     return tuple(things)
 
@@ -211,12 +212,12 @@ def _decide(subject: Thing, random: np.random.Generator, wording: Wording) -> Ch
 
 
 def _around(thing: Thing, world: World, size: int, walks: bool) -> tuple[Field, Field]:
-    """Coordinates of all pixels, in all frames, from the middle of a thing; in a form that broadcasts."""
+    """Coordinates of all pixels, in views, from the middle of a thing in each frame; in a form that broadcasts."""
     time = np.arange(world.frames) / 24
     sway_x, sway_y = (DRIFT * np.sin(rate * time + thing.phase) for rate in (1.7, 2.3))
     middle_x = thing.place[0] + sway_x + (world.walk if walks else 0) - world.camera[:, 0]
     middle_y = thing.place[1] + sway_y - world.camera[:, 1]
-    pixel = np.arange(size) + 0.5
+    pixel = (np.arange(size) + 0.5) / size
     x = (pixel - middle_x[:, None])[:, None, :]
     y = (pixel - middle_y[:, None])[:, :, None]
     return x.astype(np.float32), y.astype(np.float32)
@@ -226,17 +227,17 @@ def _in_scene(thing: Thing, world: World) -> Field:
     return (np.asarray(world.scenes) == thing.scene)[:, None, None].astype(np.float32)
 
 
-def _touched(kind: Kind, x: Field, y: Field, thing: Thing) -> Field:
+def _touched(kind: Kind, x: Field, y: Field, thing: Thing, size: int) -> Field:
     """How much of each pixel an edit covers."""
-    inside = coverage(OUTLINES[thing.shape](x, y, thing.radius))
+    inside = coverage(OUTLINES[thing.shape](x, y, thing.radius), size)
     if kind == "colour":
         return inside
     if kind == "stripes":
-        return inside * coverage(np.abs(y % (2 * STRIPE) - STRIPE) - STRIPE / 2)
+        return inside * coverage(np.abs(y % (2 * STRIPE) - STRIPE) - STRIPE / 2, size)
     width, height = HAT_WIDTH * thing.radius / 2, HAT_HEIGHT * thing.radius
-    brim = np.maximum(np.abs(x) - width, np.abs(y + thing.radius) - 1.5)
+    brim = np.maximum(np.abs(x) - width, np.abs(y + thing.radius) - BRIM / 2)
     crown = np.maximum(np.abs(x) - 0.6 * width, np.abs(y + thing.radius + height / 2) - height / 2)
-    return coverage(np.minimum(brim, crown))
+    return coverage(np.minimum(brim, crown), size)
 
 
 def _paint(picture: np.ndarray, amount: Field, colour: tuple[float, float, float]) -> np.ndarray:
@@ -264,11 +265,11 @@ def _panorama(seed: Sequence[int], corners: Offsets, size: int) -> np.ndarray:
     """
     random = np.random.default_rng(seed)
     base = random.uniform(0.35, 0.65, 3)
-    periods = np.concatenate([random.uniform(60, 150, 3), random.uniform(12, 28, 3)])
+    periods = np.concatenate([random.uniform(60, 150, 3), random.uniform(12, 28, 3)]) / 64
     strengths = np.concatenate([random.uniform(0.06, 0.14, 3), random.uniform(0.02, 0.05, 3)])
     colours = strengths[:, None] * random.uniform(-1, 1, (6, 3))
     angle, phase = random.uniform(0, 2 * np.pi, (2, 6))
-    pixel = np.arange(size) + 0.5
+    pixel = (np.arange(size) + 0.5) / size
     x, y = ((corners[:, axis, None] + pixel)[..., None] * 2 * np.pi / periods for axis in (0, 1))
     along_x, along_y = x * np.cos(angle) + phase, y * np.sin(angle)
     across = np.concatenate([np.sin(along_x), np.cos(along_x)], axis=-1).astype(np.float32)
@@ -278,11 +279,11 @@ def _panorama(seed: Sequence[int], corners: Offsets, size: int) -> np.ndarray:
     return waves.reshape(-1, size, 3, size).transpose(0, 1, 3, 2) + base.astype(np.float32)
 
 
-def _poses(camera: Offsets, size: int) -> Trajectory:
+def _poses(camera: Offsets) -> Trajectory:
     """Camera-to-world poses, in units of the scene's distance; the first is the origin."""
     rows = np.zeros((len(camera), 3, 4))
     rows[:, :, :3] = np.eye(3)
-    rows[:, :2, 3] = camera / size
+    rows[:, :2, 3] = camera
     return Trajectory.from_rows(rows).from_first()
 
 

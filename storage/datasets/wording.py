@@ -21,7 +21,11 @@ OPEN: dict[Kind, tuple[str, ...]] = {
     "hat": ("give the {shape} a hat", "put a hat on the {shape}"),
 }
 FIXED: dict[Kind, tuple[str, ...]] = {
-    "colour": ("paint the {shape} {colour}", "make the {shape} {colour}", "change the colour of the {shape} to {colour}"),
+    "colour": (
+        "paint the {shape} {colour}",
+        "make the {shape} {colour}",
+        "change the colour of the {shape} to {colour}",
+    ),
     "stripes": ("give the {shape} {colour} stripes", "paint {colour} stripes on the {shape}"),
     "hat": ("give the {shape} a {colour} hat", "put a {colour} hat on the {shape}"),
 }

@@ -93,7 +93,7 @@ def test_bad_input_is_one_clear_line(kind: str, tmp_path: Path) -> None:
     ],
 )
 def test_bad_option_is_one_clear_line(options: list[str], named: str, tmp_path: Path) -> None:
-    clip = Path("examples/clip.mp4").resolve()
+    clip = Path("tests/garden.mp4").resolve()
     done = run("edit", clip, "--prompt", "make it night", "--out", tmp_path / "out", *options)
     assert done.returncode == 2
     assert named in error_line(done)
@@ -105,7 +105,7 @@ def test_an_output_folder_that_cannot_be_is_one_clear_line(kind: str, tmp_path: 
     (tmp_path / "file").write_text("mine")
     (tmp_path / "locked").mkdir(mode=0o555)
     names = {"a file": "file", "below a file": "file/out", "read-only": "locked/out", "too long": 300 * "x"}
-    clip = Path("examples/clip.mp4").resolve()
+    clip = Path("tests/garden.mp4").resolve()
     done = run("edit", clip, "--prompt", "make it night", "--out", tmp_path / names[kind], "--json")
     assert done.returncode == 2
     assert names[kind] in error_line(done)

@@ -24,7 +24,7 @@ from storage.memory import MemoryStore
 from storage.probe import probe
 from tests.clips import ODD_CLIPS, make_clip, sound_packets
 
-CLIP = Path("examples/clip.mp4").resolve()
+CLIP = Path("tests/garden.mp4").resolve()
 REPRESENTATIVE = ("vfr", "rotated_90", "odd_size", "anamorphic", "drop_frame", "start_offset", "ten_bit", "hdr")
 ALL_BUT_RAW_SOUND = tuple(kind for kind in ODD_CLIPS if kind != "transport_stream")  # its AAC loses ADTS headers
 CLIPS = ALL_BUT_RAW_SOUND if os.environ.get("MEMORY_V2V_ALL_CLIPS") else REPRESENTATIVE
@@ -65,7 +65,7 @@ def finished_clip(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tu
     return out, edit(request(CLIP, out))
 
 
-def test_bundled_clip(finished_clip: tuple[Path, EditReport]) -> None:
+def test_a_clip_of_three_shots(finished_clip: tuple[Path, EditReport]) -> None:
     _, report = finished_clip
     assert_same_timing_and_sound(CLIP, report)
     assert (report.frames, report.shots) == (128, 3)
