@@ -3,10 +3,10 @@
     python examples/make_clip.py circle examples/clip.mp4
     python examples/make_clip.py garden tests/garden.mp4
 
-`circle`: a yellow circle in a painted panorama; the camera pans away from it and comes back. It is of the world that the
-demo model was trained on, from a seed that it never saw. `garden`: a red ball rolls through a garden and out of it, a
-night street follows, and the ball comes back: three shots, for tests. In both, the end is where an editor without a
-memory gives itself away.
+`circle`: a yellow circle in a painted panorama; the camera pans away from it and comes back. It is of the world that
+the demo model was trained on, from a seed that it never saw. `garden`: a red ball rolls through a garden and out of
+it, a night street follows, and the ball comes back: three shots, for tests. In both, the end is where an editor without
+a memory gives itself away.
 """
 
 import sys

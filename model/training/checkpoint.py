@@ -1,7 +1,7 @@
-"""The state of a training run on disk: everything that the next step depends on, so that a resumed run is the same run.
+"""The state of a training run on disk: all that the next step depends on, so that a resumed run is the same run.
 
-One safetensors file by step: weights, their running mean, and the optimiser's moments, by parameter name. Random numbers
-need no state, since each step draws its own. Written whole or not at all; the newest two are kept.
+One safetensors file by step: weights, their running mean, and the optimiser's moments, by parameter name. Random
+numbers need no state, since each step draws its own. Written whole or not at all; the newest two are kept.
 """
 
 import re
@@ -15,6 +15,7 @@ from model.errors import StoreError
 
 STEP = re.compile(r"step-(\d{8})\.safetensors")
 KEPT = 2
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW; a parameter that had no gradient yet has none
 
 
 def save_state(
@@ -53,8 +54,8 @@ def load_state(
         for name, parameter in weights.items():
             parameter.copy_(tensors[f"weights/{name}"])
             mean[name].copy_(tensors[f"mean/{name}"])
-            moments = ("step", "exp_avg", "exp_avg_sq")
-            optimiser.state[parameter] = {kind: tensors[f"{kind}/{name}"].to(_home(kind, parameter)) for kind in moments}
+            kept = {kind: tensors[f"{kind}/{name}"] for kind in MOMENTS if f"{kind}/{name}" in tensors}
+            optimiser.state[parameter] = {kind: value.to(_home(kind, parameter)) for kind, value in kept.items()}
     return step
 
 

@@ -1,4 +1,4 @@
-"""The training loop: batches in, better weights out. Nothing else is ours; checkpoints, data and workers come from outside.
+"""The training loop: batches in, better weights out. Data, models and workers come from outside.
 
 Each step draws its random numbers from the seed, its own number and the worker's rank, so that a run that was killed
 and resumed takes the very steps of one that was not. The weights that count are the running mean (EMA).
@@ -153,8 +153,8 @@ class _Run:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
-        mean, weights = list(self._mean.values()), list(self._weights.values())
-        torch._foreach_lerp_(mean, weights, 1 - decay)
+        for name, parameter in self._weights.items():
+            self._mean[name].lerp_(parameter, 1 - decay)
 
     @contextmanager
     def _swapped(self) -> Iterator[None]:

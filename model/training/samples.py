@@ -17,6 +17,7 @@ from model.config import MixConfig
 from model.memory.tokenizers import COARSE, FINE
 from model.types import TrainingClip
 
+
 @dataclass(frozen=True)
 class BatchMemory:
     """One memory of every sample. `previous` ones are the segment before the target."""
@@ -94,7 +95,11 @@ def _draw_patches(count: int, one: float, random: np.random.Generator) -> list[i
 
 
 def _memory(
-    clips: Sequence[TrainingClip], versions: Sequence[tuple[int, int]], places: Sequence[int], patch: int, previous: bool
+    clips: Sequence[TrainingClip],
+    versions: Sequence[tuple[int, int]],
+    places: Sequence[int],
+    patch: int,
+    previous: bool,
 ) -> BatchMemory:
     edited = [clip.versions[kept][at] for clip, (_, kept), at in zip(clips, versions, places, strict=True)]
     source = [clip.source[at] for clip, at in zip(clips, places, strict=True)]

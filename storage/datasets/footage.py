@@ -7,6 +7,7 @@ from a seed. Training and evaluation never share a picture.
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -106,12 +107,15 @@ def _bounce(index: int, count: int) -> int:
 
 @cache
 def _photograph(path: Path) -> np.ndarray:
-    return cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert picture is not None, f"{path} is no picture"
+    return picture[..., ::-1]
 
 
 @cache
 def _film(path: Path) -> tuple[np.ndarray, ...]:
     """The first frames of a film, at half size."""
     with av.open(f"file:{path}") as container:
-        frames = (frame.to_ndarray(format="rgb24") for frame, _ in zip(container.decode(video=0), range(MOST_FRAMES)))
+        first = islice(container.decode(video=0), MOST_FRAMES)
+        frames = (frame.to_ndarray(format="rgb24") for frame in first)
         return tuple(cv2.resize(frame, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for frame in frames)

@@ -1,8 +1,8 @@
-"""Looks: one change of colours over a whole video, fixed by the text ("make it sepia") or left open ("give it a new look").
+"""Looks: one change of colours over a whole video, fixed by the text ("make it sepia") or open ("give it a new look").
 
-A look turns the hue about the grey axis, stretches contrast about mid grey, tints each channel, and darkens the corners,
-in this order, on RGB in [0, 1]. `recover` reads these numbers off a picture and its edit, which is how evaluation knows
-whether two segments have the same look.
+A look turns the hue about the grey axis, stretches contrast about mid grey, tints each channel, and darkens the
+corners, in this order, on RGB in [0, 1]. `recover` reads these numbers off a picture and its edit, which is how
+evaluation knows whether two segments have the same look.
 """
 
 from collections.abc import Sequence

