@@ -115,7 +115,7 @@ class EditConfig(Config):
     cache_user_video: bool = False
     """With `cached`, for new views: the user's video is cached as memories are, at timestep 0 (must be trained)."""
     clean_latents: int = Field(default=0, ge=0)
-    """First latent frames of a segment that are the last ones of its predecessor, kept clean: a seamless join (ours)."""
+    """First latent frames of a segment that are the last ones of its predecessor, kept clean: no seam (ours)."""
     tile: int | None = Field(default=None, ge=64, multiple_of=64)
     """Pixels of the square tiles in which the video VAE works, for large pictures on small cards; None is no tiles."""
 
