@@ -91,6 +91,36 @@ def edit(
         _say(report.summary())
 
 
+@app.command(
+    epilog="Example: memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out demo"
+)
+def train(
+    manifest: Annotated[
+        Path, typer.Argument(help="Sources of clips (YAML), or an index of encoded clips (JSONL).", show_default=False)
+    ],
+    config: Annotated[Path, typer.Option(help="What is trained, and how (YAML).", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the model, its curve, and all that is needed to go on.")] = Path(
+        "out/train"
+    ),
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a model on the clips of MANIFEST.
+
+    Interrupted or killed, the same command goes on from the last state. Repeated, it finds the trained model.
+    """
+    prepare_environment(verbose)
+    from dataclasses import asdict
+
+    from flows.training import train as run
+
+    report = run(manifest, config, out)
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        _say(report.summary())
+
+
 @app.command(epilog="Example: memory-v2v doctor --weights lucy/ --out /data/edited")
 def doctor(
     weights: Annotated[str, typer.Option(help="Model to look for.")] = "untrained",

@@ -5,7 +5,7 @@ sets wins over it.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -268,3 +268,112 @@ class SmallModelConfig(Config):
     channels: int = Field(default=16, ge=4)
     """Latent channels."""
     text_width: int = Field(default=64, ge=16)
+
+
+class SyntheticSource(Config):
+    """Clips of the synthetic world, one a seed."""
+
+    kind: Literal["synthetic"]
+    clips: int = Field(ge=1)
+    first_seed: int = Field(default=0, ge=0)
+    wording: Literal["training", "held-out"] = "training"
+    """`held-out` has phrases, pairs of shape and colour, and a shape that `training` never has."""
+    world: WorldConfig = WorldConfig()
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """How often a clip of this source is drawn, compared with clips of a source whose share is 1."""
+
+
+class FootageSource(Config):
+    """Clips of real pictures and films with looks on them, one a seed; of the `world` only sizes matter."""
+
+    kind: Literal["footage"]
+    clips: int = Field(ge=1)
+    first_seed: int = Field(default=0, ge=0)
+    wording: Literal["training", "held-out"] = "training"
+    """`held-out` has phrases and pictures that `training` never has."""
+    world: WorldConfig = WorldConfig()
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """See `SyntheticSource`."""
+
+
+class EncodedSource(Config):
+    """Clips that are latents already, listed in the `index.jsonl` of a folder."""
+
+    kind: Literal["encoded"]
+    folder: Path
+    """Where a manifest names it, relative to the manifest."""
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """See `SyntheticSource`."""
+
+
+Source = Annotated[SyntheticSource | FootageSource | EncodedSource, Field(discriminator="kind")]
+
+
+class DatasetConfig(Config):
+    """A training manifest: where clips come from. An encoded source gives each list its own part of the index."""
+
+    training: tuple[Source, ...] = Field(min_length=1)
+    validation: tuple[Source, ...] = Field(min_length=1)
+
+
+class TrainingRunConfig(Config):
+    """The config file of `memory-v2v train`: what is trained, how, on what, and what it will be used with."""
+
+    start: str | None = None
+    """Model to go on from: a diffusers folder or a hub id."""
+    small: SmallModelConfig | None = None
+    """Instead of `start`: a small model from nothing, whose codec is fitted to the first clips."""
+    codec_clips: int = Field(default=32, ge=1)
+    """Clips of every source that the codec of a small model is fitted to."""
+    preset: Preset
+    """Settings that the trained model is to be used with."""
+    training: TrainingConfig = TrainingConfig()
+    workers: int = Field(default=1, ge=1)
+    """Processes that train together (data-parallel, through Ray Train), one GPU each where there are GPUs."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of each worker; None shares out this machine's cores."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    saved: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision of the trained transformer on disk."""
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> "TrainingRunConfig":
+        if (self.start is None) is (self.small is None):
+            raise ValueError("give either start, a model to go on from, or small, the sizes of a new one")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_from_every_sample(self) -> "TrainingRunConfig":
+        if self.training.optim.trained == "memory" and self.training.mix.memories[0] > 0:
+            raise ValueError("trained: memory learns nothing from samples without memories; begin mix.memories with 0")
+        return self
+
+    @model_validator(mode="after")
+    def _saves_whole_points(self) -> "TrainingRunConfig":
+        saved, measured = self.training.save_every, self.training.validate_every
+        if saved % measured:
+            raise ValueError(f"training.save_every {saved} must be a multiple of training.validate_every ({measured})")
+        return self
+
+
+class ProofConfig(Config):
+    """The measurement of the claim (`benchmarks/consistency.py`): which held-out videos, under which methods."""
+
+    weights: tuple[str, ...] = Field(default=("demo",), min_length=1)
+    """Models, such as one by training seed; what they make of one video is drawn together in an interval."""
+    videos: int = Field(default=60, ge=1)
+    segments: int = Field(default=12, ge=10)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Of the first video; the others follow."""
+    methods: tuple[str, ...] = (
+        "ind", "fifo", "memory", "memory_merging", "discard", "recency", "random", "cached", "shuffled"
+    )  # fmt: skip
+    size: int = Field(default=64, ge=32)
+    least_gap: int = Field(default=4, ge=1)
+    """Segments in which the subject is out of view or on its way, at least."""
+    looks: int = Field(default=12, ge=0)
+    """Videos of real footage that get an open look."""
+    workers: int = Field(default=2, ge=1)
+    """Judges at work at once, one core each."""
+    records: Path
+    """A file that every judged video is added to, and by which an interrupted run goes on."""

@@ -14,14 +14,17 @@ LINE_SECONDS = 10.0
 
 
 class EditProgress:
-    """Shows segments done; use as a context manager. `show` is cheap: what is slow is done every few seconds."""
+    """Shows segments, or whatever is counted, done; use as a context manager.
 
-    def __init__(self, name: str, total: int, artifact_key: str) -> None:
-        self._name, self._total, self._key = name, total, artifact_key
+    `show` is cheap: what is slow is done every few seconds.
+    """
+
+    def __init__(self, name: str, total: int, artifact_key: str, unit: str = "segments") -> None:
+        self._name, self._total, self._key, self._unit = name, total, artifact_key, unit
         self._console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
-        self._row = self._bar.add_task("segments", total=total)
+        self._row = self._bar.add_task(unit, total=total)
         self._artifact: UUID | None = None
         self._last_artifact = self._last_line = 0.0
 
@@ -34,7 +37,11 @@ class EditProgress:
             self._update_artifact(100.0 * (done + share) / max(self._total, 1))
         if not self._console.is_terminal and (now - self._last_line > LINE_SECONDS or done == self._total):
             self._last_line = now
-            print(f"{self._name}: {done} of {self._total} segments", file=sys.stderr, flush=True)
+            print(f"{self._name}: {done} of {self._total} {self._unit}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        self._console.print(text, highlight=False)
 
     def _update_artifact(self, percent: float) -> None:
         if self._artifact is None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.clips import BAD_INPUTS, make_bad_input
+from tests.training_files import write_files
 
-COMMANDS = ("edit", "doctor", "serve")
+COMMANDS = ("edit", "train", "doctor", "serve")
 OBEDIENT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")  # a superuser whom permissions bind
 
 
@@ -125,3 +126,25 @@ def test_doctor_says_what_is_missing(tmp_path: Path) -> None:
     report = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 1
     assert report["missing"] == ["weights"]
+
+
+def test_options_of_train_are_frozen() -> None:
+    text = run("train", "--help").stdout
+    found = sorted({word.strip(",") for word in text.split() if word.startswith("--")})
+    assert found == sorted(["--config", "--out", "--json", "--verbose", "--help"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ("clips: 6", "clips: many", "line 3: training.0.clips 'many'"),
+        ("kind: synthetic", "kind: film", "training.0"),
+    ],
+)
+def test_a_bad_manifest_is_one_clear_line(before: str, after: str, named: str, tmp_path: Path) -> None:
+    manifest, config = write_files(tmp_path)
+    manifest.write_text(manifest.read_text().replace(before, after, 1))
+    done = run("train", manifest, "--config", config, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 2
+    assert named in error_line(done)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,129 @@
+"""One worker's share of a training run, from a model folder and clips of latents to a better model folder.
+
+Also what comes before it: a small model made from nothing, and clips turned into latents. Knows neither where clips
+come from nor who started it; several workers share gradients through `worker.wrap`, and the first of them writes.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float16, UInt8
+
+from model.backbones.backbone import Backbone
+from model.backbones.block_codec import fit_block_codec
+from model.backbones.small import build_small_lucy_edit
+from model.config import TrainingRunConfig
+from model.editor import MemoryEditor
+from model.training.loop import CURVE, Point, Worker, train
+from model.training.objective import TextStates
+from model.types import TrainingClip
+
+PACKED = 4  # frames in a latent frame, the first one aside
+STATE, MODEL = "state", "model"
+Frames = UInt8[np.ndarray, "frame height width 3"]
+
+
+def build_start(folder: Path, videos: Sequence[Frames], sentences: Sequence[str], config: TrainingRunConfig) -> Path:
+    """Write the untrained small model of a config; its codec is fitted to `videos`, of whole segments."""
+    assert config.small is not None, "the sizes of a small model are wanted"
+    frames = config.preset.window.frames
+    segments = (_as_video(each) for video in videos for each in video.reshape(-1, frames, *video.shape[1:]))
+    codec = fit_block_codec(segments, config.small.channels)
+    seed, shift = config.training.seed, config.training.shift
+    return build_small_lucy_edit(folder, codec, config.small, sentences, config.preset, shift, seed)
+
+
+@torch.no_grad()
+def encode_segments(
+    backbone: Backbone[Any], frames: Frames, length: int
+) -> Float16[np.ndarray, "segment channel time row column"]:
+    """Latents of a clip, by segment of `length` frames."""
+    segments = frames.reshape(-1, length, *frames.shape[1:])
+    latents = [backbone.encode(_as_video(each).to(backbone.device)).cpu().numpy() for each in segments]
+    return np.concatenate(latents).astype(np.float16)
+
+
+def pool_regions(
+    regions: Bool[np.ndarray, "frame height width"], length: int, rows: int
+) -> Bool[np.ndarray, "segment time row column"]:
+    """Latents, `rows` of them in a column, that see any marked pixel."""
+    block = regions.shape[1] // rows
+    repeats = np.concatenate([[PACKED], np.ones(length - 1, int)])
+    whole = np.repeat(regions.reshape(-1, length, *regions.shape[1:]), repeats, axis=1)
+    pattern = "s (t f) (r i) (c j) -> s t r c (f i j)"
+    return rearrange(whole, pattern, f=PACKED, i=block, j=block).any(axis=-1)
+
+
+def run_training(
+    start: Path,
+    clips: tuple[Sequence[TrainingClip], Sequence[TrainingClip]],
+    config: TrainingRunConfig,
+    out: Path,
+    device: str,
+    threads: int,
+    worker: Worker,
+) -> None:
+    """Train the model in `start` on clips for training and for validation, going on from the state in `out`.
+
+    The first worker writes `out/curve.jsonl` as it grows, and in the end `out/model`.
+
+    Raises:
+        WeightsError: the model does not load.
+        StoreError: a clip is damaged, or the state is of another model.
+    """
+    torch.set_num_threads(threads)
+    editor = MemoryEditor.from_pretrained(start, device=device)
+    text = encode_texts(editor.backbone, {clip.instruction for each in clips for clip in each})
+    report = _CurveFile(out / CURVE).add if worker.rank == 0 else lambda point: None
+    train(editor.backbone.transformer, *clips, text, config.training, out / STATE, report, worker)
+    if worker.rank == 0:
+        save_trained(editor, out / MODEL, config)
+
+
+@torch.no_grad()
+def encode_texts(backbone: Backbone[Any], instructions: set[str]) -> TextStates:
+    """States of all instructions and of the empty one."""
+    return TextStates({each: backbone.encode_text(each, "", False)[0] for each in sorted(instructions | {""})})
+
+
+def save_trained(editor: MemoryEditor, folder: Path, config: TrainingRunConfig) -> None:
+    """Write the model with its preset, whole or not at all; adapters become part of the weights they adapt."""
+    transformer: Any = editor.backbone.transformer
+    if config.training.optim.trained == "lora":
+        transformer.fuse_lora()
+        transformer.unload_lora()
+    if config.saved != "float32":
+        transformer.to(getattr(torch, config.saved))
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    for stale in (unfinished, folder):
+        shutil.rmtree(stale, ignore_errors=True)
+    editor.save_pretrained(unfinished)
+    (unfinished / "memory_v2v.json").write_text(config.preset.model_dump_json(indent=2))
+    unfinished.rename(folder)
+
+
+class _CurveFile:
+    """The curve as JSON lines, for whoever watches; points of a killed run that are measured again are replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, point: Point) -> None:
+        """Append a point."""
+        lines = self._path.read_text().splitlines() if self._path.is_file() else []
+        kept = [line for line in lines if json.loads(line)["step"] < point.step]
+        unfinished = self._path.with_suffix(".unfinished")
+        unfinished.write_text("".join(f"{line}\n" for line in [*kept, json.dumps(asdict(point))]))
+        unfinished.rename(self._path)
+
+
+def _as_video(frames: Frames) -> torch.Tensor:
+    """`[1, 3, frame, height, width]` in [-1, 1]."""
+    return rearrange(torch.tensor(frames).float() / 127.5 - 1, "f h w c -> 1 c f h w")

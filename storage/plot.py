@@ -1,0 +1,109 @@
+"""A loss curve as a picture, for people who have no plotting library at hand. Drawn twice as large, then halved."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+SIZE = (1920, 1120)
+LEFT, TOP, RIGHT, BOTTOM = 184, 112, 1848, 976  # of the axes
+INK, GRID, PAPER = (40, 40, 40), (225, 225, 225), (255, 255, 255)
+COLOURS = ((31, 119, 180), (214, 96, 20), (44, 140, 60))
+TEXT, HEAD = 32, 40
+TICKS = 6  # about so many on an axis
+DOTS = 60  # a line of more points is drawn without them
+
+Line = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Round numbers at equal distances along both axes."""
+
+    across: list[float]
+    up: list[float]
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """The pixel of a point."""
+        along, high = _share(x, self.across), _share(y, self.up)
+        return LEFT + along * (RIGHT - LEFT), BOTTOM - high * (BOTTOM - TOP)
+
+
+def draw_lines(path: Path, lines: Mapping[str, Line], title: str, across: str, up: str) -> Path:
+    """Draw named lines of `(x, y)` points, three at most; `across` and `up` label the axes."""
+    picture = Image.new("RGB", SIZE, PAPER)
+    draw = ImageDraw.Draw(picture)
+    points = [point for line in lines.values() for point in line]
+    axes = Axes(*(round_numbers([point[axis] for point in points]) for axis in (0, 1)))
+    _draw_axes(draw, axes)
+    middle = (LEFT + RIGHT) / 2
+    draw.text((middle, TOP / 2), title, INK, _font(HEAD), anchor="mm")
+    draw.text((middle, SIZE[1] - 56), across, INK, _font(TEXT), anchor="mm")
+    _write_upright(picture, up, (52, (TOP + BOTTOM) // 2))
+    for line, colour in zip(lines.values(), COLOURS, strict=False):
+        _draw_line(draw, [axes.place(*point) for point in line], colour)
+    _draw_legend(draw, list(lines))
+    unfinished = path.with_name(f".{path.name}")
+    picture.resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.LANCZOS).save(unfinished, "PNG")
+    unfinished.replace(path)
+    return path
+
+
+def _draw_axes(draw: ImageDraw.ImageDraw, axes: Axes) -> None:
+    for tick in axes.across:
+        at, _ = axes.place(tick, axes.up[0])
+        draw.line([(at, TOP), (at, BOTTOM)], GRID, 2)
+        draw.text((at, BOTTOM + 16), f"{tick:g}", INK, _font(TEXT), anchor="ma")
+    for tick in axes.up:
+        _, at = axes.place(axes.across[0], tick)
+        draw.line([(LEFT, at), (RIGHT, at)], GRID, 2)
+        draw.text((LEFT - 20, at), f"{tick:g}", INK, _font(TEXT), anchor="rm")
+    draw.line([(LEFT, TOP), (LEFT, BOTTOM), (RIGHT, BOTTOM)], INK, 4)
+
+
+def _draw_line(draw: ImageDraw.ImageDraw, spots: Line, colour: tuple[int, int, int]) -> None:
+    if len(spots) > 1:
+        draw.line(list(spots), colour, 5, joint="curve")
+    for x, y in spots if len(spots) < DOTS else ():
+        draw.ellipse([x - 7, y - 7, x + 7, y + 7], colour)
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, names: Sequence[str]) -> None:
+    """Names in the upper right corner, on paper of their own."""
+    width = max((draw.textlength(name, _font(TEXT)) for name in names), default=0)
+    start = RIGHT - width - 150
+    draw.rectangle([start, TOP + 12, RIGHT - 12, TOP + 28 + 52 * len(names)], PAPER, GRID, 2)
+    for number, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
+        row = TOP + 46 + 52 * number
+        draw.line([(start + 24, row), (start + 92, row)], colour, 8)
+        draw.text((start + 112, row), name, INK, _font(TEXT), anchor="lm")
+
+
+def _write_upright(picture: Image.Image, text: str, middle: tuple[int, int]) -> None:
+    """Text that reads from below to above."""
+    label = Image.new("L", (int(_font(TEXT).getlength(text)) + 8, 2 * TEXT), 0)
+    ImageDraw.Draw(label).text((label.width / 2, TEXT), text, 255, _font(TEXT), anchor="mm")
+    turned = label.rotate(90, expand=True)
+    picture.paste(INK, (middle[0] - turned.width // 2, middle[1] - turned.height // 2), turned)
+
+
+def round_numbers(values: Sequence[float]) -> list[float]:
+    """About `TICKS` multiples of 1, 2 or 5 times a power of ten, from below all values to above them."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    if low == high:
+        high = low + max(abs(low), 1.0)
+    least = (high - low) / TICKS
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least)
+    return [round(step * number, 12) for number in range(math.floor(low / step), math.ceil(high / step) + 1)]
+
+
+def _share(value: float, ticks: Sequence[float]) -> float:
+    """Where a value lies between the first and the last tick, 0 to 1."""
+    return (value - ticks[0]) / (ticks[-1] - ticks[0])
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

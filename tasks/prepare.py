@@ -1,0 +1,197 @@
+"""Everything that training needs before its first step: the run by name, a model to start from, and clips as latents.
+
+Each piece is made once and found again: a killed run goes on where it was, and two runs of one folder share nothing
+stale, since names cover all that they are made from.
+"""
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import ray
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from model.config import DatasetConfig, EncodedSource, Source, TrainingRunConfig
+from model.errors import RequestError
+from storage.content_id import hash_file, hash_folder, identify
+from storage.datasets.encoded import clip_path, read_header, write_clip
+from storage.datasets.footage import HELD_OUT, TRAINING
+from storage.datasets.manifest import Split, all_sentences, encoded_files, index_of, read_dataset, read_run_config
+from storage.datasets.packages import fetch
+from storage.datasets.rendered import Drawing, drawings_of, painters
+from tasks.actors import result_of, start_renderers
+from tasks.progress import EditProgress
+from tasks.weights import PRESET_FILE, locate_weights
+
+BATCH = 8  # clips that go from a Renderer to the Trainer at once
+IN_FLIGHT = 4  # batches
+RENDERERS = 2
+START, CLIPS, RUN = "start", "clips", "run.json"
+
+Files = tuple[tuple[tuple[Path, ...], float], ...]
+
+
+@dataclass(frozen=True)
+class TrainingWork:
+    """A training run, named before anything is made: the same manifest and config are the same run."""
+
+    dataset: DatasetConfig
+    config: TrainingRunConfig
+    out: Path
+    cache: Path
+    id: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The model to start from, and the files of clips with their shares, by source. `made` are new in this run."""
+
+    start: Path
+    training: Files
+    validation: Files
+    made: int
+
+
+def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> TrainingWork:
+    """Read both files and name the run.
+
+    Raises:
+        RequestError: a file is not valid, sizes do not fit each other, or `out` holds another run.
+    """
+    dataset, settings = read_dataset(manifest), read_run_config(config)
+    _require_fitting(dataset, settings)
+    said = {"dataset": dataset.model_dump(mode="json"), "config": settings.model_dump(mode="json")}
+    named = [index_of(each) for each in (*dataset.training, *dataset.validation) if isinstance(each, EncodedSource)]
+    id = identify({**said, "indices": [hash_file(path) for path in named], "painters": dict(painters())})
+    found = out / RUN
+    if found.is_file() and json.loads(found.read_text())["id"] != id:
+        raise RequestError(f"{out}: holds a run of another manifest or config; choose another --out, or remove it")
+    return TrainingWork(dataset, settings, out, cache, id)
+
+
+@task(task_run_name="start of {work.out.name}", cache_policy=NO_CACHE, persist_result=False)
+def prepare_start(work: TrainingWork, trainer: Any) -> Path:
+    """The model folder to start from: one that is there, or a small one built from nothing, once.
+
+    Raises:
+        WeightsError: there is no such model.
+        RunError: footage could not be downloaded.
+    """
+    if work.config.start is not None:
+        return locate_weights(work.config.start, work.cache)
+    folder = work.out / START
+    if not (folder / PRESET_FILE).is_file():
+        sources = [each for each in work.dataset.training if not isinstance(each, EncodedSource)]
+        if not sources:
+            raise RequestError("small: a codec needs pictures to be fitted to; name a rendered source, or give start")
+        drawings = [drawing for source in sources for drawing in list(drawings_of(source))[: work.config.codec_clips]]
+        renderer, unfinished = start_renderers(1)[0], folder.with_name(f"{START}.unfinished")
+        rmtree(unfinished, ignore_errors=True)
+        clips = renderer.draw.remote(drawings, _footage(drawings, work.cache))
+        result_of(trainer.build.remote(unfinished, clips, _sentences(work.dataset), work.config))
+        unfinished.rename(folder)
+    return folder
+
+
+@task(task_run_name="clips of {work.out.name}", cache_policy=NO_CACHE, persist_result=False)
+def prepare_clips(work: TrainingWork, start: Path, trainer: Any, device: str) -> Prepared:
+    """Render and encode every clip that is not there yet.
+
+    Raises:
+        RequestError: encoded clips were made with another codec.
+        RunError: footage could not be downloaded.
+    """
+    codec = hash_folder(start / "vae", work.cache)
+    folder = work.out / CLIPS
+    sources = (*work.dataset.training, *work.dataset.validation)
+    wanted = {clip_path(folder, each.name(codec)): each for source in sources for each in _drawings(source)}
+    missing = {path: drawing for path, drawing in wanted.items() if not path.is_file()}
+    _make(missing, work, codec, trainer, start, device)
+    lists: list[Files] = []
+    splits: tuple[Split, Split] = ("training", "validation")
+    for split in splits:
+        named = getattr(work.dataset, split)
+        lists.append(tuple((_files(source, split, folder, codec), source.share) for source in named))
+    return Prepared(start, lists[0], lists[1], len(missing))
+
+
+def _make(missing: dict[Path, Drawing], work: TrainingWork, codec: str, trainer: Any, start: Path, device: str) -> None:
+    """Draw in processes beside the Trainer, encode in it, and write each clip as it comes."""
+    if not missing:
+        return
+    result_of(trainer.open.remote(start, device))
+    footage = _footage(list(missing.values()), work.cache)
+    with EditProgress("prepare", len(missing), f"prepare-{work.id[:12]}", "clips") as progress:
+        clips = _encoded(list(missing.items()), trainer, work.config.preset.window.frames, footage)
+        for done, (path, clip) in enumerate(clips, start=1):
+            write_clip(path, clip, codec)
+            progress.show(done)
+
+
+def _encoded(missing: Sequence[tuple[Path, Drawing]], trainer: Any, length: int, footage: Path) -> Iterator[Any]:
+    """Paths with their clips, in order; a few batches are on their way at any time."""
+    renderers = start_renderers(min(RENDERERS, os.cpu_count() or 1))
+    flying: deque[tuple[list[Path], ray.ObjectRef]] = deque()
+    for number, first in enumerate(range(0, len(missing), BATCH)):
+        batch = missing[first : first + BATCH]
+        drawn = renderers[number % len(renderers)].draw.remote([drawing for _, drawing in batch], footage)
+        flying.append(([path for path, _ in batch], trainer.encode.remote(drawn, length)))
+        if len(flying) > IN_FLIGHT:
+            paths, clips = flying.popleft()
+            yield from zip(paths, result_of(clips), strict=True)
+    for paths, clips in flying:
+        yield from zip(paths, result_of(clips), strict=True)
+
+
+def _files(source: Source, split: Split, folder: Path, codec: str) -> tuple[Path, ...]:
+    """The files of a source; those that others made must be of the model's codec."""
+    if not isinstance(source, EncodedSource):
+        return tuple(clip_path(folder, drawing.name(codec)) for drawing in _drawings(source))
+    files = encoded_files(source, split)
+    for path in files:
+        if (made_by := read_header(path)["codec"]) != codec:
+            raise RequestError(f"{path}: made with codec {made_by[:12]}; expected the model's, {codec[:12]}")
+    return tuple(files)
+
+
+def _drawings(source: Source) -> list[Drawing]:
+    return [] if isinstance(source, EncodedSource) else list(drawings_of(source))
+
+
+def _footage(drawings: Sequence[Drawing], cache: Path) -> Path:
+    """The folder with real pictures, fetched here, once, if any clip shows them."""
+    folder = cache / "footage"
+    for wording, files in (("training", TRAINING), ("held-out", HELD_OUT)):
+        if any(drawing.kind == "footage" and drawing.wording == wording for drawing in drawings):
+            fetch(files, folder)
+    return folder
+
+
+def _sentences(dataset: DatasetConfig) -> list[str]:
+    """What a small model's words are taken from: all that can be drawn, and what encoded clips say."""
+    splits: tuple[Split, Split] = ("training", "validation")
+    listed = [
+        read_header(path)["instruction"]
+        for split in splits
+        for source in getattr(dataset, split)
+        if isinstance(source, EncodedSource)
+        for path in encoded_files(source, split)
+    ]
+    return [*all_sentences(), *listed]
+
+
+def _require_fitting(dataset: DatasetConfig, config: TrainingRunConfig) -> None:
+    """Clips are drawn in segments as long as the model's window."""
+    window = config.preset.window.frames
+    for split in ("training", "validation"):
+        for number, source in enumerate(getattr(dataset, split)):
+            if not isinstance(source, EncodedSource) and source.world.segment_frames != window:
+                got = source.world.segment_frames
+                field = f"{split}.{number}.world.segment_frames"
+                raise RequestError(f"{field} {got}: expected the config's preset.window.frames ({window})")
