@@ -30,6 +30,8 @@ from storage.datasets.rendered import Drawing, draw_clip
 if TYPE_CHECKING:
     from model.descriptor import Descriptor
     from model.editor import MemoryEditor
+    from model.metrics.measured import MeasuredEditor
+    from tasks.evaluate import Job, Verdict
 
 LOST_WORKERS = 2  # so often training begins again from its last state by itself
 LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
@@ -302,6 +304,48 @@ def _train_as_worker(given: dict[str, TrainJob]) -> None:
     context = get_context()
     place = {"rank": context.get_world_rank(), "count": context.get_world_size(), "wrap": wrap}
     _train(given["job"], str(get_device()), **place)
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class Judge:
+    """Edits held-out videos on one core and looks at what came out. It keeps the model that it used last."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._editor: MeasuredEditor | None = None
+
+    def judge(self, job: "Job") -> list["Verdict"]:
+        """Do one job of the proof.
+
+        Raises:
+            WeightsError: its model does not load.
+            RunError: footage is not there and could not be downloaded.
+        """
+        from model.metrics.measured import MeasuredEditor
+        from tasks.evaluate import do_job
+
+        if self._editor is None or self._folder != job.model.folder:
+            self._folder, self._editor = job.model.folder, MeasuredEditor.from_pretrained(job.model.folder)
+        return do_job(self._editor, job)
+
+
+def judge_together(jobs: Sequence["Job"], count: int) -> Iterator[list["Verdict"]]:
+    """Have at most `count` Judges, one a core, do all jobs; yields what each job gave, whichever is done first.
+
+    Raises:
+        MemoryV2VError: raised by a Judge.
+    """
+    count = min(count, len(jobs), max(1, int(ray.cluster_resources().get("CPU", 1))))
+    free: list[Any] = [Judge.options(num_cpus=1).remote() for _ in range(count)]
+    waiting = list(jobs)
+    busy: dict[Any, Any] = {}
+    while waiting or busy:
+        while waiting and free:
+            judge = free.pop()
+            busy[judge.judge.remote(waiting.pop(0))] = judge
+        (done, *_), _ = ray.wait(list(busy))
+        free.append(busy.pop(done))
+        yield result_of(done)
 
 
 def start_trainer(config: TrainingRunConfig, device: str) -> Any:

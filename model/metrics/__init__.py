@@ -1,0 +1,1 @@
+"""How good edits are, as numbers."""

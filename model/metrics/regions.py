@@ -1,0 +1,67 @@
+"""Colours and errors of parts of a picture: what the measures of agreement are made of. Numpy half: no torch.
+
+Frames are RGB in [0, 1], and a mask says which pixels of every frame are meant. Knows no worlds and no models.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Frames = Float[np.ndarray, "frame height width 3"]
+Mask = Bool[np.ndarray, "frame height width"]
+Colour = tuple[float, float, float]
+
+LEAST_INSIDE = 0.25  # share of a region that must be left without its rim, else the rim counts too
+
+
+def mean_colour(frames: Frames, mask: Mask) -> Colour:
+    """Mean colour of the pixels of a mask, which must not be empty."""
+    assert mask.any(), "an empty region has no colour"
+    red, green, blue = (float(part) for part in frames[mask].mean(axis=0))
+    return red, green, blue
+
+
+def colour_distance(one: Colour, other: Colour) -> float:
+    """Euclidean distance of two colours; from black to white it is the root of 3."""
+    return float(np.linalg.norm(np.subtract(one, other)))
+
+
+def saturation(colour: Colour) -> float:
+    """How far from grey, in [0, 1]: the difference of the largest and the smallest channel, over the largest."""
+    return (max(colour) - min(colour)) / max(max(colour), 1e-6)
+
+
+def without_rim(mask: Mask) -> Mask:
+    """The mask without its outermost pixels, whose colours are mixed; all of it where too little would be left."""
+    inside = ~grown(~mask, 1)
+    return inside if inside.sum() >= LEAST_INSIDE * mask.sum() else mask
+
+
+def grown(mask: Mask, pixels: int) -> Mask:
+    """The mask with all pixels that are at most so many rows and columns away from it."""
+    result = mask
+    for axis in (1, 2):
+        parts = [result]
+        for shift in range(1, pixels + 1):
+            parts += [_shifted(result, shift, axis), _shifted(result, -shift, axis)]
+        result = np.logical_or.reduce(parts)
+    return result
+
+
+def squared_error(one: Frames, other: Frames, mask: Mask) -> float:
+    """Mean squared difference of all channels within a mask."""
+    assert mask.any(), "an empty region has no error"
+    return float(np.square(one[mask] - other[mask]).mean())
+
+
+def decibels(error: float) -> float:
+    """Peak signal to noise of a mean squared error of pictures in [0, 1]."""
+    return float(-10 * np.log10(max(error, 1e-10)))
+
+
+def _shifted(mask: Mask, by: int, axis: int) -> Mask:
+    """The mask moved along an axis; what comes in at the border is not in it."""
+    result = np.roll(mask, by, axis)
+    border = [slice(None)] * 3
+    border[axis] = slice(0, by) if by > 0 else slice(by, None)
+    result[tuple(border)] = False
+    return result
