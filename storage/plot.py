@@ -15,7 +15,8 @@ TEXT, HEAD = 32, 40
 TICKS = 6  # about so many on an axis
 DOTS = 60  # a line of more points is drawn without them
 
-Line = Sequence[tuple[float, float]]
+Number = int | float
+Line = Sequence[tuple[Number, Number]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Axes:
     across: list[float]
     up: list[float]
 
-    def place(self, x: float, y: float) -> tuple[float, float]:
+    def place(self, x: Number, y: Number) -> tuple[float, float]:
         """The pixel of a point."""
         along, high = _share(x, self.across), _share(y, self.up)
         return LEFT + along * (RIGHT - LEFT), BOTTOM - high * (BOTTOM - TOP)
@@ -46,7 +47,7 @@ def draw_lines(path: Path, lines: Mapping[str, Line], title: str, across: str, u
         _draw_line(draw, [axes.place(*point) for point in line], colour)
     _draw_legend(draw, list(lines))
     unfinished = path.with_name(f".{path.name}")
-    picture.resize((SIZE[0] // 2, SIZE[1] // 2), Image.Resampling.LANCZOS).save(unfinished, "PNG")
+    picture.reduce(2).save(unfinished, "PNG")
     unfinished.replace(path)
     return path
 
@@ -89,7 +90,7 @@ def _write_upright(picture: Image.Image, text: str, middle: tuple[int, int]) -> 
     picture.paste(INK, (middle[0] - turned.width // 2, middle[1] - turned.height // 2), turned)
 
 
-def round_numbers(values: Sequence[float]) -> list[float]:
+def round_numbers(values: Sequence[Number]) -> list[float]:
     """About `TICKS` multiples of 1, 2 or 5 times a power of ten, from below all values to above them."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low == high:
@@ -100,7 +101,7 @@ def round_numbers(values: Sequence[float]) -> list[float]:
     return [round(step * number, 12) for number in range(math.floor(low / step), math.ceil(high / step) + 1)]
 
 
-def _share(value: float, ticks: Sequence[float]) -> float:
+def _share(value: Number, ticks: Sequence[float]) -> float:
     """Where a value lies between the first and the last tick, 0 to 1."""
     return (value - ticks[0]) / (ticks[-1] - ticks[0])
 

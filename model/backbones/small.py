@@ -64,5 +64,6 @@ def word_tokenizer(sentences: Sequence[str]) -> Any:
     words = sorted({word for sentence in sentences for word in sentence.lower().split()})
     pieces = [(piece, 0.0) for piece in ("<pad>", "</s>", "<unk>")]
     pieces += [(f"▁{word}", WORD) for word in words]
-    pieces += [(start + letter, LETTER) for letter in LETTERS for start in ("▁", "") if start + letter not in words]
+    pieces += [(letter, LETTER) for letter in LETTERS]
+    pieces += [(f"▁{letter}", LETTER) for letter in LETTERS if letter not in words]
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=MOST_WORDS)

@@ -58,7 +58,7 @@ def pool_regions(
     repeats = np.concatenate([[PACKED], np.ones(length - 1, int)])
     whole = np.repeat(regions.reshape(-1, length, *regions.shape[1:]), repeats, axis=1)
     pattern = "s (t f) (r i) (c j) -> s t r c (f i j)"
-    return rearrange(whole, pattern, f=PACKED, i=block, j=block).any(axis=-1)
+    return np.any(rearrange(whole, pattern, f=PACKED, i=block, j=block), axis=-1)
 
 
 def run_training(
@@ -120,6 +120,7 @@ class _CurveFile:
         lines = self._path.read_text().splitlines() if self._path.is_file() else []
         kept = [line for line in lines if json.loads(line)["step"] < point.step]
         unfinished = self._path.with_suffix(".unfinished")
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text("".join(f"{line}\n" for line in [*kept, json.dumps(asdict(point))]))
         unfinished.rename(self._path)
 

@@ -1,0 +1,90 @@
+"""What is learned: its zero, its weights, its times, and what the transformer is told."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.backbones.backbone import MEMORY, PREVIOUS
+from model.backbones.transformer import MemoryOutput
+from model.config import MixConfig
+from model.training.objective import TIMESTEPS, conditioning_of, draw_times, flow_loss
+from model.training.samples import Batch, draw_batch
+from tests.model.training.clips import noise_clips, texts
+
+TEXT = texts("add")
+
+
+def some_batch(seed: int = 0, **mix: object) -> Batch:
+    return draw_batch(noise_clips(4), 4, MixConfig.model_validate(mix), np.random.default_rng(seed))
+
+
+class Oracle(nn.Module):
+    """Knows the clean latents, and so the velocity that leads from them to the noisy ones; `error` is added to it."""
+
+    def __init__(self, clean: np.ndarray, error: Tensor | float = 0.0) -> None:
+        super().__init__()
+        self.clean, self.error = torch.from_numpy(clean), error
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor, **given: Any) -> MemoryOutput:
+        noisy = hidden_states.chunk(2, dim=1)[0]
+        time = (timestep / TIMESTEPS)[:, None, None, None, None]
+        return MemoryOutput(sample=(noisy - self.clean) / time + self.error)
+
+
+def loss(model: nn.Module, batch: Batch, region_weight: float = 0.0) -> float:
+    return float(flow_loss(model, batch, TEXT, MixConfig(), 3.0, region_weight, torch.Generator().manual_seed(0)))
+
+
+def test_the_true_velocity_has_no_loss() -> None:
+    batch = some_batch()
+    assert loss(Oracle(batch.target), batch) == pytest.approx(0, abs=1e-6)
+    assert loss(Oracle(batch.target, 0.5), batch) == pytest.approx(0.25, rel=1e-3)
+
+
+def test_regions_weigh_more() -> None:
+    """A quarter of the latents is marked, and only those are wrong: each counts as five."""
+    batch = some_batch()
+    batch.regions[..., :2] = True
+    wrong = torch.from_numpy(batch.regions)[:, None].float()
+    assert loss(Oracle(batch.target, wrong), batch) == pytest.approx(0.25, rel=1e-3)
+    assert loss(Oracle(batch.target, wrong), batch, region_weight=4.0) == pytest.approx(0.25 * 5 / 2, rel=1e-3)
+
+
+def test_times_are_spread_evenly_and_moved_towards_noise() -> None:
+    random = torch.Generator().manual_seed(0)
+    even, moved = draw_times(16, 1.0, random).sort().values, draw_times(16, 5.0, random)
+    assert torch.equal((even * 16).floor(), torch.arange(16.0))
+    assert bool(((moved > 0) & (moved < 1)).all())
+    assert float(moved.mean()) > float(even.mean()) + 0.1
+
+
+def test_the_transformer_is_told_of_every_memory() -> None:
+    batch = some_batch(memories=(0, 0, 0, 1), previous=1)
+    mix = MixConfig(memory_noise=0, reverse_memory=True, merge_blocks=(2,))
+    told = conditioning_of(batch, TEXT, mix, torch.Generator().manual_seed(0))
+    assert [video.start for video in told.videos] == [PREVIOUS, MEMORY, MEMORY]
+    assert all(video.reverse for video in told.videos)
+    for video, memory in zip(told.videos, batch.memories, strict=True):
+        edited, source = (each.numpy() for each in video.latents.chunk(2, dim=1))
+        assert np.array_equal(edited, memory.edited)
+        assert np.array_equal(source, memory.source)
+    assert (told.memory_text is not None) is told.cached is batch.cached
+
+
+def test_noise_is_put_on_edited_memories_alone() -> None:
+    batch = some_batch(memories=(0, 0, 1))
+    told = conditioning_of(batch, TEXT, MixConfig(memory_noise=0.5), torch.Generator().manual_seed(1))
+    for video, memory in zip(told.videos, batch.memories, strict=True):
+        edited, source = (each.numpy() for each in video.latents.chunk(2, dim=1))
+        assert np.array_equal(source, memory.source)
+        assert 0 < np.abs(edited - memory.edited).std() <= 0.5
+
+
+@pytest.mark.parametrize(("merging", "mode"), [(0, "off"), (1, "merge")])
+def test_merging_is_told(merging: float, mode: str) -> None:
+    batch = some_batch(memories=(0, 1), merging=merging)
+    told = conditioning_of(batch, TEXT, MixConfig(merge_blocks=(1, 3)), torch.Generator().manual_seed(0))
+    assert (told.merging.mode, told.merging.blocks, told.merging.fraction) == (mode, (1, 3), batch.merge_share)

