@@ -27,7 +27,7 @@ from tasks.weights import locate_weights, read_preset
 
 Figures = dict[str, dict[str, Figure]]
 """By method and measure."""
-EDITION = 1  # of verdicts: counted up when what is seen of a video changes
+EDITION = 2  # of verdicts: counted up when what is seen of a video changes
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,18 @@ import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, Float32
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from model.config import EditConfig
 from model.editor import MemoryEditor
 from model.types import EditedSegment, Memory
+
+
+def count_work() -> FlopCounterMode:
+    """Counts the operations of what runs under it. torch's own counter leaves out attention on the CPU."""
+    return FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+    )
 
 
 class MeasuredEditor:
@@ -51,7 +58,7 @@ class MeasuredEditor:
         """Floating point operations of such an edit, a multiplication and an addition as two."""
         kind = (source.shape, len(memories), config)
         if kind not in self._flops:
-            with FlopCounterMode(display=False) as counter:
+            with count_work() as counter:
                 self._editor.edit(source, "", memories, 0, config)
             self._flops[kind] = counter.get_total_flops()
         return self._flops[kind]
@@ -64,3 +71,7 @@ class MeasuredEditor:
         backbone = self._editor.backbone
         video = backbone.decode(torch.from_numpy(latents).float().to(backbone.device)[None])
         return rearrange(video / 2 + 0.5, "1 c f h w -> f h w c").clamp(0, 1).float().cpu().numpy()
+
+
+def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
+    return sdpa_flop_count(query, key, value)
