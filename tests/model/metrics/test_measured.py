@@ -1,6 +1,5 @@
 """The instruments read what they should, on the real classes at toy size."""
 
-
 import numpy as np
 import pytest
 import torch
