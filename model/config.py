@@ -10,6 +10,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class Config(BaseModel):
     """Frozen; unknown keys are errors; docstrings below a field are its description."""
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from model.backbones.lucy_edit import LucyEdit
 from model.backbones.model_folder import read_model_index
 from model.backbones.recam import ReCam
 from model.camera.trajectory import Trajectory
-from model.config import EditConfig
+from model.config import EditConfig, Precision
 from model.errors import RequestError, WeightsError
 from model.memory.conditioning import Conditioning
 from model.memory.merging import MergePlan
@@ -45,7 +45,6 @@ from model.types import EditedSegment, Memory, ViewMemory
 BACKBONES: dict[str, type[LucyEdit] | type[ReCam]] = {"LucyEditPipeline": LucyEdit, "WanPipeline": ReCam}
 """The kind of model by the pipeline class that its folder names."""
 Memories = Sequence[Memory] | Sequence[ViewMemory]
-Precision = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

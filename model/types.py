@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float
 
 from model.camera.trajectory import Trajectory
 
-
 CHANGE = 0.25  # of a latent, in units of its spread: less is no change of a segment
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from model.config import EditConfig, TrainingRunConfig
+from model.config import EditConfig, Precision, TrainingRunConfig
 from model.errors import MemoryV2VError, RunError
 from model.types import Memory, TrainingClip
 from storage.datasets.clip import EditedClip
@@ -58,7 +58,7 @@ class EditJob:
 class Editor:
     """Edits segments. `progress` answers while `edit` runs."""
 
-    def __init__(self, weights: str, dtype: str, device: str) -> None:
+    def __init__(self, weights: str, dtype: Precision, device: str) -> None:
         loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self._model: Future[MemoryEditor] = loader.submit(_load_editor, weights, dtype, device)
         self._step = (0, 0)
@@ -137,7 +137,7 @@ class Embedder:
         return peak_bytes()
 
 
-def _load_editor(weights: str, dtype: str, device: str) -> "MemoryEditor":
+def _load_editor(weights: str, dtype: Precision, device: str) -> "MemoryEditor":
     from model.editor import MemoryEditor
 
     return MemoryEditor.from_pretrained(weights, dtype=dtype, device=device)
@@ -171,7 +171,7 @@ class EditorPool:
             self._free.put(editor)
 
 
-def start_editors(weights: str, dtype: str, device: str, count: int = 1) -> EditorPool:
+def start_editors(weights: str, dtype: Precision, device: str, count: int = 1) -> EditorPool:
     """Create `count` Editors, which load at once; each takes a GPU, or its share of the cores where there is none."""
     cores = max(1, (os.cpu_count() or 2) - 1) // count or 1
     needs: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": cores}

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from model.config import EditRequest
+from model.config import EditRequest, Precision
 from model.segments import plan_segments
 from model.shots import ContentShotDetector, shots_from_cuts
 from model.types import Segment, Shot
@@ -35,7 +35,7 @@ class Work:
     descriptor: str
     source_id: str
     model_id: str
-    dtype: str
+    dtype: Precision
     device: str
     fingerprint: str
 
@@ -75,7 +75,7 @@ def describe_work(request: EditRequest, weights: Path, descriptor: str, device: 
     require_displayable(info, tone_map=request.output.tone_map)
     choose_suffix(info, request.output.codec, ".mp4")
     source_id, model_id = hash_file(info.path), hash_folder(weights, cache)
-    dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    dtype: Precision = "bfloat16" if device.startswith("cuda") else "float32"
     settings = request.model_dump(mode="json", exclude={"video", "out", "weights", "output", "device", "descriptor"})
     fingerprint = identify(
         {

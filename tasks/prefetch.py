@@ -65,7 +65,7 @@ def _read(
         frames = read_spans(work.info, spans, work.fit, tone_map=work.request.output.tone_map)
         for segment, pixels in zip(segments, frames, strict=True):
             shared = ray.put(pixels)
-            descriptor = ray.get(embedder.describe.remote(shared))
+            descriptor: Any = ray.get(embedder.describe.remote(shared))
             if not _put(ready, FetchedSegment(segment, shared, descriptor, find(segment, descriptor)), stop):
                 break
     except BaseException as fault:  # noqa: BLE001 - handed over whole to the thread that waits
