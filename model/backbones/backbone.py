@@ -142,7 +142,8 @@ class Backbone(ABC, Generic[Remembered]):
 
     @property
     def device(self) -> torch.device:
-        return self.transformer.device
+        """Where it computes, which is not where weights lie while they are offloaded."""
+        return self.pipeline._execution_device
 
     @property
     def patch_pixels(self) -> int:

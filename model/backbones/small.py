@@ -5,21 +5,17 @@ Its text encoder keeps its random weights: what words do is learned by the trans
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers.pipelines.lucy.pipeline_lucy_edit import LucyEditPipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
 from model.backbones.block_codec import BlockCodec
-from model.backbones.tiny import small_text_encoder
+from model.backbones.toy_text import toy_text_encoder, word_tokenizer
 from model.backbones.transformer import MemoryWanTransformer
 from model.config import Preset, SmallModelConfig
 
 MOST_WORDS = 16
-WORD, LETTER = -1.0, -10.0  # log probabilities: a known word is one piece, any other is spelled
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def build_small_lucy_edit(
@@ -34,7 +30,7 @@ def build_small_lucy_edit(
     """Write an untrained diffusers folder, with `preset` beside it. `sentences` are those the words are taken from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer = word_tokenizer(sentences)
+        tokenizer = word_tokenizer(sentences, MOST_WORDS)
         transformer = MemoryWanTransformer(
             num_attention_heads=sizes.heads,
             attention_head_dim=sizes.width // sizes.heads,
@@ -48,7 +44,7 @@ def build_small_lucy_edit(
         )
         pipeline = LucyEditPipeline(
             tokenizer=tokenizer,
-            text_encoder=small_text_encoder(len(tokenizer), sizes.text_width),
+            text_encoder=toy_text_encoder(len(tokenizer), sizes.text_width),
             vae=codec,  # type: ignore[arg-type] - the same interface
             scheduler=FlowMatchEulerDiscreteScheduler(shift=shift),
             transformer=transformer,
@@ -57,13 +53,3 @@ def build_small_lucy_edit(
     pipeline.save_pretrained(folder, safe_serialization=True)
     (folder / "memory_v2v.json").write_text(preset.model_dump_json(indent=2))
     return folder
-
-
-def word_tokenizer(sentences: Sequence[str]) -> Any:
-    """A tokeniser to which every word of `sentences` is one piece; other words are spelled, in lower case."""
-    words = sorted({word for sentence in sentences for word in sentence.lower().split()})
-    pieces = [(piece, 0.0) for piece in ("<pad>", "</s>", "<unk>")]
-    pieces += [(f"▁{word}", WORD) for word in words]
-    pieces += [(letter, LETTER) for letter in LETTERS]
-    pieces += [(f"▁{letter}", LETTER) for letter in LETTERS if letter not in words]
-    return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=MOST_WORDS)

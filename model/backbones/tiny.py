@@ -6,9 +6,7 @@ Every class is the real one (Wan transformer with memory, Wan video VAE, UMT5, U
 has trained it: what it makes of a video is noise.
 """
 
-import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,9 @@ from diffusers.pipelines.lucy.pipeline_lucy_edit import LucyEditPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.wan.pipeline_wan import WanPipeline
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import nn
-from transformers import UMT5Config, UMT5EncoderModel
-from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
+from model.backbones.toy_text import toy_text_encoder, word_tokenizer
 from model.backbones.transformer import MemoryWanTransformer
 from model.config import EditConfig, Preset, RetrievalConfig, SamplingConfig, WindowConfig
 
@@ -81,11 +77,11 @@ def build_tiny_recam(folder: Path, seed: int = 0, *, memory: bool = True) -> Pat
 
 
 def _parts(vae: AutoencoderKLWan) -> dict[str, Any]:
-    tokenizer = unigram_tokenizer(SENTENCES)
+    tokenizer = word_tokenizer(SENTENCES)
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
     return {
         "tokenizer": tokenizer,
-        "text_encoder": small_text_encoder(len(tokenizer), TEXT_WIDTH),
+        "text_encoder": toy_text_encoder(len(tokenizer), TEXT_WIDTH),
         "vae": vae,
         "scheduler": scheduler,
     }
@@ -130,39 +126,6 @@ def _wan22_vae() -> AutoencoderKLWan:
         num_res_blocks=1,
         scale_factor_spatial=16,
     ).eval()
-
-
-def small_text_encoder(words: int, width: int) -> UMT5EncoderModel:
-    """UMT5 with random weights: words differ, and know their neighbours, but mean nothing yet."""
-    config = UMT5Config(
-        vocab_size=words,
-        d_model=width,
-        d_kv=width // 4,
-        d_ff=2 * width,
-        num_layers=2,
-        num_heads=4,
-        relative_attention_num_buckets=8,
-        relative_attention_max_distance=32,
-        dropout_rate=0.0,
-        is_encoder_decoder=False,
-    )
-    return UMT5EncoderModel(config).eval()
-
-
-def unigram_tokenizer(sentences: Sequence[str]) -> Any:
-    """A unigram tokeniser made of some sentences; any text goes through it."""
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Lowercase()
-    split = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), split])
-    special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(
-        vocab_size=160, special_tokens=special, unk_token=special[-1], show_progress=False
-    )
-    tokenizer.train_from_iterator(list(sentences) * 40, trainer)
-    pieces = json.loads(tokenizer.to_str())["model"]["vocab"]
-    rounded = [(piece, round(score, 6)) for piece, score in pieces]  # the last bit differs from run to run
-    return T5Tokenizer(vocab=rounded, extra_ids=0)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from model.backbones.block_codec import BlockCodec, fit_block_codec
-from model.backbones.small import MOST_WORDS, build_small_lucy_edit, word_tokenizer
+from model.backbones.small import MOST_WORDS, build_small_lucy_edit
+from model.backbones.toy_text import word_tokenizer
 from model.config import EditConfig, Preset, SamplingConfig, SmallModelConfig
 from model.editor import MemoryEditor
 from model.types import Memory
