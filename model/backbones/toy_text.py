@@ -1,4 +1,4 @@
-"""A tokeniser and a text encoder for models at toy size. Nobody trains them: what words do is learned by who reads them."""
+"""A tokeniser and a text encoder at toy size. Nobody trains them: what words do is learned by whoever reads them."""
 
 from collections.abc import Sequence
 from string import ascii_letters, digits
