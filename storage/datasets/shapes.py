@@ -1,4 +1,7 @@
-"""The things that live in the synthetic world: outlines as signed distances, colours, and what can be done to them.
+"""The things that live in the synthetic world: outlines and markings as signed distances, and what can be done to them.
+
+Every shape has a marking of its own, white or dark, that an edit leaves as it is: like real things, shapes are known by
+what is on them as well as by their outline.
 
 Lengths are in views, x to the right and y down; a signed distance is negative inside. Coverage of a pixel is the
 distance to the outline, cut off at half a pixel on either side: edges are smooth, and move by fractions of a pixel.
@@ -48,6 +51,17 @@ OUTLINES: dict[str, Callable[[Field, Field, float], Field]] = {
     "cross": cross,
     "diamond": diamond,
 }
+
+
+WHITE, DARK = (0.95, 0.95, 0.95), (0.08, 0.08, 0.08)
+MARKINGS: dict[str, tuple[tuple[float, float, float], Callable[[Field, Field, float], Field]]] = {
+    "circle": (WHITE, lambda x, y, radius: circle(x, y, 0.35 * radius)),
+    "square": (DARK, lambda x, y, radius: np.maximum(square(x, y, radius), -square(x, y, 0.7 * radius))),
+    "triangle": (WHITE, lambda x, y, radius: np.maximum(triangle(x, y, radius), 0.45 * radius - y)),
+    "cross": (DARK, lambda x, y, radius: square(x, y, 0.4 * radius)),
+    "diamond": (WHITE, lambda x, y, radius: np.abs(diamond(x, y, 0.6 * radius)) - 0.12 * radius),
+}
+"""What is on a shape: its colour, and where."""
 
 
 def coverage(distance: Field, size: int) -> Field:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from model.camera.trajectory import Trajectory
 from model.config import WorldConfig
 from storage.datasets.clip import EditedClip, Frames, Mask
-from storage.datasets.shapes import BRIM, HAT_HEIGHT, HAT_WIDTH, OUTLINES, STRIPE, Field, Kind, coverage
+from storage.datasets.shapes import BRIM, HAT_HEIGHT, HAT_WIDTH, MARKINGS, OUTLINES, STRIPE, Field, Kind, coverage
 from storage.datasets.wording import Wording, hue_of, phrase
 
 Story = Literal["pan", "cut", "walk"]
@@ -114,9 +114,12 @@ def render(world: World, size: int, hues: Sequence[float] = ()) -> RenderedWorld
     masks = []
     for index, thing in enumerate(world.things):
         x, y = _around(thing, world, size, index == world.subject)
-        inside = coverage(OUTLINES[thing.shape](x, y, thing.radius), size) * _in_scene(thing, world)
+        present = _in_scene(thing, world)
+        inside = coverage(OUTLINES[thing.shape](x, y, thing.radius), size) * present
         masks.append(inside > 0.5)
         _paint(source, inside, thing.colour)
+        colour, marking = MARKINGS[thing.shape]
+        _paint(source, coverage(marking(x, y, thing.radius), size) * present, colour)
     subject = world.things[world.subject]
     x, y = _around(subject, world, size, True)
     touched = _touched(world.change.kind, x, y, subject, size) * _in_scene(subject, world)
@@ -230,8 +233,9 @@ def _in_scene(thing: Thing, world: World) -> Field:
 
 
 def _touched(kind: Kind, x: Field, y: Field, thing: Thing, size: int) -> Field:
-    """How much of each pixel an edit covers."""
+    """How much of each pixel an edit covers; what is marked on a thing stays."""
     inside = coverage(OUTLINES[thing.shape](x, y, thing.radius), size)
+    inside = inside * (1 - coverage(MARKINGS[thing.shape][1](x, y, thing.radius), size))
     if kind == "colour":
         return inside
     if kind == "stripes":
