@@ -19,7 +19,7 @@ from prefect.cache_policies import NO_CACHE
 
 from model.config import DatasetConfig, EncodedSource, Source, TrainingRunConfig
 from model.errors import RequestError
-from storage.content_id import hash_file, hash_folder, identify
+from storage.content_id import hash_file, identify
 from storage.datasets.encoded import clip_path, read_header, write_clip
 from storage.datasets.footage import HELD_OUT, TRAINING
 from storage.datasets.manifest import Split, all_sentences, encoded_files, index_of, read_dataset, read_run_config
@@ -107,7 +107,7 @@ def prepare_clips(work: TrainingWork, start: Path, trainer: Any, device: str) ->
         RequestError: encoded clips were made with another codec.
         RunError: footage could not be downloaded.
     """
-    codec = hash_folder(start / "vae", work.cache)
+    codec = _codec_id(start / "vae")
     folder = work.out / CLIPS
     sources = (*work.dataset.training, *work.dataset.validation)
     wanted = {clip_path(folder, each.name(codec)): each for source in sources for each in _drawings(source)}
@@ -158,6 +158,13 @@ def _files(source: Source, split: Split, folder: Path, codec: str) -> tuple[Path
         if (made_by := read_header(path)["codec"]) != codec:
             raise RequestError(f"{path}: made with codec {made_by[:12]}; expected the model's, {codec[:12]}")
     return tuple(files)
+
+
+def _codec_id(folder: Path) -> str:
+    """One name for a codec, wherever it lies: its weights and its settings, without diffusers' remarks on them."""
+    settings = json.loads((folder / "config.json").read_text())
+    said = {name: value for name, value in settings.items() if not name.startswith("_")}
+    return identify({"config": said, "weights": [hash_file(path) for path in sorted(folder.glob("*.safetensors"))]})
 
 
 def _drawings(source: Source) -> list[Drawing]:
