@@ -20,8 +20,10 @@ def word_tokenizer(sentences: Sequence[str], most_words: int | None = None) -> A
     pieces = [(piece, 0.0) for piece in ("<pad>", "</s>", "<unk>")]
     pieces += [(f"▁{word}", WORD) for word in words]
     pieces += [("▁", LETTER), *((letter, LETTER) for letter in LETTERS)]
-    limit = {} if most_words is None else {"model_max_length": most_words}
-    return T5Tokenizer(vocab=pieces, extra_ids=0, **limit)
+    tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0)
+    if most_words is not None:
+        tokenizer.model_max_length = most_words
+    return tokenizer
 
 
 def toy_text_encoder(words: int, width: int) -> UMT5EncoderModel:
