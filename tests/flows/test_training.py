@@ -1,0 +1,104 @@
+"""The training flow from two files to a model, repeated and cut off."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from flows.training import TrainingReport, train, train_model
+from model.config import EditConfig, SamplingConfig
+from tests.training_files import write_files
+
+
+def run_flow(folder: Path, *changes: tuple[str, str]) -> dict[str, Any]:
+    return train_model(*write_files(folder, *changes), folder / "out")
+
+
+@pytest.fixture(scope="module")
+def trained(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingReport]:
+    folder = tmp_path_factory.mktemp("training")
+    return folder, train(*write_files(folder), folder / "out")
+
+
+def test_everything_is_written(trained: tuple[Path, TrainingReport]) -> None:
+    folder, report = trained
+    out = folder / "out"
+    assert (report.steps, report.trained, report.resumed, report.clips, report.made) == (40, 40, 0, 6, 9)
+    curve = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
+    assert curve[-1]["validation"] == report.validation < 0.8 * curve[0]["validation"]
+    with Image.open(report.curve) as picture:
+        assert picture.size == (960, 560)
+    record = json.loads((out / "training.json").read_text())
+    assert record["clips"]["training"]["count"] == 6
+    assert record["last_run"]["steps_per_second"] > 0
+    assert record["config"]["small"]["width"] == 32
+    assert len(list((out / "clips").iterdir())) == 9
+    assert (out / "model/memory_v2v.json").is_file()
+
+
+def test_repeating_trains_nothing(trained: tuple[Path, TrainingReport]) -> None:
+    folder, first = trained
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*") if path.is_file()}
+    again = train(*write_files(folder), folder / "out")
+    assert (again.trained, again.made, again.validation) == (0, 0, first.validation)
+    assert "nothing left to train" in again.summary()
+    assert {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*") if path.is_file()} == before
+
+
+def test_the_model_is_a_preset_of_its_own(trained: tuple[Path, TrainingReport]) -> None:
+    from flows.request import build_request
+
+    choices = {"window": {}, "retrieval": {}, "sampling": {"steps": 2}}
+    fixed = {"video": Path("x.mp4"), "instruction": "x", "out": Path("x"), "weights": trained[1].model}
+    request = build_request(fixed, choices)
+    assert (request.window.frames, request.window.height) == (9, 32)
+    assert request.edit == EditConfig(sampling=SamplingConfig(steps=2))
+
+
+def test_encoded_clips_are_a_manifest(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:
+    """Those of a run, listed in an index, train another model that starts from the trained one."""
+    folder, report = trained
+    paths = sorted((folder / "out/clips").iterdir())
+    lines = [
+        {"path": path.name, "split": "validation" if number < 3 else "training"} for number, path in enumerate(paths)
+    ]
+    index = folder / "out/clips/index.jsonl"
+    index.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    small = "small: {width: 32, heads: 2, depth: 2, feed_forward: 64, channels: 8, text_width: 16}"
+    changes = ((small, f"start: {report.model}"), ("steps: 40", "steps: 10"))
+    _, config = write_files(tmp_path, *changes)
+    again = train(index, config, tmp_path / "out")
+    index.unlink()
+    assert (again.clips, again.made, again.trained) == (6, 0, 10)
+
+
+def launch(folder: Path, log: Path) -> "subprocess.Popen[bytes]":
+    files = write_files(folder)
+    command = [sys.executable, "-m", "flows.cli", "train", str(files[0]), "--config", str(files[1])]
+    with log.open("wb") as file:
+        return subprocess.Popen([*command, "--out", str(folder / "out"), "--json"], stdout=file, stderr=file)
+
+
+def test_the_same_command_goes_on_after_a_kill(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:
+    run = launch(tmp_path, tmp_path / "first.log")
+    deadline = time.monotonic() + 400
+    while not list(tmp_path.glob("out/state/step-*.safetensors")) and time.monotonic() < deadline:
+        assert run.poll() is None, (tmp_path / "first.log").read_text()
+        time.sleep(0.02)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not (tmp_path / "out/training.json").exists()
+    again = launch(tmp_path, tmp_path / "second.log")
+    assert again.wait(timeout=400) == 0, (tmp_path / "second.log").read_text()
+    report = json.loads((tmp_path / "second.log").read_text().splitlines()[-1])
+    assert report["made"] == 0
+    assert report["resumed"] >= 10
+    assert report["trained"] == 40 - report["resumed"]
+    assert (tmp_path / "out/curve.jsonl").read_text() == (trained[0] / "out/curve.jsonl").read_text()
