@@ -195,7 +195,8 @@ def _furnish(story: Story, config: WorldConfig, random: np.random.Generator, wor
         names[1] = "diamond"
     spots = [(0, 0.0)] * (1 + (random.random() < 0.75))
     spots += [(1, 0.0)] if story == "cut" else [(0, 1.0), (0, 2.0)]
-    sides = [0.3, 0.72] if random.random() < 0.5 else [0.72, 0.3]
+    swapped = random.random() < 0.5 and story != "pan"  # a camera that pans to the right leaves the left side first
+    sides = [0.72, 0.3] if swapped else [0.3, 0.72]
     things = []
     for name, (scene, stop) in zip(names, spots, strict=False):
         side = sides[len(things)] if stop == 0.0 and scene == 0 else random.uniform(0.35, 0.65)
