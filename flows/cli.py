@@ -31,7 +31,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's 
     epilog='Example: memory-v2v edit holiday.mp4 --prompt "make it a snowy winter day" --out edited --weights lucy/'
 )
 def edit(
-    video: Annotated[Path, typer.Argument(help="The video to edit.", show_default=False)],
+    video: Annotated[Path, typer.Argument(help="The video to edit.", show_default=False, readable=False)],
     prompt: Annotated[str, typer.Option(help="What to change, in one sentence.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the result and its memory.")] = Path("out"),
     weights: Annotated[
