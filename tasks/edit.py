@@ -279,14 +279,15 @@ class EditingDesk:
     def _latents(self, ids: Sequence[str]) -> list[Any]:
         """Ray references to the memories' latents, fetched from the store where they are not shared yet."""
         missing = [id for id in ids if id not in self._shared]
-        for id, latents in zip(missing, self._store.memory.latents(missing), strict=True):
-            self._share(id, ray.put(latents))
-        references = [self._shared[id] for id in ids]
-        for id in ids:
-            self._shared.move_to_end(id)
+        fetched = zip(missing, self._store.memory.latents(missing), strict=True)
+        known = self._shared | {id: ray.put(latents) for id, latents in fetched}
+        references = [known[id] for id in ids]
+        for id, reference in zip(ids, references, strict=True):
+            self._share(id, reference)
         return references
 
     def _share(self, id: str, reference: Any) -> None:
         self._shared[id] = reference
+        self._shared.move_to_end(id)
         while len(self._shared) > MEMORIES_SHARED:
             self._shared.popitem(last=False)

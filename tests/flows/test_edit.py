@@ -91,7 +91,7 @@ def test_another_codec_reuses_every_segment(finished_clip: tuple[Path, EditRepor
     out, first = finished_clip
     master = edit(request(CLIP, out, codec="prores"))
     assert (master.edited, master.reused) == (0, first.segments)
-    assert Path(master.output).name == "clip_edit_v002.mov"
+    assert Path(master.output).name == "garden_edit_v002.mov"
     assert_same_timing_and_sound(CLIP, master)
 
 
