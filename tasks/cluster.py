@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -40,7 +41,8 @@ def start_ray() -> None:
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"namespace": "memory-v2v", "log_to_driver": False, "logging_level": logging.ERROR}
-    if not os.environ.get("RAY_ADDRESS"):
+    ours = not os.environ.get("RAY_ADDRESS")
+    if ours:
         store = min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 5)
         quiet |= {"include_dashboard": False, "object_store_memory": store}
     try:
@@ -50,6 +52,8 @@ def start_ray() -> None:
         raise RunError(
             f"Ray did not start: {fault}; when the machine is less busy, run the same command again"
         ) from fault
+    if ours:
+        _die_with_us([child.pid for child in psutil.Process().children(recursive=True)])  # its agents outlive a kill
 
 
 def start_prefect() -> None:
@@ -63,7 +67,7 @@ def start_prefect() -> None:
     server = SubprocessASGIServer()
     server.start(timeout=settings.server.ephemeral.startup_timeout_seconds)
     if server.server_process is not None:
-        _die_with_us(server.server_process.pid)
+        _die_with_us([server.server_process.pid])
 
 
 def choose_device(wish: str) -> str:
@@ -85,8 +89,9 @@ def _has_gpu() -> bool:
     return tool is not None and b"GPU" in subprocess.run([tool, "-L"], capture_output=True, check=False).stdout
 
 
-def _die_with_us(pid: int) -> None:
-    """Have `pid` terminated when this process ends in whatever way: a pipe that we hold closes with us."""
-    script = 'read -r _; kill "$0" 2>/dev/null'
-    guard = subprocess.Popen(["/bin/sh", "-c", script, str(pid)], stdin=subprocess.PIPE, start_new_session=True)
+def _die_with_us(pids: Sequence[int]) -> None:
+    """Have processes end when this one does, in whatever way: a pipe that we hold closes with us."""
+    script = 'read -r _; kill "$@" 2>/dev/null; sleep 3; kill -9 "$@" 2>/dev/null'
+    command = ["/bin/sh", "-c", script, "guard", *map(str, pids)]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     atexit.register(guard.kill)
