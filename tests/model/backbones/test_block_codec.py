@@ -11,13 +11,12 @@ from model.backbones.block_codec import BlockCodec, fit_block_codec
 from model.config import WorldConfig
 from storage.datasets.synthetic import training_clip
 
-WORLD = WorldConfig(size=32, segments=6)
 
-
-def videos(seeds: range, wording: str = "training") -> list[Tensor]:
-    """Segments `[1, 3, 9, 32, 32]` of worlds, in [-1, 1]."""
-    clips = [training_clip(WORLD, seed, wording).versions[0] for seed in seeds]  # type: ignore[arg-type]
-    parts = [clip.reshape(-1, 9, 32, 32, 3) for clip in clips]
+def videos(seeds: range, wording: str = "training", size: int = 32) -> list[Tensor]:
+    """Segments `[1, 3, 9, size, size]` of worlds, in [-1, 1]."""
+    world = WorldConfig(size=size, segments=6)
+    clips = [training_clip(world, seed, wording).versions[0] for seed in seeds]  # type: ignore[arg-type]
+    parts = [clip.reshape(-1, 9, size, size, 3) for clip in clips]
     return [torch.from_numpy(each).float().permute(3, 0, 1, 2)[None] / 127.5 - 1 for part in parts for each in part]
 
 
@@ -45,10 +44,13 @@ def test_what_went_through_goes_through_unchanged(codec: BlockCodec) -> None:
         assert through(codec, once)[:, :, 1:] == pytest.approx(once[:, :, 1:], abs=1e-4)
 
 
-def test_held_out_worlds_lose_little(codec: BlockCodec) -> None:
-    squares = [(through(codec, video).clamp(-1, 1) - video).square().mean() for video in videos(range(4), "held-out")]
+def test_held_out_worlds_lose_little() -> None:
+    """At the size that the small model works at; half of it has edges twice as close."""
+    codec = fit_block_codec(videos(range(12), size=64), 16)
+    held_out = videos(range(4), "held-out", 64)
+    squares = [(through(codec, video).clamp(-1, 1) - video).square().mean() for video in held_out]
     psnr = -10 * np.log10(float(torch.stack(squares).mean()) / 4)
-    assert psnr > 30
+    assert psnr > 29
 
 
 def test_more_numbers_lose_less() -> None:
