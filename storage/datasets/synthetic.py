@@ -2,8 +2,8 @@
 
 A clip is a number of segments. Its subject, a shape that occurs once, is in view in some of them, and out of view for
 at least one whole segment in between: the camera pans away and back, cuts to another scene and back, or the shape walks
-out and in again. An edit changes the subject alone, as a text says. Where the text leaves the result open, only a
-memory of earlier segments can keep it.
+out and in again; some pans come back before it is wholly gone. An edit changes the subject alone, as a text says.
+Where the text leaves the result open, only a memory of earlier segments can keep it.
 
 Everything follows from a seed. Lengths are in views: 1 is the width of the picture, whatever its size in pixels.
 Pictures are drawn analytically at any subpixel place, so masks are exact. The scene is a plane at distance 1 before a
@@ -195,8 +195,7 @@ def _furnish(story: Story, config: WorldConfig, random: np.random.Generator, wor
         names[1] = "diamond"
     spots = [(0, 0.0)] * (1 + (random.random() < 0.75))
     spots += [(1, 0.0)] if story == "cut" else [(0, 1.0), (0, 2.0)]
-    swapped = random.random() < 0.5 and story != "pan"  # a camera that pans to the right leaves the left side first
-    sides = [0.72, 0.3] if swapped else [0.3, 0.72]
+    sides = [0.3, 0.72] if random.random() < 0.5 else [0.72, 0.3]
     things = []
     for name, (scene, stop) in zip(names, spots, strict=False):
         side = sides[len(things)] if stop == 0.0 and scene == 0 else random.uniform(0.35, 0.65)
