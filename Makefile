@@ -13,7 +13,7 @@ train-demo: $(VENV)/.installed
 	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out $(OUT)/train-demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -6,9 +6,10 @@ Methods: `ind` (every segment alone), `fifo` (the previous segment), `memory` (r
 `cached` (memory's keys and values computed once) and `shuffled` (the memories of another video). How each
 measure is defined stands in model/metrics/agreement.py.
 
-    python benchmarks/consistency.py [--videos 60] [--segments 12] [--seed 0] [--weights DIR ...] [--json]
+    python benchmarks/consistency.py [--videos 60] [--segments 20] [--seed 0] [--weights DIR ...] [--json] [--write]
 
-An interrupted run goes on where it stopped. `--here` runs in this process, without Prefect and Ray.
+An interrupted run goes on where it stopped. `--here` runs in this process, without Prefect and Ray. `--write` renews
+docs/proof.md with its plot and its sheet of frames, and the table in the README.
 """
 
 import argparse
@@ -16,15 +17,39 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.environment import prepare_environment, user_folder
 from model.config import ProofConfig
 from model.errors import MemoryV2VError
+from tasks.claims import CLAIMS, Claim
 
 if TYPE_CHECKING:
+    from model.metrics.agreement import Figure
     from tasks.evaluate import Figures
+
+ROOT = Path(__file__).resolve().parents[1]
+PROOF, PLOT, SHEET = (ROOT / "docs" / name for name in ("proof.md", "proof.png", "proof_frames.png"))
+SHOWN_VIDEOS, SCALE = 5, 2
+BARS = {
+    "agreement_after_gap": "agreement after gaps",
+    "edit_rate": "really repainted",
+    "wrongly_changed": "other things changed",
+}
+COLUMNS = {
+    "agreement_after_gap": "agreement after gaps",
+    "agreement": "agreement, all",
+    "edit_rate": "repainted",
+    "wrongly_changed": "others changed",
+    "instruction_followed": "told, followed",
+    "psnr_outside": "PSNR outside, dB",
+    "look_distance": "look distance",
+    "seconds_per_segment": "s",
+    "gigaflops_per_segment": "GFLOP",
+}
+BEGIN, END = "<!-- proof: written by benchmarks/consistency.py -->", "<!-- end of proof -->"
 
 
 def prove_here(config: ProofConfig) -> "Figures":
@@ -48,6 +73,89 @@ def as_json(figures: "Figures") -> str:
     )
 
 
+def as_table(figures: "Figures", columns: Sequence[str]) -> str:
+    """Markdown: methods by measures, each with its interval."""
+    head = f"| | {' | '.join(COLUMNS[name] for name in columns)} |\n|---|{'---|' * len(columns)}"
+    rows = [f"| `{method}` | {' | '.join(_cell(row[name]) for name in columns)} |" for method, row in figures.items()]
+    return "\n".join([head, *rows])
+
+
+def _cell(figure: "Figure") -> str:
+    if figure.value is None:
+        return "-"
+    digits = 2 if abs(figure.value) < 10 else 1
+    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f}, {figure.high:.{digits}f})"
+
+
+def as_verdict(claim: Claim, figures: "Figures") -> str:
+    """One row: what is claimed, what was measured, and whether it holds."""
+    bound = f"{'at least' if claim.at_least else 'at most'} {claim.bound:g}"
+    return f"| {claim.text} | {bound} | {claim.value(figures):.2f} | {'yes' if claim.holds(figures) else '**no**'} |"
+
+
+def write_proof(config: ProofConfig, figures: "Figures") -> None:
+    """Renew docs/proof.md, its pictures, and the README's table."""
+    from model.metrics.measured import MeasuredEditor
+    from storage.plot import draw_bars
+    from storage.sheet import draw_sheet
+    from tasks.evaluate import find_models, world_of
+    from tasks.showing import show_videos
+
+    bars = {
+        method.replace("_", " "): {
+            label: (figure.value, figure.low, figure.high)
+            for name, label in BARS.items()
+            if (figure := row[name]).value is not None
+        }
+        for method, row in figures.items()
+    }
+    draw_bars(PLOT, bars, f"{config.videos} held-out videos of {config.segments} segments, 95 % intervals")
+    model = find_models(config, user_folder("cache"))[0]
+    editor = MeasuredEditor.from_pretrained(model.folder)
+    blocks = show_videos(editor, model.preset, world_of(config, model), config.seed, SHOWN_VIDEOS)
+    draw_sheet(SHEET, blocks, SCALE)
+    PROOF.write_text(as_page(config, figures))
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text().split(BEGIN)
+    short = as_table(figures, tuple(BARS))
+    readme.write_text(f"{before}{BEGIN}\n\n{short}\n\n{END}{rest.split(END)[1]}")
+
+
+def as_page(config: ProofConfig, figures: "Figures") -> str:
+    """docs/proof.md."""
+    models = f"{len(config.weights)} training seed{'s' if len(config.weights) > 1 else ''}"
+    verdicts = "\n".join(as_verdict(claim, figures) for claim in CLAIMS)
+    return f"""# Proof: memory keeps independent edits consistent
+
+{date.today().isoformat()}: {config.videos} held-out videos of {config.segments} segments, {config.looks} of real
+footage with an open look, {models}. Made by `python benchmarks/consistency.py --write`, not by hand.
+
+Worlds, phrases, pairs of shape and colour, one shape, and the footage are held out of training. Open instructions leave
+the result to the model ("give the circle a new colour"), so that only a memory can keep it. *Agreement after gaps* is
+the share of returns, after at least one whole segment out of view, in which the region has the hue of the first segment
+within 30 degrees, counted only where that first one was really repainted. Intervals are 95 %, by bootstrap over videos.
+Methods are described in `benchmarks/consistency.py`, measures in `model/metrics/agreement.py`.
+
+## What is claimed
+
+| claim | bound | measured | holds |
+|---|---|---|---|
+{verdicts}
+
+## All figures
+
+{as_table(figures, tuple(COLUMNS))}
+
+![agreement and edit rate by method](proof.png)
+
+## To be judged by eye
+
+The first {SHOWN_VIDEOS} open videos, none left out, every second segment or so; {SCALE} times enlarged.
+
+![frames by method](proof_frames.png)
+"""
+
+
 def parse(arguments: Sequence[str] | None = None) -> tuple[ProofConfig, argparse.Namespace]:
     """What is to be measured, and the other options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,6 +167,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[ProofConfig, argparse
     parser.add_argument("--records", type=Path, default=defaults.records, help="file of all verdicts")
     parser.add_argument("--here", action="store_true", help="run in this process, without Prefect and Ray")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.add_argument("--write", action="store_true", help="renew docs/proof.md and the README's table")
     options = parser.parse_args(arguments)
     fields = {name: getattr(options, name) for name in ProofConfig.model_fields if hasattr(options, name)}
     return ProofConfig.model_validate(fields), options
@@ -73,6 +182,8 @@ def main() -> None:
         figures = prove_here(config) if options.here else prove(config)
     except MemoryV2VError as fault:
         sys.exit(f"error: {fault}")
+    if options.write:
+        write_proof(config, figures)
     if options.json:
         print(as_json(figures))
 

@@ -13,9 +13,10 @@ from flows.environment import user_folder
 from model.config import EditRequest
 from storage.ledger import Entry
 from storage.store import find_finished, open_store, place_for
-from tasks.actors import descriptor_size, peak_bytes, start_editors, start_embedder
+from tasks.actors import descriptor_size, start_editors, start_embedder
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import TurnRecord, edit_turn
+from tasks.footprint import footprint
 from tasks.ingest import Work, describe_work, ingest
 from tasks.publish import publish, review_path
 from tasks.stitch import stitch_video
@@ -28,7 +29,7 @@ class EditReport:
 
     `edited`: segments denoised in this run; `reused`: found committed. `first_segment_seconds`: from the start of the
     run until the first segment reached the Editor. `overhead_ms`: the Editor's median wait between two segments.
-    `peak_mb`: largest resident size by actor. These three are empty where nothing was edited.
+    `peak_mb`: largest private memory by process. These three are empty where nothing was edited.
     """
 
     output: str
@@ -70,6 +71,7 @@ def edit(request: EditRequest) -> EditReport:
 def edit_video(request: EditRequest, started: float | None = None) -> dict[str, Any]:
     """Edit one video as one instruction says, and return what was done (see `EditReport`)."""
     started = started or time.time()
+    footprint()
     work = understand(request)
     start_ray()
     editors = start_editors(str(work.weights), work.dtype, work.device)
@@ -111,7 +113,7 @@ def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) 
     )
     if record is None or record.first_started is None:
         return report
-    waits, peaks = record.overheads, {"driver": peak_bytes(), **record.peak_bytes}
+    waits, peaks = record.overheads, {"driver": footprint().peak_bytes(), **record.peak_bytes}
     return EditReport(
         **asdict(report)
         | {

@@ -182,7 +182,7 @@ class WorldConfig(Config):
     """Frames of a segment, 4k+1."""
     radius: tuple[float, float] = (0.14, 0.2)
     """Smallest and largest radius of a shape, in parts of the size."""
-    least_shown: int = Field(default=1, ge=1)
+    least_shown: int = Field(default=1, ge=1, le=4)
     """Segments at the start in which the subject is always in view."""
     least_gap: int = Field(default=1, ge=1)
     """Segments that the subject is away, at least."""
@@ -364,15 +364,15 @@ class ProofConfig(Config):
     weights: tuple[str, ...] = Field(default=("demo",), min_length=1)
     """Models, such as one by training seed; what they make of one video is drawn together in an interval."""
     videos: int = Field(default=60, ge=1)
-    segments: int = Field(default=12, ge=10)
+    segments: int = Field(default=20, ge=10)
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the first video; the others follow."""
     methods: tuple[str, ...] = (
         "ind", "fifo", "memory", "memory_merging", "discard", "recency", "random", "cached", "shuffled"
     )  # fmt: skip
     size: int = Field(default=64, ge=32)
-    least_gap: int = Field(default=4, ge=1)
-    """Segments in which the subject is out of view or on its way, at least."""
+    least_gap: int = Field(default=12, ge=1)
+    """Segments in which the subject is away, at least, beside those that it, or the camera, takes to go and come."""
     looks: int = Field(default=12, ge=0)
     """Videos of real footage that get an open look."""
     workers: int = Field(default=2, ge=1)

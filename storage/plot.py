@@ -1,4 +1,4 @@
-"""A loss curve as a picture, for people who have no plotting library at hand. Drawn twice as large, then halved."""
+"""Curves and bars as pictures, for people who have no plotting library at hand. Drawn twice as large, then halved."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,8 @@ DOTS = 60  # a line of more points is drawn without them
 
 Number = int | float
 Line = Sequence[tuple[Number, Number]]
+Interval = tuple[Number, Number, Number]
+"""A value, and from where to where it may lie."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,45 @@ class Axes:
 
 def draw_lines(path: Path, lines: Mapping[str, Line], title: str, across: str, up: str) -> Path:
     """Draw named lines of `(x, y)` points, three at most; `across` and `up` label the axes."""
-    picture = Image.new("RGB", SIZE, PAPER)
-    draw = ImageDraw.Draw(picture)
+    picture, draw = _paper(title)
     points = [point for line in lines.values() for point in line]
     axes = Axes(*(round_numbers([point[axis] for point in points]) for axis in (0, 1)))
     _draw_axes(draw, axes)
     middle = (LEFT + RIGHT) / 2
-    draw.text((middle, TOP / 2), title, INK, _font(HEAD), anchor="mm")
     draw.text((middle, SIZE[1] - 56), across, INK, _font(TEXT), anchor="mm")
     _write_upright(picture, up, (52, (TOP + BOTTOM) // 2))
     for line, colour in zip(lines.values(), COLOURS, strict=False):
         _draw_line(draw, [axes.place(*point) for point in line], colour)
     _draw_legend(draw, list(lines))
+    return _save(picture, path)
+
+
+def draw_bars(path: Path, bars: Mapping[str, Mapping[str, Interval]], title: str) -> Path:
+    """Draw groups of named bars from 0 to 1, three to a group at most, each with its interval; by group and name."""
+    picture, draw = _paper(title)
+    up = [number / 5 for number in range(6)]
+    axes = Axes([0, len(bars)], up)
+    _draw_axes(draw, Axes([], up))
+    names = list(dict.fromkeys(name for group in bars.values() for name in group))
+    width = 0.8 / max(1, len(names))
+    for number, (label, group) in enumerate(bars.items()):
+        at, _ = axes.place(number + 0.5, 0)
+        draw.text((at, BOTTOM + 16), label.replace(" ", "\n"), INK, _font(TEXT), anchor="ma", align="center")
+        for place, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
+            if name in group:
+                _draw_bar(draw, axes, number + 0.1 + place * width, 0.9 * width, group[name], colour)
+    _draw_key(draw, names)
+    return _save(picture, path)
+
+
+def _paper(title: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    picture = Image.new("RGB", SIZE, PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text(((LEFT + RIGHT) / 2, TOP / 2), title, INK, _font(HEAD), anchor="mm")
+    return picture, draw
+
+
+def _save(picture: Image.Image, path: Path) -> Path:
     unfinished = path.with_name(f".{path.name}")
     picture.reduce(2).save(unfinished, "PNG")
     unfinished.replace(path)
@@ -58,7 +87,7 @@ def _draw_axes(draw: ImageDraw.ImageDraw, axes: Axes) -> None:
         draw.line([(at, TOP), (at, BOTTOM)], GRID, 2)
         draw.text((at, BOTTOM + 16), f"{tick:g}", INK, _font(TEXT), anchor="ma")
     for tick in axes.up:
-        _, at = axes.place(axes.across[0], tick)
+        at = BOTTOM - _share(tick, axes.up) * (BOTTOM - TOP)
         draw.line([(LEFT, at), (RIGHT, at)], GRID, 2)
         draw.text((LEFT - 20, at), f"{tick:g}", INK, _font(TEXT), anchor="rm")
     draw.line([(LEFT, TOP), (LEFT, BOTTOM), (RIGHT, BOTTOM)], INK, 4)
@@ -69,6 +98,29 @@ def _draw_line(draw: ImageDraw.ImageDraw, spots: Line, colour: tuple[int, int, i
         draw.line(list(spots), colour, 5, joint="curve")
     for x, y in spots if len(spots) < DOTS else ():
         draw.ellipse([x - 7, y - 7, x + 7, y + 7], colour)
+
+
+def _draw_bar(
+    draw: ImageDraw.ImageDraw, axes: Axes, start: float, width: float, bar: Interval, colour: tuple[int, int, int]
+) -> None:
+    """A bar, and its interval as a line with ends."""
+    value, low, high = bar
+    left, top = axes.place(start, value)
+    right, bottom = axes.place(start + width, 0)
+    draw.rectangle([left, min(top, bottom - 2), right, bottom], colour)
+    middle, (_, lowest), (_, highest) = (left + right) / 2, axes.place(start, low), axes.place(start, high)
+    draw.line([(middle, lowest), (middle, highest)], INK, 4)
+    for end in (lowest, highest):
+        draw.line([(middle - 10, end), (middle + 10, end)], INK, 4)
+
+
+def _draw_key(draw: ImageDraw.ImageDraw, names: Sequence[str]) -> None:
+    """Names in one row below the labels."""
+    at: float = LEFT
+    for name, colour in zip(names, COLOURS, strict=False):
+        draw.rectangle([at, SIZE[1] - 48, at + 34, SIZE[1] - 14], colour)
+        draw.text((at + 50, SIZE[1] - 31), name, INK, _font(TEXT), anchor="lm")
+        at += 110 + draw.textlength(name, _font(TEXT))
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, names: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ without limit and never retry a call: the Prefect task does, and the ledger make
 
 import os
 import queue
-import resource
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from model.types import Memory, TrainingClip
 from storage.datasets.clip import EditedClip
 from storage.datasets.encoded import EncodedClips
 from storage.datasets.rendered import Drawing, draw_clip
+from tasks.footprint import footprint
 
 if TYPE_CHECKING:
     from model.descriptor import Descriptor
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
 
 LOST_WORKERS = 2  # so often training begins again from its last state by itself
 LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
-
-
-def peak_bytes() -> int:
-    """Largest resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,7 @@ class Editor:
         loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self._model: Future[MemoryEditor] = loader.submit(_load_editor, weights, dtype, device)
         self._step = (0, 0)
+        footprint()
 
     def load(self) -> int:
         """Wait until the weights are loaded; returns the process id.
@@ -106,8 +102,8 @@ class Editor:
         return self._step
 
     def peak_bytes(self) -> int:
-        """See the function of the same name."""
-        return peak_bytes()
+        """The largest private resident size of this process so far."""
+        return footprint().peak_bytes()
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -117,6 +113,7 @@ class Embedder:
     def __init__(self, descriptor: str) -> None:
         self._name = descriptor
         self._model: Descriptor | None = None
+        footprint()
 
     def _loaded(self) -> "Descriptor":
         if self._model is None:
@@ -133,8 +130,8 @@ class Embedder:
         return self._loaded().describe(frames)
 
     def peak_bytes(self) -> int:
-        """See the function of the same name."""
-        return peak_bytes()
+        """The largest private resident size of this process so far."""
+        return footprint().peak_bytes()
 
 
 def _load_editor(weights: str, dtype: Precision, device: str) -> "MemoryEditor":

@@ -86,12 +86,9 @@ def recall_latest(clip: Clip, at: int, config: RetrievalConfig) -> list[int]:
 
 
 def recall_random(clip: Clip, at: int, config: RetrievalConfig) -> list[int]:
-    """The previous one in the same shot, and any others."""
-    previous = clip.previous(at)
-    others = [other for other in range(at) if other != previous]
-    drawn = np.random.default_rng([clip.seed, at]).permutation(others)
-    first = [] if previous is None else [previous]
-    return [*first, *(int(each) for each in drawn)][: config.top_k]
+    """Any of them."""
+    drawn = np.random.default_rng([clip.seed, at]).permutation(at)
+    return [int(each) for each in drawn[: config.top_k]]
 
 
 def recall_similar(clip: Clip, at: int, config: RetrievalConfig) -> list[int]:

@@ -15,7 +15,7 @@ from model.backbones.toy_text import toy_text_encoder, word_tokenizer
 from model.backbones.transformer import MemoryWanTransformer
 from model.config import Preset, SmallModelConfig
 
-MOST_WORDS = 16
+MOST_WORDS = 10  # the longest instruction of the synthetic world has eight
 
 
 def build_small_lucy_edit(

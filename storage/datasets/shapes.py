@@ -1,7 +1,7 @@
 """The things that live in the synthetic world: outlines and markings as signed distances, and what can be done to them.
 
-Every shape has a marking of its own, white or dark, that an edit leaves as it is: like real things, shapes are known by
-what is on them as well as by their outline.
+Every shape has a colour of its own, as an orange has, which an edit replaces, and a marking, white or dark, that an
+edit leaves as it is: like real things, shapes are known by much more than their outline.
 
 Lengths are in views, x to the right and y down; a signed distance is negative inside. Coverage of a pixel is the
 distance to the outline, cut off at half a pixel on either side: edges are smooth, and move by fractions of a pixel.
@@ -62,6 +62,9 @@ MARKINGS: dict[str, tuple[tuple[float, float, float], Callable[[Field, Field, fl
     "diamond": (WHITE, lambda x, y, radius: np.abs(diamond(x, y, 0.6 * radius)) - 0.12 * radius),
 }
 """What is on a shape: its colour, and where."""
+
+OWN_HUES = {"circle": 220.0, "square": 140.0, "triangle": 20.0, "cross": 280.0, "diamond": 70.0}
+"""The middle of a shape's own colours, in degrees. They are dark, which no edit is, so that every edit shows."""
 
 
 def coverage(distance: Field, size: int) -> Field:

@@ -21,7 +21,18 @@ from jaxtyping import Float
 from model.camera.trajectory import Trajectory
 from model.config import WorldConfig
 from storage.datasets.clip import EditedClip, Frames, Mask
-from storage.datasets.shapes import BRIM, HAT_HEIGHT, HAT_WIDTH, MARKINGS, OUTLINES, STRIPE, Field, Kind, coverage
+from storage.datasets.shapes import (
+    BRIM,
+    HAT_HEIGHT,
+    HAT_WIDTH,
+    MARKINGS,
+    OUTLINES,
+    OWN_HUES,
+    STRIPE,
+    Field,
+    Kind,
+    coverage,
+)
 from storage.datasets.wording import Wording, hue_of, phrase
 
 Story = Literal["pan", "cut", "walk"]
@@ -30,6 +41,7 @@ Offsets = Float[np.ndarray, "frame 2"]
 STORIES: tuple[Story, ...] = ("pan", "cut", "walk")
 SPACING = 1.1  # views between the places of a scene: what stands at one cannot be seen from the next
 PAN_SPEED = 1 / 16  # views a frame between places
+TRAVEL = 0.9  # views until most things are out of sight
 DRIFT = 1 / 32  # views that the camera, and each thing, sways
 
 
@@ -149,13 +161,13 @@ def colour_of(hue: float, saturation: float = 0.85, value: float = 0.9) -> tuple
 def _itinerary(story: Story, config: WorldConfig, random: np.random.Generator) -> tuple[list[int], np.ndarray]:
     """Scene by frame, and the number of the place where the camera, or the subject, is to be: 0 where they meet.
 
-    Leaving and coming back take up to two segments each, in some of which the subject is partly in view.
+    The camera, or the subject, spends part of the time that the subject is away on the way out and back.
     """
     count, length = config.segments, config.segment_frames
-    travel = 0 if story == "cut" else 3
-    least = config.least_gap + travel
-    away = int(random.integers(least, max(least, count - config.least_shown - 1) + 1))
-    start = int(random.integers(config.least_shown, max(config.least_shown, count - away - 1) + 1))
+    travel = 0 if story == "cut" else round(2 * TRAVEL / PAN_SPEED / length)
+    most = count - config.least_shown - 1  # it comes back, whatever gap is asked for
+    away = int(random.integers(min(config.least_gap + travel, most), most + 1))
+    start = int(random.integers(config.least_shown, count - away))
     absent = np.zeros(count, int)
     absent[start : start + away] = 1 + (random.random() < 0.5)
     by_frame = np.repeat(absent, length)
@@ -200,7 +212,9 @@ def _furnish(story: Story, config: WorldConfig, random: np.random.Generator, wor
     for name, (scene, stop) in zip(names, spots, strict=False):
         side = sides[len(things)] if stop == 0.0 and scene == 0 else random.uniform(0.35, 0.65)
         place = (stop * SPACING + side, random.uniform(0.45, 0.68))
-        colour = colour_of(random.uniform(0, 360), random.uniform(0.35, 1), random.uniform(0.35, 1))
+        colour = colour_of(
+            OWN_HUES[name] + random.uniform(-12, 12), random.uniform(0.5, 0.9), random.uniform(0.3, 0.55)
+        )
         radius = random.uniform(low, high)
         things.append(Thing(name, scene, place, radius, colour, random.uniform(0, 2 * np.pi)))
     return tuple(things)

@@ -1,18 +1,20 @@
 """What people write to have a shape changed: phrases for training, and others held out for evaluation.
 
-A fixed instruction names the colour; an open one leaves it to the model, so that only memory can keep it. Held out are
-two phrases, and for every shape one colour that training never names together with it.
+A fixed instruction names the colour, never one close to what the shape has already; an open one leaves it to the model,
+so that only memory can keep it. Held out are three phrases of each sort, and for every shape one colour that training
+never names together with it.
 """
 
 from typing import Literal
 
 import numpy as np
 
-from storage.datasets.shapes import Kind
+from storage.datasets.shapes import OWN_HUES, Kind
 
 Wording = Literal["training", "held-out"]
 
 HUES = {"red": 0.0, "yellow": 60.0, "green": 120.0, "cyan": 180.0, "blue": 240.0, "pink": 300.0}
+CLOSE = 25.0  # degrees
 HELD_OUT_PAIRS = {"circle": "green", "square": "pink", "triangle": "blue", "cross": "yellow"}
 
 OPEN: dict[Kind, tuple[str, ...]] = {
@@ -48,7 +50,8 @@ def phrase(
     kept = HELD_OUT_PAIRS[shape]
     name = None
     if named:
-        name = str(random.choice([colour for colour in HUES if colour != kept]))
+        others = [colour for colour, hue in HUES.items() if abs(hue - OWN_HUES[shape]) > CLOSE and colour != kept]
+        name = str(random.choice(others))
         if wording == "held-out" and random.random() < 0.5:
             name = kept
     pool = FIXED if named else OPEN

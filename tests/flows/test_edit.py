@@ -97,15 +97,17 @@ def test_another_codec_reuses_every_segment(finished_clip: tuple[Path, EditRepor
 
 def test_a_lost_segment_is_edited_again_to_the_same_bits(finished_clip: tuple[Path, EditReport]) -> None:
     out, first = finished_clip
-    before = decode_all(Path(first.output))
+    finished = Path(first.output)
+    video = finished.read_bytes()
     lost = sorted((out / "segments").iterdir())[3]
     content = lost.read_bytes()
     lost.unlink()
-    Path(first.output).unlink()
+    finished.unlink()
     again = edit(request(CLIP, out))
+    finished.write_bytes(video)  # other tests compare with it
     assert (again.edited, again.reused) == (1, first.segments - 1)
     assert lost.read_bytes() == content
-    assert np.array_equal(decode_all(Path(again.output)), before)
+    assert np.array_equal(decode_all(Path(again.output)), decode_all(finished))
 
 
 def test_recalls_are_kept_and_shot_aware(finished_clip: tuple[Path, EditReport]) -> None:

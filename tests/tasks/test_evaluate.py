@@ -25,17 +25,17 @@ from tasks.evaluate import (
 )
 from tasks.playing import METHODS
 
-SIZE, SEGMENTS, LENGTH, VIDEOS = 48, 12, 5, 16
-WORLD = WorldConfig(size=SIZE, segments=SEGMENTS, segment_frames=LENGTH, least_shown=2, least_gap=4)
+SIZE, SEGMENTS, LENGTH, VIDEOS = 48, 20, 5, 30
+WORLD = WorldConfig(size=SIZE, segments=SEGMENTS, segment_frames=LENGTH, least_shown=2, least_gap=12)
 PRESET = Preset(name="by hand", window=WindowConfig(frames=LENGTH, overlap=2), retrieval=RetrievalConfig(top_k=4))
 CHANCE = 60 / 360
 
 
 class Painter:
-    """Edits as the truth is, in the hue of the first memory that shows what is to be painted, else in any hue.
+    """Edits as the truth is, in the hue of the memory that shows most of what is to be painted, else in any hue.
 
-    It knows the pictures. Its latents are numbers: of the source, which world and segment; of the edit, whether there
-    was anything to paint, and the hue.
+    It knows the pictures. Its latents are numbers: of the source, which world and segment; of the edit, how many pixels
+    there were to paint, and the hue.
     """
 
     def __init__(self, seeds: Sequence[int], remembers: bool = True, works: bool = True, spoils: bool = False) -> None:
@@ -51,17 +51,16 @@ class Painter:
     ) -> EditedSegment:
         number, rendered, at = self._known[np.rint(source * 255).astype(np.uint8).tobytes()]
         part, change = slice(at * LENGTH, (at + 1) * LENGTH), rendered.world.change
-        hues = [
-            float(m.edited[1, 0, 0, 0]) for m in memories if m.source[0, 0, 0, 0] == number and m.edited[0, 0, 0, 0]
-        ]
-        hue = hues[0] if hues and self.remembers else np.random.default_rng(seed).uniform(0, 360)
+        own = [memory.edited[:, 0, 0, 0] for memory in memories if memory.source[0, 0, 0, 0] == number]
+        painted, hue = max(own, key=lambda edit: edit[0], default=(0, 0))
+        hue = hue if painted and self.remembers else np.random.default_rng(seed).uniform(0, 360)
         hue = change.hue if change.named else float(hue)
         frames = source.copy()
         if self.works:
             frames[rendered.changed[part]] = colour_of(hue)
         if self.spoils:
             frames[np.logical_or.reduce(rendered.masks[1:])[part]] = colour_of((hue + 180) % 360)
-        edited = np.array([float(rendered.changed[part].any()), hue], np.float32).reshape(2, 1, 1, 1)
+        edited = np.array([rendered.changed[part].sum(), hue], np.float32).reshape(2, 1, 1, 1)
         kept = np.array([number, at], np.float32).reshape(2, 1, 1, 1)
         return EditedSegment(frames, edited, kept, {"total": 0.25})
 
