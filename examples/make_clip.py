@@ -3,7 +3,7 @@
     python examples/make_clip.py circle examples/clip.mp4
     python examples/make_clip.py garden tests/garden.mp4
 
-`circle`: a yellow circle in a painted panorama; the camera pans away from it and comes back. It is of the world that
+`circle`: a blue circle in a painted panorama; the camera pans away from it and comes back. It is of the world that
 the demo model was trained on, from a seed that it never saw. `garden`: a red ball rolls through a garden and out of
 it, a night street follows, and the ball comes back: three shots, for tests. In both, the end is where an editor without
 a memory gives itself away.
@@ -71,8 +71,8 @@ def draw_ball(picture: np.ndarray, x: float, y: float, turn: float) -> None:
 
 
 def circle() -> list[np.ndarray]:
-    """14 segments of 9 frames, uint8 `[CIRCLE_SIZE, CIRCLE_SIZE, 3]`."""
-    world = imagine(WorldConfig(segments=14, least_shown=3, least_gap=3), CIRCLE_SEED)
+    """110 frames, uint8 `[CIRCLE_SIZE, CIRCLE_SIZE, 3]`."""
+    world = imagine(WorldConfig(segments=22, segment_frames=5, least_shown=3, least_gap=3), CIRCLE_SEED)
     return list(render_world(world, CIRCLE_SIZE).source)
 
 

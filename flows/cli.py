@@ -35,8 +35,9 @@ def edit(
     prompt: Annotated[str, typer.Option(help="What to change, in one sentence.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the result and its memory.")] = Path("out"),
     weights: Annotated[
-        str, typer.Option(help="Model: a diffusers folder, a hub id, or 'untrained' (toy model, pictures are noise).")
-    ] = "untrained",
+        str,
+        typer.Option(help="Model: 'demo' (small, of a rendered world), a diffusers folder, a hub id, or 'untrained'."),
+    ] = "demo",
     descriptor: Annotated[
         str, typer.Option(help="What segments are compared by: 'thumbnail', or a DINOv2 folder or hub id.")
     ] = "thumbnail",
@@ -123,7 +124,7 @@ def train(
 
 @app.command(epilog="Example: memory-v2v doctor --weights lucy/ --out /data/edited")
 def doctor(
-    weights: Annotated[str, typer.Option(help="Model to look for.")] = "untrained",
+    weights: Annotated[str, typer.Option(help="Model to look for.")] = "demo",
     out: Annotated[Path, typer.Option(help="Folder that results would go to.")] = Path("out"),
     as_json: Json = False,
 ) -> None:

@@ -18,6 +18,7 @@ Deterministic for a seed on a given machine and version. Knows nothing of videos
 in which segments are edited; offloading and compilation are applied to `editor.backbone.transformer` from outside.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,8 +72,12 @@ class MemoryEditor:
         return cls(BACKBONES[kind].load(path, DTYPES[dtype], torch.device(device)))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model as a diffusers folder, memory modules and all."""
+        """Write the model as a diffusers folder, memory modules and all, without the path that it was loaded from."""
         self.backbone.pipeline.save_pretrained(folder, safe_serialization=True)
+        for path in (Path(folder) / "model_index.json", *Path(folder).glob("*/config.json")):
+            settings = json.loads(path.read_text())
+            if settings.pop("_name_or_path", None) is not None:
+                path.write_text(json.dumps(settings, indent=2) + "\n")
 
     @torch.no_grad()
     def edit(

@@ -53,7 +53,7 @@ def draw_bars(path: Path, bars: Mapping[str, Mapping[str, Interval]], title: str
     """Draw groups of named bars from 0 to 1, three to a group at most, each with its interval; by group and name."""
     picture, draw = _paper(title)
     up = [number / 5 for number in range(6)]
-    axes = Axes([0, len(bars)], up)
+    axes = Axes([0.0, float(len(bars))], up)
     _draw_axes(draw, Axes([], up))
     names = list(dict.fromkeys(name for group in bars.values() for name in group))
     width = 0.8 / max(1, len(names))

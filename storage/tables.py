@@ -3,6 +3,7 @@
 import datetime as dt
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lance
 import lancedb
@@ -17,6 +18,9 @@ PRIMARY_KEY = pa.field("id", pa.string(), nullable=False, metadata={"lance-schem
 warnings.filterwarnings("ignore", "lance is not fork-safe")  # they mean multiprocessing; we only start programs
 warnings.filterwarnings("ignore", "lancedb fork support is experimental")
 
+CACHES = lancedb.Session(index_cache_size_bytes=4 * 2**20, metadata_cache_size_bytes=4 * 2**20)
+"""Shared by all tables. Left to itself Lance keeps the metadata of every version that a process wrote, without end."""
+
 KEEP_VERSIONS = dt.timedelta(hours=1)
 
 
@@ -26,9 +30,13 @@ def open_table(uri: Path, name: str, schema: pa.Schema) -> Table:
     Raises:
         StoreError: what is there is no table, or one with other columns.
     """
-    options = {"new_table_enable_stable_row_ids": "true"}
+    options: dict[str, Any] = {
+        "storage_options": {"new_table_enable_stable_row_ids": "true"},
+        "read_consistency_interval": dt.timedelta(0),
+        "session": CACHES,
+    }
     try:
-        database = lancedb.connect(str(uri), storage_options=options, read_consistency_interval=dt.timedelta(0))
+        database = lancedb.connect(str(uri), **options)
         table = database.create_table(name, schema=schema, exist_ok=True)
         columns = table.schema.names
     except (RuntimeError, ValueError, OSError) as fault:

@@ -294,11 +294,14 @@ def _train_as_worker(given: dict[str, TrainJob]) -> None:
     from ray.train import get_context
     from ray.train.torch import get_device, prepare_model
 
-    def wrap(module: Any) -> Any:
+    from model.training.sharding import shard
+
+    def copy(module: Any) -> Any:
         """Which modules a batch uses is drawn, so some have no gradient."""
         return prepare_model(module, parallel_strategy_kwargs={"find_unused_parameters": True})
 
     context = get_context()
+    wrap = shard if given["job"].config.strategy == "fsdp" else copy
     place = {"rank": context.get_world_rank(), "count": context.get_world_size(), "wrap": wrap}
     _train(given["job"], str(get_device()), **place)
 

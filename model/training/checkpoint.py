@@ -12,23 +12,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.errors import StoreError
+from model.training.sharding import placed_as, whole
 
 STEP = re.compile(r"step-(\d{8})\.safetensors")
 KEPT = 2
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW; a parameter that had no gradient yet has none
 
 
-def save_state(
-    folder: Path, step: int, weights: dict[str, nn.Parameter], mean: dict[str, Tensor], optimiser: torch.optim.Optimizer
-) -> Path:
-    """Write the state after `step` steps, and remove those before the last two."""
+def state_of(
+    weights: dict[str, nn.Parameter], mean: dict[str, Tensor], optimiser: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """All tensors of a state, whole, on the CPU. All workers call it together."""
     tensors = {f"weights/{name}": parameter.detach() for name, parameter in weights.items()}
     tensors |= {f"mean/{name}": tensor for name, tensor in mean.items()}
     for name, parameter in weights.items():
         tensors |= {f"{kind}/{name}": value for kind, value in optimiser.state[parameter].items()}
+    return {name: whole(tensor.detach()).cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def save_state(folder: Path, step: int, tensors: dict[str, Tensor]) -> Path:
+    """Write the state after `step` steps, and remove those before the last two."""
     path = folder / f"step-{step:08d}.safetensors"
     unfinished = path.with_suffix(".unfinished")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished)
+    save_file(tensors, unfinished)
     unfinished.rename(path)
     for _, old in _states(folder)[:-KEPT]:
         old.unlink()
@@ -52,16 +58,16 @@ def load_state(
         raise StoreError(f"{path}: lacks {missing[0]} of the model to be trained; choose another folder")
     with torch.no_grad():
         for name, parameter in weights.items():
-            parameter.copy_(tensors[f"weights/{name}"])
-            mean[name].copy_(tensors[f"mean/{name}"])
+            parameter.copy_(placed_as(tensors[f"weights/{name}"], parameter))
+            mean[name].copy_(placed_as(tensors[f"mean/{name}"], parameter))
             kept = {kind: tensors[f"{kind}/{name}"] for kind in MOMENTS if f"{kind}/{name}" in tensors}
-            optimiser.state[parameter] = {kind: value.to(_home(kind, parameter)) for kind, value in kept.items()}
+            optimiser.state[parameter] = {kind: _placed(kind, value, parameter) for kind, value in kept.items()}
     return step
 
 
-def _home(kind: str, parameter: Tensor) -> torch.device:
+def _placed(kind: str, value: Tensor, parameter: Tensor) -> Tensor:
     """Adam counts its steps on the CPU."""
-    return torch.device("cpu") if kind == "step" else parameter.device
+    return value if kind == "step" else placed_as(value, parameter)
 
 
 def _states(folder: Path) -> list[tuple[int, Path]]:

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from model.config import OptimConfig, TrainingConfig
-from model.training.checkpoint import load_state, save_state
+from model.training.checkpoint import load_state, save_state, state_of
 from model.training.objective import TextStates, flow_loss
-from model.training.parameters import choose_parameters
+from model.training.parameters import choose_parameters, group_parameters
 from model.training.samples import Batch, draw_batch
+from model.training.sharding import whole
 from model.types import TrainingClip
 
 LAST_RATE = 0.05  # of the full rate, at the end of the cosine
@@ -75,7 +76,7 @@ def train(
             curve.append(point)
             losses = []
             report(point)
-        if (run.step % config.save_every == 0 or last) and run.worker.rank == 0:
+        if run.step % config.save_every == 0 or last:
             run.save(curve)
     run.adopt_mean()
     return curve
@@ -86,14 +87,15 @@ class _Run:
 
     def __init__(self, transformer: nn.Module, config: TrainingConfig, worker: Worker, folder: Path) -> None:
         self.config, self.worker, self.gradient, self._folder = config, worker, 0.0, folder
-        groups = choose_parameters(transformer, config.optim)
+        choose_parameters(transformer, config.optim)
+        self._module = self.worker.wrap(transformer)
+        groups = group_parameters(transformer, config.optim)
         self._weights = {name: each for name, each in transformer.named_parameters() if each.requires_grad}
         self._mean = {name: each.detach().clone() for name, each in self._weights.items()}
         optim = config.optim
         self._optimiser = torch.optim.AdamW(groups, betas=optim.betas, weight_decay=optim.weight_decay)
         self._rates = [group["lr"] for group in groups]
         self.step = load_state(folder, self._weights, self._mean, self._optimiser)
-        self._module = worker.wrap(transformer)
 
     def advance(self, clips: Sequence[TrainingClip], text: TextStates) -> float:
         """One step of the optimiser; returns its loss."""
@@ -107,7 +109,7 @@ class _Run:
             loss = self._loss(batch, text, noise) / optim.accumulate
             loss.backward()
             total += float(loss.detach())
-        self.gradient = float(nn.utils.clip_grad_norm_(self._weights.values(), optim.clip))
+        self.gradient = float(whole(nn.utils.clip_grad_norm_(self._weights.values(), optim.clip)))
         self._optimiser.step()
         self._optimiser.zero_grad()
         self._average()
@@ -126,11 +128,14 @@ class _Run:
         return float(np.mean(losses))
 
     def save(self, curve: list[Point]) -> None:
-        """Write the state and the curve so far."""
+        """Write the state and the curve so far: one worker does, with what all of them hold."""
+        tensors = state_of(self._weights, self._mean, self._optimiser)
+        if self.worker.rank != 0:
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
         (self._folder / CURVE).write_text(lines)
-        save_state(self._folder, self.step, self._weights, self._mean, self._optimiser)
+        save_state(self._folder, self.step, tensors)
 
     @torch.no_grad()
     def adopt_mean(self) -> None:

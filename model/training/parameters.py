@@ -11,21 +11,25 @@ SELF_ATTENTION = ".attn1."
 LORA_TARGETS = r".*attn1\.(to_q|to_k|to_v|to_out\.0)"
 
 
-def choose_parameters(transformer: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Groups for the optimiser; everything else is frozen. With `lora`, adapters are put into self-attention first.
-
-    The first group are the base's weights, the second the memory's.
-    """
+def choose_parameters(transformer: nn.Module, config: OptimConfig) -> None:
+    """Freeze all that does not train. With `lora`, adapters are put into self-attention first."""
     if config.trained == "lora":
         _add_lora(transformer, config.lora_rank)
-    base, memory = [], []
     for name, parameter in transformer.named_parameters():
-        new = any(part in name for part in NEW_MODULES)
-        parameter.requires_grad_(new or _is_trained(name, config))
-        if parameter.requires_grad:
-            (memory if new else base).append(parameter)
+        parameter.requires_grad_(_is_new(name) or _is_trained(name, config))
+
+
+def group_parameters(transformer: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+    """Groups for the optimiser of what trains: the base's weights, then the memory's."""
+    trained = [(name, each) for name, each in transformer.named_parameters() if each.requires_grad]
+    base = [each for name, each in trained if not _is_new(name)]
+    memory = [each for name, each in trained if _is_new(name)]
     groups = [{"params": base, "lr": config.rate}, {"params": memory, "lr": config.memory_rate}]
     return [group for group in groups if group["params"]]
+
+
+def _is_new(name: str) -> bool:
+    return any(part in name for part in NEW_MODULES)
 
 
 def _is_trained(name: str, config: OptimConfig) -> bool:

@@ -23,6 +23,8 @@ from model.config import TrainingRunConfig
 from model.editor import MemoryEditor
 from model.training.loop import CURVE, Point, Worker, train
 from model.training.objective import TextStates
+from model.training.parameters import choose_parameters
+from model.training.sharding import whole
 from model.types import TrainingClip
 
 PACKED = 4  # frames in a latent frame, the first one aside
@@ -82,8 +84,13 @@ def run_training(
     editor = MemoryEditor.from_pretrained(start, device=device)
     text = encode_texts(editor.backbone, {clip.instruction for each in clips for clip in each})
     report = _CurveFile(out / CURVE).add if worker.rank == 0 else lambda point: None
-    train(editor.backbone.transformer, *clips, text, config.training, out / STATE, report, worker)
+    transformer = editor.backbone.transformer
+    train(transformer, *clips, text, config.training, out / STATE, report, worker)
+    tensors = {name: whole(tensor) for name, tensor in transformer.state_dict().items()}
     if worker.rank == 0:
+        editor = MemoryEditor.from_pretrained(start, device=device)  # one that is not in parts
+        choose_parameters(editor.backbone.transformer, config.training.optim)
+        editor.backbone.transformer.load_state_dict(tensors)
         save_trained(editor, out / MODEL, config)
 
 

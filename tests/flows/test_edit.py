@@ -174,7 +174,7 @@ def test_a_dead_editor_is_replaced(finished_clip: tuple[Path, EditReport], tmp_p
 
 def launch(out: Path, log: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "flows.cli", "edit", str(CLIP), "--prompt", "give the ball a new colour"]
-    options = ["--out", str(out), "--steps", "2", "--guidance", "1", "--json"]
+    options = ["--out", str(out), "--weights", "untrained", "--steps", "2", "--guidance", "1", "--json"]
     with log.open("wb") as file:
         return subprocess.Popen(command + options, stdout=file, stderr=subprocess.STDOUT)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage.plot import COLOURS, TICKS, draw_lines, round_numbers
+from storage.plot import BOTTOM, COLOURS, TICKS, TOP, draw_bars, draw_lines, round_numbers
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=1, max_size=8)
 
@@ -36,3 +36,16 @@ def test_every_line_is_drawn(tmp_path: Path) -> None:
 
 def test_one_point_is_a_curve_too(tmp_path: Path) -> None:
     assert COLOURS[0] in colours_of(draw_lines(tmp_path / "curve.png", {"training": [(5, 0.3)]}, "", "step", "loss"))
+
+
+def test_bars_are_as_high_as_their_values(tmp_path: Path) -> None:
+    bars = {"ind": {"agreement": (0.2, 0.1, 0.3), "edits": (0.9, 0.9, 0.9)}, "memory": {"agreement": (1.0, 0.9, 1.0)}}
+    path = draw_bars(tmp_path / "bars.png", bars, "Proof")
+    assert colours_of(path) >= set(COLOURS[:2])
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))[: BOTTOM // 2]
+    filled = [(pixels == colour).all(-1).sum(axis=0) / ((BOTTOM - TOP) / 2) for colour in COLOURS[:2]]
+    left, right = (slice(None, 480), slice(480, None))
+    seen = [float(np.median(each[part][each[part] > 0])) for each, part in ((filled[0], left), (filled[0], right))]
+    seen.append(float(np.median(filled[1][filled[1] > 0])))
+    assert np.allclose(seen, (0.2, 1.0, 0.9), atol=0.02)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from model.training.checkpoint import load_state, save_state
+from model.training.checkpoint import load_state, save_state, state_of
 
 
 class Learner:
@@ -23,7 +23,7 @@ class Learner:
         self.optimiser.step()
 
     def save(self, folder: Path, step: int) -> Path:
-        return save_state(folder, step, self.weights, self.mean, self.optimiser)
+        return save_state(folder, step, state_of(self.weights, self.mean, self.optimiser))
 
     def load(self, folder: Path) -> int:
         return load_state(folder, self.weights, self.mean, self.optimiser)

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from model.config import OptimConfig
-from model.training.parameters import choose_parameters
+from model.training.parameters import choose_parameters, group_parameters
 from tests.model.toy import toy_transformer
 
 
@@ -21,7 +21,9 @@ def is_new(name: str) -> bool:
 def test_groups(trained: str) -> None:
     model = toy_transformer()
     plain = {name for name, _ in model.named_parameters()}
-    groups = choose_parameters(model, OptimConfig.model_validate({"trained": trained, "rate": 1.0, "memory_rate": 2.0}))
+    config = OptimConfig.model_validate({"trained": trained, "rate": 1.0, "memory_rate": 2.0})
+    choose_parameters(model, config)
+    groups = group_parameters(model, config)
     by_rate = {group["lr"]: names_of(model, group["params"]) for group in groups}
     assert by_rate[2.0] == {name for name in plain if is_new(name)}
     base = by_rate.get(1.0, set())

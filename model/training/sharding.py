@@ -1,0 +1,35 @@
+"""Weights, gradients and the optimiser's moments in parts, one to a worker (FSDP): whole tensors come out and go in.
+
+The transformer is one unit: a forward pass gathers all of it, since merging asks blocks for their queries and keys from
+outside. What is saved is what training holds between passes, most of which are moments. Every function that makes a
+tensor whole waits for all workers.
+"""
+
+from typing import Any
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def shard(transformer: nn.Module) -> nn.Module:
+    """Spread its parameters over all workers of this process group; every parameter becomes another one."""
+    device = next(transformer.parameters()).device.type
+    fully_shard(transformer, mesh=init_device_mesh(device, (dist.get_world_size(),)))
+    return transformer
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor itself, or all parts of it together."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def placed_as(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor on the device of `like`, and in parts if that is."""
+    moved = tensor.to(like.device)
+    if not isinstance(like, DTensor):
+        return moved
+    mesh: Any = like.device_mesh
+    return distribute_tensor(moved, mesh, like.placements)
