@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from model.metrics.measured import MeasuredEditor
     from tasks.evaluate import Job, Verdict
 
+POLL_SECONDS = 1.0  # between looks at whether somebody wants this process to end
 LOST_WORKERS = 2  # so often training begins again from its last state by itself
 LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
 
@@ -343,9 +344,10 @@ def judge_together(jobs: Sequence["Job"], count: int) -> Iterator[list["Verdict"
         while waiting and free:
             judge = free.pop()
             busy[judge.judge.remote(waiting.pop(0))] = judge
-        (done, *_), _ = ray.wait(list(busy))
-        free.append(busy.pop(done))
-        yield result_of(done)
+        ready, _ = ray.wait(list(busy), timeout=POLL_SECONDS)
+        for done in ready:
+            free.append(busy.pop(done))
+            yield result_of(done)
 
 
 def start_trainer(config: TrainingRunConfig, device: str) -> Any:

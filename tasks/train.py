@@ -142,4 +142,10 @@ def _named(files: Files) -> dict[str, Any]:
 def _machine(device: str) -> dict[str, Any]:
     versions = {name: version(name) for name in ("torch", "diffusers", "ray")}
     memory = round(psutil.virtual_memory().total / 2**30, 1)
-    return {"device": device, "cores": os.cpu_count(), "memory_gib": memory, "system": f"{platform.system()} {platform.machine()}", **versions}
+    return {
+        "device": device,
+        "cores": os.cpu_count(),
+        "memory_gib": memory,
+        "system": f"{platform.system()} {platform.machine()}",
+        **versions,
+    }

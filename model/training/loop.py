@@ -104,8 +104,8 @@ class _Run:
             group["lr"] = rate * _schedule(self.step, config.steps, optim)
         total = 0.0
         for part in range(optim.accumulate):
-            shape, noise = self._generators(self.step * optim.accumulate + part)
-            batch = draw_batch(clips, config.batch, config.mix, shape)
+            samples, shape, noise = self._generators(self.step * optim.accumulate + part)
+            batch = draw_batch(clips, config.batch, config.mix, samples, shape)
             loss = self._loss(batch, text, noise) / optim.accumulate
             loss.backward()
             total += float(loss.detach())
@@ -122,8 +122,8 @@ class _Run:
         with self._swapped():
             losses = []
             for index in range(self.config.validation_batches):
-                shape = np.random.default_rng([VALIDATION_SEED, index])
-                batch = draw_batch(clips, self.config.batch, self.config.mix, shape)
+                samples = np.random.default_rng([VALIDATION_SEED, index])
+                batch = draw_batch(clips, self.config.batch, self.config.mix, samples)
                 losses.append(float(self._loss(batch, text, torch.Generator().manual_seed(VALIDATION_SEED + index))))
         return float(np.mean(losses))
 
@@ -149,11 +149,12 @@ class _Run:
         with half:
             return flow_loss(self._module, batch, text, config.mix, config.shift, config.region_weight, random)
 
-    def _generators(self, number: int) -> tuple[np.random.Generator, torch.Generator]:
-        """The shape of a batch is the same on all workers, so that they wait for one another as little as may be."""
+    def _generators(self, number: int) -> tuple[np.random.Generator, np.random.Generator | None, torch.Generator]:
+        """For the samples of a batch, for its shape if others have to make the same, and for noise."""
         seed = [self.config.seed, number, self.worker.rank]
+        shape = np.random.default_rng([self.config.seed, number]) if self.worker.count > 1 else None
         noise = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-        return np.random.default_rng(seed), noise
+        return np.random.default_rng(seed), shape, noise
 
     @torch.no_grad()
     def _average(self) -> None:

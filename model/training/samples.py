@@ -41,16 +41,27 @@ class Batch:
     cached: bool
 
 
-def draw_batch(clips: Sequence[TrainingClip], size: int, mix: MixConfig, random: np.random.Generator) -> Batch:
-    """A batch of `size` samples. Memories that do not fit into the shortest clip are left out."""
+def draw_batch(
+    clips: Sequence[TrainingClip],
+    size: int,
+    mix: MixConfig,
+    random: np.random.Generator,
+    shape: np.random.Generator | None = None,
+) -> Batch:
+    """A batch of `size` samples. Memories that do not fit into the shortest clip are left out.
+
+    Workers that train together draw samples from `random`, each its own, and the form of their batches from one and the
+    same `shape`: so they use the same modules, and wait for one another as little as may be.
+    """
+    shape = shape or random
     chosen = [clips[index] for index in random.integers(len(clips), size=size)]
     most = min(len(clip.source) for clip in chosen) - 1
     chances = np.asarray(mix.memories) / sum(mix.memories)
-    count = min(int(random.choice(len(chances), p=chances)), most)
-    with_previous = count > 0 and random.random() < mix.previous
+    count = min(int(shape.choice(len(chances), p=chances)), most)
+    with_previous = count > 0 and shape.random() < mix.previous
     places = [_draw_places(clip, count, with_previous, mix.changed, random) for clip in chosen]
     versions = [_draw_versions(clip, mix.disagreeing, random) for clip in chosen]
-    patches = _draw_patches(count, mix.one_tokenizer, random)
+    patches = _draw_patches(count, mix.one_tokenizer, shape)
     targets = [place[0] for place in places]
     return Batch(
         instructions=tuple("" if random.random() < mix.text_dropout else clip.instruction for clip in chosen),
@@ -61,8 +72,8 @@ def draw_batch(clips: Sequence[TrainingClip], size: int, mix: MixConfig, random:
             _memory(chosen, versions, [place[rank + 1] for place in places], patch, with_previous and rank == 0)
             for rank, patch in enumerate(patches)
         ),
-        merge_share=float(random.uniform(*mix.merge_share)) if count and random.random() < mix.merging else None,
-        cached=bool(count and random.random() < mix.cached),
+        merge_share=float(shape.uniform(*mix.merge_share)) if count and shape.random() < mix.merging else None,
+        cached=bool(count and shape.random() < mix.cached),
     )
 
 

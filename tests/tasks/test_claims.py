@@ -14,7 +14,6 @@ GOOD = {
     "wrongly_changed": 0.01,
     "instruction_followed": 0.98,
     "psnr_outside": 38.0,
-    "psnr_codec": 39.0,
     "look_distance": 0.3,
 }
 REMEMBERED = {"agreement_after_gap": 0.98, "look_distance": 0.05}
@@ -47,7 +46,7 @@ def test_a_good_model_bears_out_all_claims() -> None:
         (EDITS[0], {"memory": {"edit_rate": 0.9}}),
         (EDITS[1], {"memory": {"wrongly_changed": 0.1}}),
         (EDITS[2], {"memory": {"instruction_followed": 0.9}}),
-        (EDITS[3], {"memory": {"psnr_outside": 37.0}}),
+        (EDITS[3], {"memory": {"psnr_outside": 31.0}}),
         (LOOKS[0], {"memory": {"look_distance": 0.11}}),
         (LOOKS[1], {"ind": {"look_distance": 0.1}}),
     ],

@@ -111,3 +111,18 @@ def test_counts_tokenisers_and_merging_follow_the_mix() -> None:
 @pytest.mark.parametrize(("dropout", "expected"), [(1, {""}), (0, {"edit 1", "edit 2", "edit 3", "edit 4"})])
 def test_texts_are_dropped_as_often_as_asked(dropout: float, expected: set[str]) -> None:
     assert {text for seed in range(DRAWS) for text in draw(seed, text_dropout=dropout).instructions} == expected
+
+
+def test_workers_draw_other_samples_in_the_same_form() -> None:
+    def form(batch: Batch) -> tuple[object, ...]:
+        return [(each.patch, each.previous) for each in batch.memories], batch.merge_share, batch.cached
+
+    different = 0
+    for seed in range(DRAWS):
+        one, other = (
+            draw_batch(CLIPS, 4, MixConfig(), np.random.default_rng([seed, rank]), np.random.default_rng(seed))
+            for rank in range(2)
+        )
+        assert form(one) == form(other)
+        different += not np.array_equal(one.target, other.target)
+    assert different > DRAWS / 2
