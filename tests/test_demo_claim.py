@@ -1,7 +1,7 @@
 """The shipped model bears out the claim on unseen videos; without its memory, or without training, it does not.
 
 12 short videos whose instruction leaves the result open, the first ones of their seeds, none left out. The bounds are
-what the shipped model reaches, a little below its figures. Those that it is to reach are in `tasks/claims.py`; the whole
+what the shipped model reaches, a little below its figures. Those that it is to reach are in `tasks/claims.py`, and the
 proof, which says where it falls short, is `benchmarks/consistency.py`.
 """
 
