@@ -28,6 +28,7 @@ settings.register_profile("house", deadline=None)  # a busy machine is slow, whi
 settings.load_profile("house")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under xdist a file stays with one worker, and whatever starts a cluster with one and the same."""
     for item in items:
