@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo train-demo test check bench serve clean
+.PHONY: demo train-demo test test-method test-pipeline check bench serve clean
 
 demo: $(VENV)/.installed
 	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the circle a new colour" --out $(OUT)
@@ -13,7 +13,13 @@ train-demo: $(VENV)/.installed
 	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out $(OUT)/train-demo
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(MAKE) --no-print-directory -j 2 test-method test-pipeline
+
+test-method: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/model tests/storage tests/benchmarks tests/examples tests/*.py
+
+test-pipeline: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/flows tests/tasks
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

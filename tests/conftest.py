@@ -28,14 +28,6 @@ settings.register_profile("house", deadline=None)  # a busy machine is slow, whi
 settings.load_profile("house")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under xdist a file stays with one worker, and whatever starts a cluster with one and the same."""
-    for item in items:
-        starts_cluster = item.path.parent.name == "flows" or "cluster" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("cluster" if starts_cluster else str(item.path)))
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """Ray and the Prefect server, started once for all tests that run flows."""
