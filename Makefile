@@ -16,7 +16,7 @@ test: check
 	$(MAKE) --no-print-directory -j 2 test-method test-pipeline
 
 test-method: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/model tests/storage tests/benchmarks tests/examples tests/*.py
+	$(BIN)/python -m pytest tests/model tests/storage tests/benchmarks tests/examples tests/test_*.py
 
 test-pipeline: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/flows tests/tasks
