@@ -13,7 +13,7 @@ from flows.environment import user_folder
 from model.config import EditRequest
 from storage.ledger import Entry
 from storage.store import find_finished, open_store, place_for
-from tasks.actors import descriptor_size, start_editors, start_embedder
+from tasks.actors import descriptor_size, dismiss, start_editors, start_embedder
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import TurnRecord, edit_turn
 from tasks.footprint import footprint
@@ -76,12 +76,15 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     start_ray()
     editors = start_editors(str(work.weights), work.dtype, work.device)
     embedder = start_embedder(work.descriptor)
-    plan = ingest(work)
-    with open_store(request.out, descriptor_size(embedder)) as store:
-        turn = store.ledger.turn_number(work.session, work.fingerprint)
-        record = edit_turn(plan, turn, store, editors, embedder)
-        video = stitch_video(plan, record, store)
-        publish(plan, record, video, store, time.time() - started)
+    try:
+        plan = ingest(work)
+        with open_store(request.out, descriptor_size(embedder)) as store:
+            turn = store.ledger.turn_number(work.session, work.fingerprint)
+            record = edit_turn(plan, turn, store, editors, embedder)
+            video = stitch_video(plan, record, store)
+            publish(plan, record, video, store, time.time() - started)
+    finally:
+        dismiss(editors, embedder)
     return asdict(_report(request.out, video, record, started))
 
 

@@ -168,6 +168,11 @@ class EditorPool:
         finally:
             self._free.put(editor)
 
+    def close(self) -> None:
+        """End all Editors that are not leased."""
+        while not self._free.empty():
+            ray.kill(self._free.get())
+
 
 def start_editors(weights: str, dtype: Precision, device: str, count: int = 1) -> EditorPool:
     """Create `count` Editors, which load at once; each takes a GPU, or its share of the cores where there is none."""
@@ -180,6 +185,12 @@ def start_editors(weights: str, dtype: Precision, device: str, count: int = 1) -
 def start_embedder(descriptor: str) -> Any:
     """Create the Embedder. It works while the Editor does, so it asks for no core of its own."""
     return Embedder.options(num_cpus=0).remote(descriptor)
+
+
+def dismiss(editors: EditorPool, embedder: Any) -> None:
+    """End these actors, with the cores and GPUs that they hold: the traceback of a death would keep them alive."""
+    editors.close()
+    ray.kill(embedder)
 
 
 def descriptor_size(embedder: Any) -> int:
