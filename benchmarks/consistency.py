@@ -27,8 +27,7 @@ from model.errors import MemoryV2VError
 from tasks.claims import CLAIMS, Claim
 
 if TYPE_CHECKING:
-    from model.metrics.agreement import Figure
-    from tasks.evaluate import Figures
+    from model.metrics.agreement import Figure, Figures
 
 ROOT = Path(__file__).resolve().parents[1]
 PROOF, PLOT, SHEET = (ROOT / "docs" / name for name in ("proof.md", "proof.png", "proof_frames.png"))

@@ -7,8 +7,9 @@ from prefect import flow
 
 from flows.environment import user_folder
 from model.config import ProofConfig
+from model.metrics.agreement import Figures
 from tasks.cluster import start_cluster, start_ray
-from tasks.evaluate import Figures, find_models, judge_videos, sum_up_proof
+from tasks.evaluate import find_models, judge_videos, sum_up_proof
 
 
 def prove(config: ProofConfig) -> Figures:

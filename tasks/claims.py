@@ -1,12 +1,9 @@
 """What is claimed, as inequalities over measured figures: each holds or falls short, and says by which number."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from model.metrics.agreement import Figure
-
-Figures = Mapping[str, Mapping[str, Figure]]
-"""By method and measure."""
+from model.metrics.agreement import Figures
 
 
 @dataclass(frozen=True)

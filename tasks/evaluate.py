@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 
 from model.config import Preset, ProofConfig, WorldConfig
 from model.errors import RequestError
-from model.metrics.agreement import MEASURES, Figure, RegionView, SegmentView, VideoView, summarise
+from model.metrics.agreement import MEASURES, Figure, Figures, RegionView, SegmentView, VideoView, summarise
 from storage.content_id import hash_folder, identify
 from tasks.actors import judge_together
 from tasks.judging import held_out, judge_pair
@@ -25,8 +25,6 @@ from tasks.playing import METHODS, ProofEditor, Stage
 from tasks.progress import EditProgress
 from tasks.weights import locate_weights, read_preset
 
-Figures = dict[str, dict[str, Figure]]
-"""By method and measure."""
 EDITION = 2  # of verdicts: counted up when what is seen of a video changes
 
 

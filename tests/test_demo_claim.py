@@ -16,9 +16,9 @@ import torch
 
 from model.config import EditConfig, WorldConfig
 from model.editor import MemoryEditor
+from model.metrics.agreement import Figures
 from model.metrics.measured import MeasuredEditor
 from model.types import EditedSegment, Memory
-from tasks.claims import Figures
 from tasks.evaluate import Job, Model, do_job, sum_up
 from tasks.playing import ProofEditor
 from tasks.showing import open_seeds

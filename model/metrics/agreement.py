@@ -96,6 +96,10 @@ class Figure:
     n: int
 
 
+Figures = Mapping[str, Mapping[str, Figure]]
+"""By method and measure."""
+
+
 def hue_distance(one: float, other: float) -> float:
     """Degrees between two hues, the short way round: 0 to 180."""
     return abs((one - other + 180) % 360 - 180)

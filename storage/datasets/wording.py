@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from model.metrics.agreement import hue_distance
 from storage.datasets.shapes import OWN_HUES, Kind
 
 Wording = Literal["training", "held-out"]
@@ -50,7 +51,8 @@ def phrase(
     kept = HELD_OUT_PAIRS[shape]
     name = None
     if named:
-        others = [colour for colour, hue in HUES.items() if abs(hue - OWN_HUES[shape]) > CLOSE and colour != kept]
+        apart = [colour for colour, hue in HUES.items() if hue_distance(hue, OWN_HUES[shape]) > CLOSE]
+        others = [colour for colour in apart if colour != kept]
         name = str(random.choice(others))
         if wording == "held-out" and random.random() < 0.5:
             name = kept
