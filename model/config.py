@@ -333,7 +333,7 @@ class TrainingRunConfig(Config):
     workers: int = Field(default=1, ge=1)
     """Processes that train together (data-parallel, through Ray Train), one GPU each where there are GPUs."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
-    """Whether each of these holds all weights and moments, or its part of them (`fsdp`: not proven by a test yet)."""
+    """Whether each of these holds all weights and moments, or its part of them."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of each worker; None shares out this machine's cores."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -15,9 +15,14 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def shard(transformer: nn.Module) -> nn.Module:
-    """Spread its parameters over all workers of this process group; every parameter becomes another one."""
+    """Spread its parameters over all workers of this process group; every parameter becomes another one.
+
+    They are gathered anew for every pass: left gathered, as is the default, those of a validation with averaged weights
+    would be what the next step is taken with.
+    """
     device = next(transformer.parameters()).device.type
-    fully_shard(transformer, mesh=init_device_mesh(device, (dist.get_world_size(),)))
+    mesh = init_device_mesh(device, (dist.get_world_size(),))
+    fully_shard(transformer, mesh=mesh, reshard_after_forward=True)
     return transformer
 
 
