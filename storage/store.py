@@ -44,6 +44,7 @@ def open_store(folder: Path, descriptor_size: int) -> Iterator[Store]:
         StoreBusyError: another process has it open.
         StoreError: it is damaged, of another version, or cannot be made.
     """
+    folder = folder.absolute()
     try:
         (folder / "segments").mkdir(parents=True, exist_ok=True)
     except OSError as fault:
