@@ -16,10 +16,10 @@ test: check
 	$(MAKE) --no-print-directory -j 2 test-method test-pipeline
 
 test-method: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/model tests/storage tests/benchmarks tests/examples tests/test_*.py
+	$(BIN)/python -m pytest tests/model tests/storage tests/benchmarks tests/examples tests/tasks tests/test_*.py
 
 test-pipeline: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/flows tests/tasks
+	$(BIN)/python -m pytest tests/flows
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,29 +1,49 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line as a user meets it: in a process of its own, or, many times in a row, by its entry point."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from flows.cli import main
 from tests.clips import BAD_INPUTS, make_bad_input
 from tests.training_files import write_files
 
+Done = subprocess.CompletedProcess[str]
+
 COMMANDS = ("edit", "train", "doctor", "serve")
+OBEYING = ("unreadable", "fifo", "empty")  # inputs met in a process of its own, which permissions bind
 OBEDIENT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")  # a superuser whom permissions bind
 
 
-def run(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*words: str | Path, cwd: Path | None = None) -> Done:
     command = [sys.executable, "-m", "flows.cli", *map(str, words)]
     if os.geteuid() == 0 and shutil.which(OBEDIENT[0]):
         command = [*OBEDIENT, *command]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
 
 
-def error_line(done: subprocess.CompletedProcess[str]) -> str:
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """The entry point in this process: a second where a process of its own takes many, on a busy machine."""
+
+    def call(*words: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["memory-v2v", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(words, int(end.value.code or 0), said.out, said.err)
+
+    return call
+
+
+def error_line(done: Done) -> str:
     """The one line on standard error, which is all that a user's mistake may cause."""
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
@@ -67,10 +87,11 @@ def test_options_of_edit_are_frozen() -> None:
 
 
 @pytest.mark.parametrize("kind", BAD_INPUTS)
-def test_bad_input_is_one_clear_line(kind: str, tmp_path: Path) -> None:
+def test_bad_input_is_one_clear_line(kind: str, call: Callable[..., Done], tmp_path: Path) -> None:
     video = make_bad_input(kind, tmp_path)
     out = tmp_path / "out"
-    done = run("edit", video, "--prompt", "make it night", "--out", out, "--json")
+    meet = run if kind in OBEYING else call
+    done = meet("edit", video, "--prompt", "make it night", "--out", out, "--json")
     line = error_line(done)
     assert done.returncode == 2
     assert video.name in line
@@ -93,9 +114,11 @@ def test_bad_input_is_one_clear_line(kind: str, tmp_path: Path) -> None:
         (["--steps", "0"], "steps"),
     ],
 )
-def test_bad_option_is_one_clear_line(options: list[str], named: str, tmp_path: Path) -> None:
+def test_bad_option_is_one_clear_line(
+    options: list[str], named: str, call: Callable[..., Done], tmp_path: Path
+) -> None:
     clip = Path("tests/garden.mp4").resolve()
-    done = run("edit", clip, "--prompt", "make it night", "--out", tmp_path / "out", *options)
+    done = call("edit", clip, "--prompt", "make it night", "--out", tmp_path / "out", *options)
     assert done.returncode == 2
     assert named in error_line(done)
     assert not (tmp_path / "out").exists()
@@ -141,10 +164,12 @@ def test_options_of_train_are_frozen() -> None:
         ("kind: synthetic", "kind: film", "training.0"),
     ],
 )
-def test_a_bad_manifest_is_one_clear_line(before: str, after: str, named: str, tmp_path: Path) -> None:
+def test_a_bad_manifest_is_one_clear_line(
+    before: str, after: str, named: str, call: Callable[..., Done], tmp_path: Path
+) -> None:
     manifest, config = write_files(tmp_path)
     manifest.write_text(manifest.read_text().replace(before, after, 1))
-    done = run("train", manifest, "--config", config, "--out", tmp_path / "out", "--json")
+    done = call("train", manifest, "--config", config, "--out", tmp_path / "out", "--json")
     assert done.returncode == 2
     assert named in error_line(done)
     assert not (tmp_path / "out").exists()

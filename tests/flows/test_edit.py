@@ -194,21 +194,23 @@ def committed_ids(out: Path) -> set[str]:
     return {entry.id for entry in Ledger(out / "memory").entries(kind="segment")}
 
 
-@pytest.mark.parametrize("segments", [1, 4, 8])
-def test_killed_at_any_moment(segments: int, finished_clip: tuple[Path, EditReport], tmp_path: Path) -> None:
-    """kill -9 once `segments` are committed: those are never edited again, and the frames are those of a quiet run."""
-    out = tmp_path / "out"
-    run = launch(out, tmp_path / "first.log")
-    wait_for(len(committed_ids(out)) >= segments or run.poll() is not None for _ in iter(int, 1))
-    family = psutil.Process(run.pid).children(recursive=True)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
-    assert psutil.wait_procs(family, timeout=60)[1] == [], "a killed run leaves processes behind"
-    kept = committed_ids(out)
-    again = launch(out, tmp_path / "second.log")
-    assert again.wait(timeout=300) == 0, (tmp_path / "second.log").read_text()
-    report = json.loads((tmp_path / "second.log").read_text().splitlines()[-1])
-    assert report["reused"] == len(kept) >= segments
+def test_killed_again_and_again(finished_clip: tuple[Path, EditReport], tmp_path: Path) -> None:
+    """kill -9 once 1, 4 and 8 segments are committed: none is ever edited again, and all ends in the same frames."""
+    out, log = tmp_path / "out", tmp_path / "log"
+    kept: set[str] = set()
+    for segments in (1, 4, 8):
+        run = launch(out, log)
+        wait_for(len(committed_ids(out)) >= segments or run.poll() is not None for _ in iter(int, 1))
+        family = psutil.Process(run.pid).children(recursive=True)
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        assert psutil.wait_procs(family, timeout=60)[1] == [], "a killed run leaves processes behind"
+        assert kept < committed_ids(out), "what was committed stays"
+        kept = committed_ids(out)
+    last = launch(out, log)
+    assert last.wait(timeout=300) == 0, log.read_text()
+    report = json.loads(log.read_text().splitlines()[-1])
+    assert report["reused"] == len(kept) >= 8
     assert report["edited"] == report["segments"] - len(kept)
     assert np.array_equal(decode_all(Path(report["output"])), decode_all(Path(finished_clip[1].output)))
     assert not [path for path in out.rglob("*") if ".partial" in path.name]
