@@ -168,6 +168,8 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[ProofConfig, argparse
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--write", action="store_true", help="renew docs/proof.md and the README's table")
     options = parser.parse_args(arguments)
+    if options.write and set(options.methods) != set(defaults.methods):
+        parser.error("--write needs all methods: the page says which claims hold, and they are about all of them")
     fields = {name: getattr(options, name) for name in ProofConfig.model_fields if hasattr(options, name)}
     return ProofConfig.model_validate(fields), options
 

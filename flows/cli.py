@@ -1,7 +1,8 @@
 """`memory-v2v`: the command line. Results go to standard output, everything else to standard error.
 
-Exit codes: 0 done, 1 failed on the way (what was committed stays), 2 the request cannot be carried out as given,
-130 interrupted. Heavy libraries load inside the commands, so that `--help` answers at once.
+Exit codes: 0 done, 1 failed on the way (what was committed stays), 2 the request cannot be carried out as given, 3 done
+for all but some, which are named, 130 interrupted. Heavy libraries load inside the commands, so that `--help` answers
+at once.
 """
 
 import json
@@ -22,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+PARTLY = 3  # exit code of a run that went to its end, though not for everything
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's log, with the memories recalled.")]
@@ -120,6 +123,79 @@ def train(
         _print_json(asdict(report))
     else:
         _say(report.summary())
+
+
+@app.command(epilog="Example: memory-v2v extend senorita/ --framepack framepack/ --weights lucy/ --out extended")
+def extend(
+    dataset: Annotated[Path, typer.Argument(help="Folder, or list, of short edit pairs.", show_default=False)],
+    framepack: Annotated[
+        str, typer.Option(help="FramePack: a diffusers folder, a hub id, or 'untrained'.", show_default=False)
+    ],
+    frames: Annotated[int, typer.Option(help="Frames added to each target.")] = 200,
+    out: Annotated[Path, typer.Option(help="Folder for the dataset.")] = Path("out/extended"),
+    weights: Annotated[str, typer.Option(help="Model to be trained: its codec makes the latents.")] = "demo",
+    layout: Annotated[str, typer.Option(help="auto, senorita, multicam, folder or synthetic.")] = "auto",
+    instruction_field: Annotated[str, typer.Option(help="Field with the text, in Señorita's lists.")] = "instruction",
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT of the samples.", show_default="the model's")] = None,
+    clip_frames: Annotated[int, typer.Option(help="Frames taken of a pair, 4k+1.")] = 33,
+    segment_frames: Annotated[
+        int | None, typer.Option(help="Frames of a training segment, 4k+1.", show_default="the model's window")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Denoising steps of a window.")] = 30,
+    redraws: Annotated[int, typer.Option(help="Times that a window that drifts is drawn again.")] = 2,
+    most_drift: Annotated[float, typer.Option(help="Drift that is let pass; 1 is the bound of sound footage.")] = 1.0,
+    least_frames: Annotated[int, typer.Option(help="Frames that must follow a target.")] = 100,
+    validation_share: Annotated[float, typer.Option(help="Share of the source videos kept for validation.")] = 0.02,
+    limit: Annotated[int | None, typer.Option(help="Take the first pairs only.", show_default="all")] = None,
+    workers: Annotated[int, typer.Option(help="Extenders at work at once, one GPU each.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it takes.")] = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Continue the targets of short edit pairs, for training with long memories.
+
+    Interrupted or killed, the same command goes on where it stopped. Exit code 3: done, but some pairs failed.
+    """
+    prepare_environment(verbose)
+    from dataclasses import asdict
+
+    from flows.request import build_extension_request
+    from flows.training_data import extend as run
+    from flows.training_data import plan
+
+    extension = {
+        "frames": frames,
+        "steps": steps,
+        "redraws": redraws,
+        "most_drift": most_drift,
+        "least_frames": min(least_frames, frames),
+    }
+    fixed = {
+        "dataset": dataset,
+        "out": out,
+        "layout": layout,
+        "instruction_field": instruction_field,
+        "framepack": framepack,
+        "weights": weights,
+        "clip_frames": clip_frames,
+        "extension": extension,
+        "validation_share": validation_share,
+        "limit": limit,
+        "workers": workers,
+        "seed": seed,
+        "device": device,
+    }
+    request = build_extension_request(fixed, {**_parse_size(size), "segment_frames": segment_frames})
+    if dry_run:
+        planned = plan(request)
+        _print_json(asdict(planned)) if as_json else _say(planned.summary())
+        return
+    report = run(request)
+    _print_json(asdict(report)) if as_json else _say(report.summary())
+    if report.failed:
+        raise typer.Exit(PARTLY)
 
 
 @app.command(epilog="Example: memory-v2v doctor --weights lucy/ --out /data/edited")

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from flows.environment import user_folder
-from model.config import EditRequest
+from model.config import EditRequest, ExtensionRequest
 from model.errors import RequestError
 from tasks.weights import locate_weights, read_preset
 
@@ -32,6 +32,23 @@ def build_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, A
     }
     try:
         return EditRequest.model_validate(settings)
+    except ValidationError as fault:
+        raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
+
+
+def build_extension_request(fixed: Mapping[str, Any], choices: Mapping[str, int | None]) -> ExtensionRequest:
+    """`choices` are sizes, None where the user said nothing: then those of the model, as far as a pair is long.
+
+    Raises:
+        WeightsError: the model folder is not there, or its preset is not valid.
+        RequestError: an option makes no sense; the message names it.
+    """
+    window = read_preset(locate_weights(fixed["weights"], user_folder("cache"))).window
+    segment = min(window.frames, fixed["clip_frames"])
+    usual = {"height": window.height, "width": window.width, "segment_frames": segment}
+    said = {name: value for name, value in choices.items() if value is not None}
+    try:
+        return ExtensionRequest.model_validate({**fixed, **usual, **said})
     except ValidationError as fault:
         raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
+from typing import Any
 
 from flows.environment import user_folder
 from model.errors import RunError
@@ -42,9 +43,15 @@ def serve_flows(port: int, announce: Callable[[str, str], None]) -> None:
     try:
         _wait_for(port, server)
         announce(page, login)
-        from flows.edit import edit_video
+        from prefect import serve
 
-        edit_video.serve(name="edit-video", limit=1, print_starting_message=False)
+        from flows.edit import edit_video
+        from flows.evaluation import evaluate_consistency
+        from flows.training import train_model
+        from flows.training_data import extend_dataset
+
+        flows: tuple[Any, ...] = (edit_video, extend_dataset, train_model, evaluate_consistency)
+        serve(*(flow.to_deployment(flow.name) for flow in flows), limit=1, print_starting_message=False)
     finally:
         server.terminate()
         server.wait(timeout=10)

@@ -6,6 +6,7 @@ MemoryV2VError
 │   ├── RequestError      an option, or a combination of options, that makes no sense
 │   └── WeightsError      the model folder is missing, incomplete or of another architecture
 └── RunError              exit code 1: something went wrong on the way
+    ├── LostActorError    a process of the run died
     ├── StoreBusyError    another process holds the store
     ├── StoreError        the store on disk is damaged or was written by another version
     └── EditError         segments could not be edited after every retry
@@ -38,6 +39,10 @@ class WeightsError(InputError):
 
 class RunError(MemoryV2VError):
     """Something went wrong on the way; what was committed stays committed."""
+
+
+class LostActorError(RunError):
+    """A process of the run died, most often for want of memory."""
 
 
 class StoreBusyError(RunError):

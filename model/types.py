@@ -111,17 +111,27 @@ class EditedSegment:
 class TrainingClip:
     """An edited clip as normalised latents, by segment. `versions` are results of the edit: for a `fixed` instruction
     the first is right and others contradict it, for an open one all are right. `regions` marks latents that weigh more.
+
+    Segments behind the last one with a source are an extension, which can only be remembered (section 4.1).
     """
 
     id: str
     instruction: str
     fixed: bool
-    source: Float[np.ndarray, "segment channel time row column"]
+    source: Float[np.ndarray, "sourced channel time row column"]
     versions: tuple[Float[np.ndarray, "segment channel time row column"], ...]
-    regions: Bool[np.ndarray, "segment time row column"]
+    regions: Bool[np.ndarray, "sourced time row column"]
+
+    def __len__(self) -> int:
+        return len(self.versions[0])
+
+    @property
+    def extended(self) -> bool:
+        """Whether it goes on where its source ends."""
+        return len(self.source) < len(self)
 
     @cached_property
     def changed(self) -> Bool[np.ndarray, " segment"]:
-        """Which segments the edit changes at all."""
-        first = self.versions[0].astype(np.float32) - self.source
+        """Which of the segments with a source the edit changes at all."""
+        first = self.versions[0][: len(self.source)].astype(np.float32) - self.source
         return np.abs(first).max(axis=(1, 2, 3, 4)) > CHANGE

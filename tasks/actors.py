@@ -7,7 +7,8 @@ without limit and never retry a call: the Prefect task does, and the ledger make
 
 import os
 import queue
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,15 +20,18 @@ import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from model.config import EditConfig, Precision, TrainingRunConfig
-from model.errors import MemoryV2VError, RunError
+from model.config import EditConfig, ExtensionConfig, Precision, TrainingRunConfig
+from model.errors import LostActorError, MemoryV2VError, RunError
 from model.types import Memory, TrainingClip
-from storage.datasets.clip import EditedClip
+from storage.datasets.clip import EditedClip, Frames
 from storage.datasets.encoded import EncodedClips
+from storage.datasets.media import draw_strip, read_media, read_pair
+from storage.datasets.pairs import Pair
 from storage.datasets.rendered import Drawing, draw_clip
 from tasks.footprint import footprint
 
 if TYPE_CHECKING:
+    from model.backbones.framepack import FramePack, WindowRecord
     from model.descriptor import Descriptor
     from model.editor import MemoryEditor
     from model.metrics.measured import MeasuredEditor
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1.0  # between looks at whether somebody wants this process to end
 LOST_WORKERS = 2  # so often training begins again from its last state by itself
+EXTENDER_SHARE = 0.75  # of a GPU; the Encoder has the rest of one
+IN_FLIGHT = 2  # pairs given to an Extender: the next one is read from disk while the first is worked at
+TRIES = 2  # of a pair whose Extender died
 LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
 
 
@@ -280,8 +287,9 @@ def _train(job: TrainJob, device: str | None = None, **worker: Any) -> None:
     from model.training.loop import Worker
     from model.training.run import run_training
 
-    clips = EncodedClips(job.training), EncodedClips(job.validation)
-    run_training(job.start, clips, job.config, job.out, device or job.device, job.threads, Worker(**worker))
+    clips = EncodedClips(job.training), EncodedClips(job.validation, "validation")
+    texts = clips[0].instructions | clips[1].instructions
+    run_training(job.start, clips, texts, job.config, job.out, device or job.device, job.threads, Worker(**worker))
 
 
 def _train_together(job: TrainJob) -> None:
@@ -374,6 +382,150 @@ def start_renderers(count: int) -> list[Any]:
     return [Renderer.options(num_cpus=0).remote() for _ in range(count)]
 
 
+@dataclass(frozen=True)
+class ExtendJob:
+    """What an Extender and the Encoder need besides the pair."""
+
+    height: int
+    width: int
+    clip_frames: int
+    segment_frames: int
+    seed: int
+    config: ExtensionConfig
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class Extender:
+    """Continues clips with FramePack."""
+
+    def __init__(self, framepack: str, device: str) -> None:
+        self._place, self._device = Path(framepack), device
+        self._model: FramePack | None = None
+
+    @ray.method(num_returns=2)
+    def extend(self, pair: Pair, job: ExtendJob) -> tuple[tuple[Frames, Frames, Frames], tuple["WindowRecord", ...]]:
+        """Frames of source, target and extension, and how each window of the extension was made.
+
+        Raises:
+            VideoError: a video is damaged, of a kind that is refused, or too short.
+            WeightsError: FramePack does not load.
+        """
+        from model.metrics.drift import measure_drift
+
+        source, target = read_pair(pair, job.height, job.width, job.clip_frames)
+        end = None if pair.end is None else read_media(pair.end, job.height, job.width, 1)
+        model = self._loaded()
+        prompt, frames, seed = pair.entry.instruction, job.config.frames, job.seed
+        made = model.extend(target, prompt, frames, seed, job.config, measure_drift, end)
+        return (source, target, made.frames), made.windows
+
+    def _loaded(self) -> "FramePack":
+        if self._model is None:
+            from model.backbones.framepack import FramePack
+
+            dtype: Precision = "bfloat16" if self._device.startswith("cuda") else "float32"
+            self._model = FramePack.from_pretrained(self._place, dtype, self._device)
+        return self._model
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class Encoder:
+    """Turns frames into the latents of the model that will be trained."""
+
+    def __init__(self, weights: str, device: str) -> None:
+        self._place, self._device = weights, device
+        self._model: MemoryEditor | None = None
+
+    def encode(self, pictures: tuple[Frames, Frames, Frames], length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Latents by segment of `length` frames: of the source, and of the target followed by its extension.
+
+        Frames beyond the last whole segment of either are left out.
+
+        Raises:
+            WeightsError: the model does not load.
+        """
+        from model.training.run import encode_segments
+
+        if self._model is None:
+            self._model = _load_editor(self._place, "float32", self._device)
+        backbone = self._model.backbone
+        whole = [frames[: len(frames) // length * length] for frames in pictures]
+        source, target, *rest = (encode_segments(backbone, frames, length) for frames in whole if len(frames))
+        return source, np.concatenate([target, *rest])
+
+
+@dataclass(frozen=True)
+class Extended:
+    """What came of a pair: latents by segment, frames of the pair and behind it, how windows were made, and a preview.
+
+    `edited` holds the segments of the target, as many as `source` has, and then those of the extension.
+    """
+
+    source: np.ndarray
+    edited: np.ndarray
+    clip_frames: int
+    extension_frames: int
+    windows: tuple["WindowRecord", ...]
+    strip: np.ndarray
+
+
+def extend_together(
+    pairs: Iterable[Pair], framepack: str, weights: str, device: str, count: int, job_of: Callable[[Pair], ExtendJob]
+) -> Iterator[tuple[Pair, Extended | MemoryV2VError]]:
+    """Have `count` Extenders and an Encoder do all pairs; yields each with what came of it, whichever is done first.
+
+    A pair whose Extender died is tried once more.
+    """
+    cuda = device.startswith("cuda")
+    shares: dict[str, Any] = {"num_gpus": EXTENDER_SHARE} if cuda else {"num_cpus": 1}
+    extenders: list[Any] = [Extender.options(**shares).remote(framepack, device) for _ in range(count)]
+    encoder: Any = Encoder.options(num_gpus=1 - EXTENDER_SHARE if cuda else 0, num_cpus=0).remote(weights, device)
+    loads = dict.fromkeys(range(count), 0)
+    waiting, again = iter(pairs), deque[Pair]()
+    busy: dict[Any, tuple[int, Pair, Any, Any]] = {}
+    tried: dict[str, int] = {}
+
+    def submit(pair: Pair) -> None:
+        number = min(loads, key=lambda each: loads[each])
+        loads[number] += 1
+        tried[pair.entry.id] = tried.get(pair.entry.id, 0) + 1
+        job = job_of(pair)
+        pictures, windows = extenders[number].extend.remote(pair, job)
+        latents = encoder.encode.remote(pictures, job.segment_frames)
+        busy[latents] = (number, pair, pictures, windows)
+
+    try:
+        while True:
+            while len(busy) < IN_FLIGHT * count and (pair := again.popleft() if again else next(waiting, None)):
+                submit(pair)
+            if not busy:
+                return
+            ready, _ = ray.wait(list(busy), timeout=POLL_SECONDS)
+            for latents in ready:
+                number, pair, pictures, windows = busy.pop(latents)
+                loads[number] -= 1
+                try:
+                    result = _collect(latents, pictures, windows)
+                except LostActorError as fault:
+                    if tried[pair.entry.id] < TRIES:
+                        again.append(pair)
+                        continue
+                    yield pair, fault
+                except MemoryV2VError as fault:
+                    yield pair, fault
+                else:
+                    yield pair, result
+    finally:
+        for actor in (*extenders, encoder):
+            ray.kill(actor)
+
+
+def _collect(latents: Any, pictures: Any, windows: Any) -> Extended:
+    source, edited = result_of(latents)
+    shown = result_of(pictures)
+    return Extended(source, edited, len(shown[1]), len(shown[2]), result_of(windows), draw_strip(shown))
+
+
 def result_of(reference: Any) -> Any:
     """What an actor returned; errors of ours as they were raised there.
 
@@ -388,6 +540,6 @@ def result_of(reference: Any) -> Any:
             raise fault.cause from None
         raise
     except RayActorError as fault:
-        raise RunError(
+        raise LostActorError(
             "a process of this run died, most often for want of memory; the same command goes on from there"
         ) from fault

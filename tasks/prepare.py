@@ -17,17 +17,26 @@ import ray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from model.config import DatasetConfig, EncodedSource, Source, TrainingRunConfig
+from model.config import (
+    DatasetConfig,
+    EncodedSource,
+    ExtendedSource,
+    FootageSource,
+    Source,
+    SyntheticSource,
+    TrainingRunConfig,
+)
 from model.errors import RequestError
 from storage.content_id import hash_file, identify
 from storage.datasets.encoded import clip_path, read_header, write_clip
+from storage.datasets.extended import MANIFEST, open_dataset
 from storage.datasets.footage import HELD_OUT, TRAINING
 from storage.datasets.manifest import Split, all_sentences, encoded_files, index_of, read_dataset, read_run_config
 from storage.datasets.packages import fetch
 from storage.datasets.rendered import Drawing, drawings_of, painters
 from tasks.actors import result_of, start_renderers
 from tasks.progress import EditProgress
-from tasks.weights import PRESET_FILE, locate_weights
+from tasks.weights import PRESET_FILE, codec_id, locate_weights
 
 BATCH = 8  # clips that go from a Renderer to the Trainer at once
 IN_FLIGHT = 4  # batches
@@ -67,7 +76,9 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
     dataset, settings = read_dataset(manifest), read_run_config(config)
     _require_fitting(dataset, settings)
     said = {"dataset": dataset.model_dump(mode="json"), "config": settings.model_dump(mode="json")}
-    named = [index_of(each) for each in (*dataset.training, *dataset.validation) if isinstance(each, EncodedSource)]
+    sources = (*dataset.training, *dataset.validation)
+    named = [index_of(each) for each in sources if isinstance(each, EncodedSource)]
+    named += [each.folder / MANIFEST for each in sources if isinstance(each, ExtendedSource)]
     id = identify({**said, "indices": [hash_file(path) for path in named], "painters": dict(painters())})
     found = out / RUN
     if found.is_file() and json.loads(found.read_text())["id"] != id:
@@ -87,7 +98,7 @@ def prepare_start(work: TrainingWork, trainer: Any) -> Path:
         return locate_weights(work.config.start, work.cache)
     folder = work.out / START
     if not (folder / PRESET_FILE).is_file():
-        sources = [each for each in work.dataset.training if not isinstance(each, EncodedSource)]
+        sources = [each for each in work.dataset.training if isinstance(each, SyntheticSource | FootageSource)]
         if not sources:
             raise RequestError("small: a codec needs pictures to be fitted to; name a rendered source, or give start")
         drawings = [drawing for source in sources for drawing in list(drawings_of(source))[: work.config.codec_clips]]
@@ -107,7 +118,7 @@ def prepare_clips(work: TrainingWork, start: Path, trainer: Any, device: str) ->
         RequestError: encoded clips were made with another codec.
         RunError: footage could not be downloaded.
     """
-    codec = _codec_id(start / "vae")
+    codec = codec_id(start / "vae")
     folder = work.out / CLIPS
     sources = (*work.dataset.training, *work.dataset.validation)
     wanted = {clip_path(folder, each.name(codec)): each for source in sources for each in _drawings(source)}
@@ -150,25 +161,20 @@ def _encoded(missing: Sequence[tuple[Path, Drawing]], trainer: Any, length: int,
 
 
 def _files(source: Source, split: Split, folder: Path, codec: str) -> tuple[Path, ...]:
-    """The files of a source; those that others made must be of the model's codec."""
-    if not isinstance(source, EncodedSource):
+    """The files of a source, or its folder; what others made must be of the model's codec."""
+    if isinstance(source, SyntheticSource | FootageSource):
         return tuple(clip_path(folder, drawing.name(codec)) for drawing in _drawings(source))
-    files = encoded_files(source, split)
-    for path in files:
-        if (made_by := read_header(path)["codec"]) != codec:
-            raise RequestError(f"{path}: made with codec {made_by[:12]}; expected the model's, {codec[:12]}")
-    return tuple(files)
-
-
-def _codec_id(folder: Path) -> str:
-    """One name for a codec, wherever it lies: its weights and its settings, without diffusers' remarks on them."""
-    settings = json.loads((folder / "config.json").read_text())
-    said = {name: value for name, value in settings.items() if not name.startswith("_")}
-    return identify({"config": said, "weights": [hash_file(path) for path in sorted(folder.glob("*.safetensors"))]})
+    if isinstance(source, ExtendedSource):
+        made_by = {source.folder: str(open_dataset(source.folder).manifest["codec"])}
+    else:
+        made_by = {path: read_header(path)["codec"] for path in encoded_files(source, split)}
+    if foreign := next((path for path, made in made_by.items() if made != codec), None):
+        raise RequestError(f"{foreign}: made with codec {made_by[foreign][:12]}; expected the model's, {codec[:12]}")
+    return tuple(made_by)
 
 
 def _drawings(source: Source) -> list[Drawing]:
-    return [] if isinstance(source, EncodedSource) else list(drawings_of(source))
+    return list(drawings_of(source)) if isinstance(source, SyntheticSource | FootageSource) else []
 
 
 def _footage(drawings: Sequence[Drawing], cache: Path) -> Path:
@@ -183,14 +189,14 @@ def _footage(drawings: Sequence[Drawing], cache: Path) -> Path:
 def _sentences(dataset: DatasetConfig) -> list[str]:
     """What a small model's words are taken from: all that can be drawn, and what encoded clips say."""
     splits: tuple[Split, Split] = ("training", "validation")
-    listed = [
-        read_header(path)["instruction"]
-        for split in splits
-        for source in getattr(dataset, split)
-        if isinstance(source, EncodedSource)
-        for path in encoded_files(source, split)
-    ]
-    return [*all_sentences(), *listed]
+    listed: set[str] = set()
+    for split in splits:
+        for source in getattr(dataset, split):
+            if isinstance(source, EncodedSource):
+                listed |= {read_header(path)["instruction"] for path in encoded_files(source, split)}
+            elif isinstance(source, ExtendedSource):
+                listed |= open_dataset(source.folder, split).instructions
+    return [*all_sentences(), *sorted(listed)]
 
 
 def _require_fitting(dataset: DatasetConfig, config: TrainingRunConfig) -> None:
@@ -198,7 +204,7 @@ def _require_fitting(dataset: DatasetConfig, config: TrainingRunConfig) -> None:
     window = config.preset.window.frames
     for split in ("training", "validation"):
         for number, source in enumerate(getattr(dataset, split)):
-            if not isinstance(source, EncodedSource) and source.world.segment_frames != window:
+            if isinstance(source, SyntheticSource | FootageSource) and source.world.segment_frames != window:
                 got = source.world.segment_frames
                 field = f"{split}.{number}.world.segment_frames"
                 raise RequestError(f"{field} {got}: expected the config's preset.window.frames ({window})")

@@ -17,6 +17,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from storage.content_id import hash_folder, identify
+from storage.datasets.extended import open_dataset
+from storage.datasets.manifest import Split
 from storage.plot import draw_lines
 from tasks.actors import TrainJob, result_of
 from tasks.prepare import RUN, Files, Prepared, TrainingWork
@@ -117,7 +119,10 @@ def _record(work: TrainingWork, prepared: Prepared, trained: Trained, device: st
     return {
         "id": work.id,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "clips": {"training": _named(prepared.training), "validation": _named(prepared.validation)},
+        "clips": {
+            "training": _named(prepared.training, "training"),
+            "validation": _named(prepared.validation, "validation"),
+        },
         "steps": work.config.training.steps,
         "loss": last["loss"],
         "validation": last["validation"],
@@ -133,10 +138,15 @@ def _record(work: TrainingWork, prepared: Prepared, trained: Trained, device: st
     }
 
 
-def _named(files: Files) -> dict[str, Any]:
+def _named(files: Files, split: Split) -> dict[str, Any]:
     """How many clips a list has, and one name for exactly these."""
-    names = [path.name for paths, _ in files for path in paths]
+    names = [name for paths, _ in files for path in paths for name in _names(path, split)]
     return {"count": len(names), "id": identify({"clips": names})}
+
+
+def _names(path: Path, split: Split) -> list[str]:
+    """Of a file with a clip, or of an extended dataset's samples: by their content."""
+    return open_dataset(path, split).rows["checksum"].to_pylist() if path.is_dir() else [path.name]
 
 
 def _machine(device: str) -> dict[str, Any]:

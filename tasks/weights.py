@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from model.config import Preset
 from model.errors import WeightsError
+from storage.content_id import hash_file, identify
 
 UNTRAINED = "untrained"
 THUMBNAIL = "thumbnail"
@@ -28,10 +29,21 @@ def locate_weights(name: str, cache: Path) -> Path:
         WeightsError: there is no such folder, or the hub cannot be reached.
     """
     if name == UNTRAINED:
-        return _build_untrained(cache / "models" / UNTRAINED)
+        return _build(cache / "models" / UNTRAINED, "model.backbones.tiny", PRESET_FILE)
     if re.fullmatch(r"[a-z0-9-]+", name) and (BUNDLED / name / "model_index.json").is_file():
         return BUNDLED / name
     return _find(name, "model_index.json", "a diffusers folder with a LucyEdit-like pipeline")
+
+
+def locate_framepack(name: str, cache: Path) -> Path:
+    """The folder of a FramePack: a local path, a hub id, or `untrained` (see `model/backbones/tiny_framepack.py`).
+
+    Raises:
+        WeightsError: there is no such folder, or the hub cannot be reached.
+    """
+    if name == UNTRAINED:
+        return _build(cache / "models" / "untrained-framepack", "model.backbones.tiny_framepack", "model_index.json")
+    return _find(name, "model_index.json", "a diffusers folder of FramePack")
 
 
 def locate_descriptor(name: str) -> str:
@@ -58,6 +70,13 @@ def read_preset(folder: Path) -> Preset:
         raise WeightsError(f"{path}: not a valid preset: {str(fault).splitlines()[0]}") from fault
 
 
+def codec_id(folder: Path) -> str:
+    """One name for a codec, wherever it lies: its weights and its settings, without diffusers' remarks on them."""
+    settings = json.loads((folder / "config.json").read_text())
+    said = {name: value for name, value in settings.items() if not name.startswith("_")}
+    return identify({"config": said, "weights": [hash_file(path) for path in sorted(folder.glob("*.safetensors"))]})
+
+
 def _find(name: str, sign: str, wanted: str) -> Path:
     """A folder with the file `sign` in it, downloaded where `name` is a hub id."""
     folder = Path(name).expanduser() if name.startswith("~/") else Path(name)
@@ -70,18 +89,21 @@ def _find(name: str, sign: str, wanted: str) -> Path:
     return _download(name)
 
 
-def _build_untrained(folder: Path) -> Path:
-    """Build the toy model once; concurrent builders wait. A process of its own, since it loads torch."""
-    if (folder / PRESET_FILE).is_file():
+def _build(folder: Path, module: str, last: str) -> Path:
+    """Build a toy model once, by a process of its own, since that loads torch; concurrent builders wait.
+
+    `last` is the file that the module writes last.
+    """
+    if (folder / last).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        if not (folder / PRESET_FILE).is_file():
-            command = [sys.executable, "-m", "model.backbones.tiny", str(folder)]
+        if not (folder / last).is_file():
+            command = [sys.executable, "-m", module, str(folder)]
             built = subprocess.run(command, capture_output=True, text=True, check=False)
             if built.returncode:
-                last = (built.stderr.strip() or "no message").splitlines()[-1]
-                raise WeightsError(f"{folder}: the untrained model could not be built: {last}")
+                reason = (built.stderr.strip() or "no message").splitlines()[-1]
+                raise WeightsError(f"{folder}: the untrained model could not be built: {reason}")
     return folder
 
 

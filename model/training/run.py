@@ -66,6 +66,7 @@ def pool_regions(
 def run_training(
     start: Path,
     clips: tuple[Sequence[TrainingClip], Sequence[TrainingClip]],
+    instructions: set[str],
     config: TrainingRunConfig,
     out: Path,
     device: str,
@@ -73,6 +74,8 @@ def run_training(
     worker: Worker,
 ) -> None:
     """Train the model in `start` on clips for training and for validation, going on from the state in `out`.
+
+    `instructions` are all that the clips have, so that none needs to be read for it.
 
     The first worker writes `out/curve.jsonl` as it grows, and in the end `out/model`.
 
@@ -82,7 +85,7 @@ def run_training(
     """
     torch.set_num_threads(threads)
     editor = MemoryEditor.from_pretrained(start, device=device)
-    text = encode_texts(editor.backbone, {clip.instruction for each in clips for clip in each})
+    text = encode_texts(editor.backbone, instructions)
     report = _CurveFile(out / CURVE).add if worker.rank == 0 else lambda point: None
     transformer = editor.backbone.transformer
     train(transformer, *clips, text, config.training, out / STATE, report, worker)

@@ -47,29 +47,30 @@ def draw_batch(
     mix: MixConfig,
     random: np.random.Generator,
     shape: np.random.Generator | None = None,
+    chosen: Sequence[int] | None = None,
 ) -> Batch:
-    """A batch of `size` samples. Memories that do not fit into the shortest clip are left out.
+    """A batch of `size` samples, of clips drawn at random or `chosen`. Memories that the shortest has not are left out.
 
     Workers that train together draw samples from `random`, each its own, and the form of their batches from one and the
     same `shape`: so they use the same modules, and wait for one another as little as may be.
     """
     shape = shape or random
-    chosen = [clips[index] for index in random.integers(len(clips), size=size)]
-    most = min(len(clip.source) for clip in chosen) - 1
+    drawn = [clips[int(index)] for index in (random.integers(len(clips), size=size) if chosen is None else chosen)]
+    most = min(len(clip) for clip in drawn) - 1
     chances = np.asarray(mix.memories) / sum(mix.memories)
     count = min(int(shape.choice(len(chances), p=chances)), most)
     with_previous = count > 0 and shape.random() < mix.previous
-    places = [_draw_places(clip, count, with_previous, mix.changed, random) for clip in chosen]
-    versions = [_draw_versions(clip, mix.disagreeing, random) for clip in chosen]
+    places = [_draw_places(clip, count, with_previous, mix.changed, random) for clip in drawn]
+    versions = [_draw_versions(clip, mix.disagreeing, random) for clip in drawn]
     patches = _draw_patches(count, mix.one_tokenizer, shape)
     targets = [place[0] for place in places]
     return Batch(
-        instructions=tuple("" if random.random() < mix.text_dropout else clip.instruction for clip in chosen),
-        target=_stack([clip.versions[own][at] for clip, (own, _), at in zip(chosen, versions, targets, strict=True)]),
-        source=_stack([clip.source[at] for clip, at in zip(chosen, targets, strict=True)]),
-        regions=np.stack([clip.regions[at] for clip, at in zip(chosen, targets, strict=True)]),
+        instructions=tuple("" if random.random() < mix.text_dropout else clip.instruction for clip in drawn),
+        target=_stack([clip.versions[own][at] for clip, (own, _), at in zip(drawn, versions, targets, strict=True)]),
+        source=_stack([clip.source[at] for clip, at in zip(drawn, targets, strict=True)]),
+        regions=np.stack([clip.regions[at] for clip, at in zip(drawn, targets, strict=True)]),
         memories=tuple(
-            _memory(chosen, versions, [place[rank + 1] for place in places], patch, with_previous and rank == 0)
+            _memory(drawn, versions, [place[rank + 1] for place in places], patch, with_previous and rank == 0)
             for rank, patch in enumerate(patches)
         ),
         merge_share=float(shape.uniform(*mix.merge_share)) if count and shape.random() < mix.merging else None,
@@ -80,12 +81,15 @@ def draw_batch(
 def _draw_places(
     clip: TrainingClip, count: int, with_previous: bool, changed: float, random: np.random.Generator
 ) -> list[int]:
-    """The target's segment, and those of its memories, all different; the one before it first if that is wanted."""
-    possible = np.arange(1 if with_previous else 0, len(clip.source))
+    """The target's segment, and those of its memories, all different; its neighbour first if that is wanted.
+
+    That is the one before it; in a clip that was extended forward, the one behind it (see `MixConfig.reverse_memory`).
+    """
+    possible = np.arange(1 if with_previous and not clip.extended else 0, len(clip.changed))
     busy = possible[clip.changed[possible]]
     target = int(random.choice(busy if len(busy) and random.random() < changed else possible))
-    first = [target - 1] if with_previous else []
-    others = [place for place in range(len(clip.source)) if place != target and place not in first]
+    first = [target + 1 if clip.extended else target - 1] if with_previous else []
+    others = [place for place in range(len(clip)) if place != target and place not in first]
     return [target, *first, *(int(place) for place in random.permutation(others)[: count - len(first)])]
 
 
@@ -113,8 +117,13 @@ def _memory(
     previous: bool,
 ) -> BatchMemory:
     edited = [clip.versions[kept][at] for clip, (_, kept), at in zip(clips, versions, places, strict=True)]
-    source = [clip.source[at] for clip, at in zip(clips, places, strict=True)]
+    source = [_source_at(clip, at) for clip, at in zip(clips, places, strict=True)]
     return BatchMemory(_stack(edited), _stack(source), patch, previous)
+
+
+def _source_at(clip: TrainingClip, place: int) -> np.ndarray:
+    """Of a segment; nothing where it has none."""
+    return clip.source[place] if place < len(clip.source) else np.zeros_like(clip.source[0])
 
 
 def _stack(latents: Sequence[np.ndarray]) -> np.ndarray:

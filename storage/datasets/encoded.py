@@ -7,7 +7,7 @@ folder. Files appear whole or not at all. Knows no codec.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from model.errors import StoreError
 from model.types import TrainingClip
+from storage.datasets.extended import ExtendedClips
 from storage.durable import publish
 
 INDEX = "index.jsonl"
@@ -74,31 +75,54 @@ def read_header(path: Path) -> dict[str, str]:
 
 
 class EncodedClips(Sequence[TrainingClip]):
-    """Clips of several sources, read when they are first asked for, and kept.
+    """Clips of several sources: files, read when they are first asked for and kept, or an extended dataset.
 
-    `sources` are lists of files with their shares; a clip is there as many times as its share says, to two decimals.
+    `sources` are lists of files with their shares; a clip is there as many times as its share says, to two decimals. A
+    list that is one folder is a dataset of `memory-v2v extend`, of which the `split` is taken and nothing is kept.
     """
 
-    def __init__(self, sources: Sequence[tuple[Sequence[Path], float]]) -> None:
+    def __init__(self, sources: Sequence[tuple[Sequence[Path], float]], split: str = "training") -> None:
         times = [round(100 * share) for _, share in sources]
         unit = int(np.gcd.reduce(times)) if times else 1
-        self._sources = [(files, count // unit) for (files, _), count in zip(sources, times, strict=True)]
+        lists = [_open_list(files, split) for files, _ in sources]
+        self._sources = [(clips, count // unit) for clips, count in zip(lists, times, strict=True)]
 
     def __len__(self) -> int:
-        return sum(len(files) * count for files, count in self._sources)
+        return sum(len(clips) * count for clips, count in self._sources)
 
     def __getitem__(self, index):  # type: ignore[override] - slices are of no use here
         place = range(len(self))[index]
-        for files, count in self._sources:
-            if place < len(files) * count:
-                return _kept(files[place % len(files)])
-            place -= len(files) * count
+        for clips, count in self._sources:
+            if place < len(clips) * count:
+                return clips[place % len(clips)]
+            place -= len(clips) * count
         raise IndexError(index)
 
-    def files(self) -> Iterator[Path]:
-        """Every file once."""
-        for files, _ in self._sources:
-            yield from files
+    @property
+    def instructions(self) -> set[str]:
+        """Every text of them, without reading latents."""
+        return set().union(*(clips.instructions for clips, _ in self._sources))
+
+
+class _Files(Sequence[TrainingClip]):
+    """Clips that are a file each."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index):  # type: ignore[override] - slices are of no use here
+        return _kept(self._files[index])
+
+    @property
+    def instructions(self) -> set[str]:
+        return {read_header(path)["instruction"] for path in self._files}
+
+
+def _open_list(files: Sequence[Path], split: str) -> "_Files | ExtendedClips":
+    return ExtendedClips(files[0], split) if len(files) == 1 and files[0].is_dir() else _Files(files)
 
 
 @cache

@@ -12,10 +12,11 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from model.config import Config, DatasetConfig, EncodedSource, TrainingRunConfig
-from model.errors import RequestError
+from model.config import Config, DatasetConfig, EncodedSource, ExtendedSource, TrainingRunConfig
+from model.errors import RequestError, StoreError
 from storage.datasets import looks, wording
 from storage.datasets.encoded import INDEX
+from storage.datasets.extended import open_dataset
 from storage.datasets.shapes import OUTLINES
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -48,6 +49,8 @@ def read_dataset(manifest: Path) -> DatasetConfig:
         for source in getattr(dataset, split):
             if isinstance(source, EncodedSource):
                 encoded_files(source, split)
+            elif isinstance(source, ExtendedSource) and not _samples(source, split):
+                raise RequestError(f"{source.folder}: has no sample for {split}; extend more pairs, or name another")
     return dataset
 
 
@@ -80,6 +83,13 @@ def encoded_files(source: EncodedSource, split: Split) -> list[Path]:
     return files
 
 
+def _samples(source: ExtendedSource, split: Split) -> int:
+    try:
+        return len(open_dataset(source.folder, split))
+    except StoreError as fault:
+        raise RequestError(str(fault)) from None
+
+
 def all_sentences() -> list[str]:
     """Every instruction that rendered clips can have, held-out ones too: what a small model's words are taken from."""
     open_texts = [text for texts in wording.OPEN.values() for text in texts] + list(wording.HELD_OUT_OPEN.values())
@@ -92,11 +102,12 @@ def all_sentences() -> list[str]:
 
 
 def _absolute(dataset: DatasetConfig, base: Path) -> DatasetConfig:
-    """Folders of encoded sources are given relative to the manifest."""
+    """Folders are given relative to the manifest."""
 
     def placed(sources: Sequence[Any]) -> tuple[Any, ...]:
+        stored = (EncodedSource, ExtendedSource)
         return tuple(
-            each.model_copy(update={"folder": base / each.folder}) if isinstance(each, EncodedSource) else each
+            each.model_copy(update={"folder": base / each.folder}) if isinstance(each, stored) else each
             for each in sources
         )
 
@@ -140,7 +151,7 @@ def _explain(fault: ValidationError, tree: yaml.Node | None) -> str:
     """The first mistake: its line, its field, what was given, and what is wrong with it."""
     error = fault.errors()[0]
     message = error["msg"].removeprefix("Value error, ")
-    names = [part for part in error["loc"] if part not in ("synthetic", "footage", "encoded")]
+    names = [part for part in error["loc"] if part not in ("synthetic", "footage", "encoded", "extended")]
     field = ".".join(str(part) for part in names)
     line = f"line {_line_of(tree, names)}: " if tree is not None else ""
     given = "" if isinstance(error["input"], dict | list) else f" {error['input']!r}"

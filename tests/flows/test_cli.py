@@ -12,11 +12,12 @@ import pytest
 
 from flows.cli import main
 from tests.clips import BAD_INPUTS, make_bad_input
+from tests.pair_files import write_senorita
 from tests.training_files import write_files
 
 Done = subprocess.CompletedProcess[str]
 
-COMMANDS = ("edit", "train", "doctor", "serve")
+COMMANDS = ("edit", "train", "extend", "doctor", "serve")
 OBEYING = ("unreadable", "fifo", "empty")  # inputs met in a process of its own, which permissions bind
 OBEDIENT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")  # a superuser whom permissions bind
 
@@ -155,6 +156,27 @@ def test_options_of_train_are_frozen() -> None:
     text = run("train", "--help").stdout
     found = sorted({word.strip(",") for word in text.split() if word.startswith("--")})
     assert found == sorted(["--config", "--out", "--json", "--verbose", "--help"])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--framepack", "/nowhere/framepack"], "/nowhere/framepack"),
+        (["--framepack", "untrained", "--clip-frames", "32"], "clip_frames"),
+        (["--framepack", "untrained", "--size", "65x64"], "width 65"),
+        (["--framepack", "untrained", "--layout", "tar"], "layout"),
+        (["--framepack", "untrained", "--segment-frames", "37"], "segment_frames 37"),
+    ],
+)
+def test_a_bad_extension_is_one_clear_line(
+    options: list[str], named: str, call: Callable[..., Done], tmp_path: Path
+) -> None:
+    dataset = write_senorita(tmp_path / "pairs", 1)
+    field = ["--instruction-field", "enhanced_instruction"]
+    done = call("extend", dataset, "--out", tmp_path / "out", *field, *options, "--json")
+    assert done.returncode == 2
+    assert named in error_line(done)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ from storage.datasets.manifest import read_run_config
 folder = Path(sys.argv[1])
 clips = [EncodedClips([(sorted((folder / split).iterdir()), 1.0)]) for split in ("training", "validation")]
 config = read_run_config(folder / "training.yaml")
-run_training(folder / "start", tuple(clips), config, Path(sys.argv[2]), "cpu", 1, Worker())
+texts = clips[0].instructions | clips[1].instructions
+run_training(folder / "start", tuple(clips), texts, config, Path(sys.argv[2]), "cpu", 1, Worker())
 """
 
 
@@ -65,6 +66,10 @@ def clips_of(folder: Path) -> tuple[EncodedClips, EncodedClips]:
     return one, other
 
 
+def texts_of(folder: Path) -> set[str]:
+    return set().union(*(clips.instructions for clips in clips_of(folder)))
+
+
 def shortened(folder: Path, **changes: object) -> TrainingRunConfig:
     config = read_run_config(folder / "training.yaml")
     training = config.training.model_dump() | {"steps": 4, "validate_every": 2, "save_every": 2}
@@ -77,7 +82,7 @@ def quiet(prepared: Path) -> Path:
     """What an undisturbed run leaves."""
     out = prepared / "quiet"
     config = read_run_config(prepared / "training.yaml")
-    run_training(prepared / "start", clips_of(prepared), config, out, "cpu", 1, Worker())
+    run_training(prepared / "start", clips_of(prepared), texts_of(prepared), config, out, "cpu", 1, Worker())
     return out
 
 
@@ -112,6 +117,7 @@ def test_killed_for_real_it_goes_on_to_the_same_curve(prepared: Path, quiet: Pat
     run_training(
         prepared / "start",
         clips_of(prepared),
+        texts_of(prepared),
         read_run_config(prepared / "training.yaml"),
         tmp_path,
         "cpu",
@@ -125,14 +131,16 @@ def test_killed_for_real_it_goes_on_to_the_same_curve(prepared: Path, quiet: Pat
 
 def test_only_the_first_worker_writes(prepared: Path, tmp_path: Path) -> None:
     other = Worker(rank=1, count=2)
-    run_training(prepared / "start", clips_of(prepared), shortened(prepared), tmp_path, "cpu", 1, other)
+    run_training(
+        prepared / "start", clips_of(prepared), texts_of(prepared), shortened(prepared), tmp_path, "cpu", 1, other
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("saved", ["float16", "bfloat16"])
 def test_it_is_saved_as_small_as_asked(saved: str, prepared: Path, tmp_path: Path) -> None:
     config = shortened(prepared, saved=saved)
-    run_training(prepared / "start", clips_of(prepared), config, tmp_path, "cpu", 1, Worker())
+    run_training(prepared / "start", clips_of(prepared), texts_of(prepared), config, tmp_path, "cpu", 1, Worker())
     weights = load_file(next((tmp_path / "model/transformer").glob("*.safetensors")))
     assert {tensor.dtype for tensor in weights.values()} == {getattr(torch, saved)}
     assert MemoryEditor.from_pretrained(tmp_path / "model").backbone.transformer.dtype is torch.float32
@@ -140,7 +148,7 @@ def test_it_is_saved_as_small_as_asked(saved: str, prepared: Path, tmp_path: Pat
 
 def test_adapters_become_part_of_what_they_adapt(prepared: Path, tmp_path: Path) -> None:
     config = shortened(prepared, optim={"trained": "lora", "lora_rank": 2})
-    run_training(prepared / "start", clips_of(prepared), config, tmp_path, "cpu", 1, Worker())
+    run_training(prepared / "start", clips_of(prepared), texts_of(prepared), config, tmp_path, "cpu", 1, Worker())
     before, after = (
         MemoryEditor.from_pretrained(folder).backbone.transformer.state_dict()
         for folder in (prepared / "start", tmp_path / "model")

@@ -46,7 +46,7 @@ def test_shares_are_how_often_a_clip_is_there(tmp_path: Path) -> None:
     names = [each.id for each in clips]
     assert {name: names.count(name) for name in set(names)} == {"a": 2, "bb": 2, "ccc": 3}
     assert clips[-1].id == "ccc"
-    assert list(clips.files()) == paths
+    assert clips.instructions == {each.instruction for each in clips}
     with pytest.raises(IndexError):
         clips[len(clips)]
 

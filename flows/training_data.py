@@ -1,0 +1,96 @@
+"""Extend training data: pairs in, long samples out. The flow only wires; the tasks do the work."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prefect import flow
+
+from flows.environment import user_folder
+from model.config import ExtensionRequest
+from storage.store import place_for
+from tasks.cluster import choose_device, start_cluster, start_ray
+from tasks.extend import (
+    PAGE,
+    ExtendWork,
+    ExtensionPlan,
+    Outcome,
+    counts,
+    describe_extension,
+    extend_pairs,
+    find_finished,
+    plan_extension,
+    publish_dataset,
+)
+
+
+@dataclass(frozen=True)
+class ExtensionReport:
+    """What one run did: `samples` in the dataset, `reused` of them found, and what is not in it, and why."""
+
+    samples: int
+    rejected: dict[str, int]
+    failed: tuple[dict[str, str], ...]
+    reused: int
+    seconds: float
+    dataset: str
+    page: str
+
+    def summary(self) -> str:
+        """Some lines for a person."""
+        lines = [f"{self.samples} samples, {self.reused} of them found; {self.seconds:.1f} s"]
+        lines += [f"rejected: {count}, {reason}" for reason, count in self.rejected.items()]
+        lines += [f"failed: {each['id']}: {each['reason']}" for each in self.failed]
+        return "\n".join([*lines, f"dataset {self.dataset}", f"page    {self.page}"])
+
+
+def extend(request: ExtensionRequest) -> ExtensionReport:
+    """Extend a dataset from this process, starting what is not running yet.
+
+    Raises:
+        InputError: the request cannot be carried out as given; nothing was written.
+        RunError: it failed on the way; the same call goes on from there.
+    """
+    started = time.time()
+    place_for(request.out)
+    work = describe_extension(request, user_folder("cache"))
+    if done := find_finished(work):
+        return _report(work, done, started)
+    start_cluster()
+    return ExtensionReport(**extend_dataset(request))
+
+
+def plan(request: ExtensionRequest) -> ExtensionPlan:
+    """What `extend` would do; nothing is written.
+
+    Raises:
+        InputError: the request cannot be carried out as given.
+    """
+    place_for(request.out)
+    return plan_extension(describe_extension(request, user_folder("cache")))
+
+
+@flow(name="extend-dataset", flow_run_name="extend {request.dataset.name}", log_prints=False)
+def extend_dataset(request: ExtensionRequest) -> dict[str, Any]:
+    """Continue the targets of a dataset's pairs, and return what was done (see `ExtensionReport`)."""
+    started = time.time()
+    request = request.model_copy(update={"out": request.out.absolute()})
+    work = describe_extension(request, user_folder("cache"))
+    start_ray()
+    request.out.mkdir(parents=True, exist_ok=True)
+    outcome = extend_pairs(work, choose_device(request.device))
+    publish_dataset(work, outcome, time.time() - started)
+    return asdict(_report(work, outcome, started))
+
+
+def _report(work: ExtendWork, outcome: Outcome, started: float) -> ExtensionReport:
+    out = work.request.out.absolute()
+    return ExtensionReport(
+        samples=len(outcome.names),
+        rejected=counts(outcome.rejected),
+        failed=outcome.failed,
+        reused=outcome.reused,
+        seconds=round(time.time() - started, 2),
+        dataset=str(out),
+        page=str(out / PAGE),
+    )

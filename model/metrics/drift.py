@@ -1,0 +1,67 @@
+"""How far an extension has drifted from its clip, window by window (section 6 names imperfect extensions as a cause).
+
+Five numbers, each in parts of its bound; the worst of them is the drift of a window. Bounds lie well beyond what single
+shots of real footage do in 200 frames: a colour of 4.5, sharpness of 0.11, content of 0.15, no jump and motion of 1.1
+were the worst of ten windows (docs/log.md). Numpy half: no torch.
+"""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from model.descriptor import ThumbnailDescriptor
+
+Frames = UInt8[np.ndarray, "_ height width 3"]
+
+BOUNDS: Mapping[str, float] = {"colour": 10.0, "sharpness": 0.7, "content": 0.4, "jump": 1.1, "motion": 1.6}
+"""In CIELAB units; as the logarithm of a factor (2 is 0.7, 3 is 1.1, 5 is 1.6); and as 1 minus a cosine."""
+FLOOR = 0.5  # levels of grey: motion and sharpness below are noise
+
+
+def measure_drift(clip: Frames, before: Frames, new: Frames) -> dict[str, float]:
+    """Drift from the clip of `new` frames, which follow those `before`; each number at least 0, in parts of its bound.
+
+    `colour`: how far mean and spread in CIELAB have moved. `sharpness`: by which factor the variance of the Laplacian
+    changed. `content`: how little thumbnails agree. `jump`: change over the junction, in parts of the largest change
+    between frames nearby. `motion`: by which factor the mean change between frames has changed.
+    """
+    describe = ThumbnailDescriptor().describe
+    steps, new_steps = _steps(before[-len(new) :]), _steps(new)
+    junction = _steps(np.concatenate([before[-1:], new[:1]]))[0]
+    usual = max(float(np.max(np.concatenate([steps, new_steps]), initial=0)), FLOOR)
+    numbers = {
+        "colour": float(np.abs(_colour(new) - _colour(clip)).max()),
+        "sharpness": abs(np.log((_sharpness(new) + FLOOR) / (_sharpness(clip) + FLOOR))),
+        "content": 1 - _cosine(describe(clip), describe(new)),
+        "jump": np.log(max(junction / usual, 1)),
+        "motion": abs(np.log((_mean(new_steps) + FLOOR) / (_mean(_steps(clip)) + FLOOR))),
+    }
+    return {name: float(value) / BOUNDS[name] for name, value in numbers.items()}
+
+
+def _colour(frames: Frames) -> Float[np.ndarray, "6"]:
+    """Mean and spread of each CIELAB channel."""
+    lab = np.stack([cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for frame in frames])
+    return np.concatenate([lab.mean(axis=(0, 1, 2)), lab.std(axis=(0, 1, 2))])
+
+
+def _sharpness(frames: Frames) -> float:
+    """Variance of the Laplacian, the mean over frames."""
+    grey = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
+    return float(np.mean([cv2.Laplacian(frame, cv2.CV_32F).var() for frame in grey]))
+
+
+def _steps(frames: Frames) -> Float[np.ndarray, " step"]:
+    """Mean absolute change from each frame to the next, in levels."""
+    return np.abs(np.diff(frames.astype(np.float32), axis=0)).mean(axis=(1, 2, 3))
+
+
+def _mean(steps: np.ndarray) -> float:
+    return float(steps.mean()) if len(steps) else 0.0
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths > 0 else 1.0

@@ -1,0 +1,92 @@
+"""The page of an extended dataset: how many samples, how long, how far they drifted, what was left out and why.
+
+One HTML file without scripts; it works from disk. A contact sheet shows samples drawn at random, from the previews in
+the rows. Whatever a user wrote is escaped.
+"""
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from storage.datasets.extended import KINDS
+from storage.durable import publish
+
+TEMPLATES = Path(__file__).parent / "templates"
+SHOWN, SHOWN_FAILURES = 24, 200
+BINS = np.linspace(0, 1.25, 26)
+
+
+@dataclass(frozen=True)
+class DatasetPage:
+    """What the page is told: `rows` are those of the dataset, without latents."""
+
+    title: str
+    rows: pa.Table
+    rejected: Mapping[str, int]
+    failed: Sequence[Mapping[str, str]]
+    settings: Mapping[str, Any]
+
+
+def write_page(path: Path, page: DatasetPage) -> Path:
+    """Write the page; it appears whole or not at all."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    rows = page.rows.to_pylist()
+    text = environment.get_template("dataset.html.j2").render(
+        page=page,
+        figures=_figures(page.rows),
+        drift={kind: _histogram(_drift(rows, kind)) for kind in KINDS},
+        lengths=_counts(page.rows["frames"].to_pylist()),
+        shown=[_shown(rows[place]) for place in _drawn(len(rows))],
+        failures=page.failed[:SHOWN_FAILURES],
+        bound=float(1 / BINS[-1]),
+    )
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    unfinished.write_text(text, encoding="utf-8")
+    publish(unfinished, path)
+    return path
+
+
+def _figures(rows: pa.Table) -> dict[str, str]:
+    splits = _counts(rows["split"].to_pylist())
+    windows = [window for row in rows["windows"].to_pylist() for window in row]
+    redrawn = sum(window["draws"] > 1 for window in windows)
+    return {
+        "samples": f"{len(rows):,}",
+        "for training": f"{splits.get('training', 0):,}",
+        "for validation": f"{splits.get('validation', 0):,}",
+        "source videos": f"{len(set(rows['group'].to_pylist())):,}",
+        "frames": f"{sum(rows['frames'].to_pylist()):,}",
+        "windows drawn again": f"{redrawn:,} of {len(windows):,}",
+    }
+
+
+def _counts(values: Sequence[Any]) -> dict[Any, int]:
+    return {value: values.count(value) for value in sorted(set(values))}
+
+
+def _drift(rows: Sequence[Mapping[str, Any]], kind: str) -> list[float]:
+    """Of every window that is part of a sample."""
+    return [window[kind] for row in rows for window in row["windows"] if window["kept"] and window[kind] is not None]
+
+
+def _histogram(values: Sequence[float]) -> list[float]:
+    """Height of each bar, in parts of the highest; what lies beyond the last bin is in it."""
+    counts, _ = np.histogram(np.minimum(values, BINS[-1] - 1e-6), BINS)
+    return (counts / max(1, counts.max())).tolist()
+
+
+def _drawn(count: int) -> list[int]:
+    """The same samples whenever the page is written."""
+    return sorted(np.random.default_rng(0).permutation(count)[:SHOWN].tolist())
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, str]:
+    picture = base64.b64encode(row["preview"]).decode()
+    return {"id": row["id"], "instruction": row["instruction"], "frames": f"{row['frames']} frames", "picture": picture}

@@ -1,0 +1,110 @@
+"""Pairs in a plain folder, or listed in a file of JSON lines.
+
+A list has one pair a line, with paths relative to it:
+
+    {"source": "a.mp4", "target": "b.mp4", "instruction": "make it night", "id": "a", "group": "film", "end": "a.png"}
+
+`id`, `group` and `end` may be left out. A folder without a `pairs.jsonl` has `source/NAME.mp4`, `target/NAME.mp4` (any
+suffix) and `instruction/NAME.txt`.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from model.config import Config
+from model.errors import RequestError
+from storage.datasets.pairs import Broken, Entry, Pair
+
+LIST = "pairs.jsonl"
+
+
+class PairLine(Config):
+    """One line of a list of pairs."""
+
+    source: Path
+    target: Path
+    instruction: str = Field(min_length=1)
+    id: str | None = None
+    group: str | None = None
+    end: Path | None = None
+
+
+@dataclass(frozen=True)
+class PairFolder:
+    """Pairs that lie about as files. `place` is a folder, or a list."""
+
+    place: Path
+
+    def entries(self) -> Sequence[Entry]:
+        return [entry for entry, _ in self._pairs()]
+
+    def read(self, wanted: Collection[str]) -> Iterator[Pair | Broken]:
+        base = self.place if self.place.is_dir() else self.place.parent
+        for entry, line in self._pairs():
+            if entry.id not in wanted:
+                continue
+            named = [path for path in (line.source, line.target, line.end) if path is not None]
+            paths = [base / path for path in named]
+            missing = [
+                str(path) for path, given in zip(paths, named, strict=True) if not path.is_file() or _leads_out(given)
+            ]
+            if missing:
+                yield Broken(entry, f"{missing[0]}: no such file in the dataset")
+            else:
+                yield Pair(entry, paths[0], paths[1], end=paths[2] if line.end else None)
+
+    def _pairs(self) -> list[tuple[Entry, PairLine]]:
+        listed = self.place / LIST if self.place.is_dir() else self.place
+        lines = _read_list(listed) if listed.is_file() else _find(self.place)
+        pairs = [
+            (Entry(line.id or line.target.stem, line.group or line.source.as_posix(), line.instruction), line)
+            for line in lines
+        ]
+        names = [entry.id for entry, _ in pairs]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise RequestError(f"{listed}: two pairs are called {twice!r}; give each its own id")
+        return pairs
+
+
+def _leads_out(path: Path) -> bool:
+    return path.is_absolute() or ".." in path.parts
+
+
+def _read_list(path: Path) -> list[PairLine]:
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not text.strip():
+            continue
+        try:
+            lines.append(PairLine.model_validate(json.loads(text)))
+        except json.JSONDecodeError as fault:
+            raise RequestError(f"{path}: line {number}: not JSON: {fault.msg}") from None
+        except ValidationError as fault:
+            error = fault.errors()[0]
+            field = ".".join(str(part) for part in error["loc"])
+            raise RequestError(f"{path}: line {number}: {field}: {error['msg']}") from None
+    return lines
+
+
+def _find(folder: Path) -> list[PairLine]:
+    """Pairs of a folder without a list, by name."""
+    kinds = {
+        kind: {path.stem: path for path in sorted((folder / kind).glob("*"))}
+        for kind in ("source", "target", "instruction")
+    }
+    if not kinds["target"]:
+        raise RequestError(
+            f"{folder}: no pairs; expected {LIST}, or source/NAME.mp4, target/NAME.mp4 and instruction/NAME.txt"
+        )
+    lines = []
+    for name, target in kinds["target"].items():
+        if name not in kinds["source"] or name not in kinds["instruction"]:
+            raise RequestError(f"{target}: has no source/{name} or no instruction/{name}.txt beside it")
+        instruction = kinds["instruction"][name].read_text(encoding="utf-8").strip()
+        paths = (kinds[kind][name].relative_to(folder) for kind in ("source", "target"))
+        lines.append(PairLine(source=next(paths), target=next(paths), instruction=instruction, id=name))
+    return lines

@@ -1,0 +1,168 @@
+"""Señorita-2M as it is published: JSON lists of pairs, and a folder a task with the videos, packed as `.tar.gz` or not.
+
+Lists name `source_video_path` and `target_video_path`, whose first folders are often those of another machine; a video
+is found by the longest end of its path that any file or archive member has. Archives are streamed, once, never
+unpacked: a video waits in memory until its other half has come by.
+"""
+
+import json
+import tarfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from model.errors import RequestError
+from storage.datasets.pairs import Broken, Entry, Media, Pair
+
+PATHS = ("source_video_path", "target_video_path")
+LARGEST_VIDEO = 256 * 2**20  # bytes of a member that are read; a clip of 33 frames has a hundredth of it
+ARCHIVES = ("*.tar.gz", "*.tgz", "*.tar")
+
+
+@dataclass(frozen=True)
+class Senorita:
+    """A folder with lists and videos. `instruction` is the field that holds the text."""
+
+    folder: Path
+    instruction: str = "instruction"
+
+    def entries(self) -> Sequence[Entry]:
+        return [entry for entry, _ in self._listed()]
+
+    def read(self, wanted: Collection[str]) -> Iterator[Pair | Broken]:
+        listed = [(entry, paths) for entry, paths in self._listed() if entry.id in wanted]
+        loose = _Names(path.relative_to(self.folder) for path in _videos(self.folder))
+        waiting: dict[str, tuple[Entry, dict[str, Media | None]]] = {}
+        for entry, paths in listed:
+            found = {path: loose.find(path) for path in paths}
+            halves: dict[str, Media | None] = {
+                path: self.folder / name if name is not None else None for path, name in found.items()
+            }
+            if None in halves.values():
+                waiting[entry.id] = (entry, halves)
+            else:
+                yield _pair(entry, halves)
+        yield from self._from_archives(waiting)
+
+    def _from_archives(self, waiting: dict[str, tuple[Entry, dict[str, Media | None]]]) -> Iterator[Pair | Broken]:
+        faults = []
+        for archive in _archives(self.folder):
+            if not waiting:
+                return
+            ends = _Ends(waiting)
+            try:
+                for name, content in _members(archive):
+                    for id, path in ends.matching(name):
+                        if id not in waiting:
+                            continue
+                        entry, halves = waiting[id]
+                        halves[path] = content()
+                        if None not in halves.values():
+                            del waiting[id]
+                            yield _pair(entry, halves)
+            except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
+                faults.append(f"{archive.name} is damaged ({fault})")
+        for entry, halves in waiting.values():
+            missing = next(path for path, half in halves.items() if half is None)
+            yield Broken(entry, f"{missing}: in no folder and no archive" + "".join(f"; {fault}" for fault in faults))
+
+    def _listed(self) -> list[tuple[Entry, tuple[str, str]]]:
+        lists = sorted(self.folder.rglob("*.json"))
+        if not lists:
+            raise RequestError(
+                f"{self.folder}: no JSON lists; expected those of Señorita-2M, with {' and '.join(PATHS)}"
+            )
+        return [pair for path in lists for pair in _read_list(path, self.instruction)]
+
+
+def _pair(entry: Entry, halves: Mapping[str, Media | None]) -> Pair:
+    source, target = halves.values()
+    assert source is not None, "both halves are there"
+    assert target is not None, "both halves are there"
+    return Pair(entry, source, target)
+
+
+def _read_list(path: Path, instruction: str) -> list[tuple[Entry, tuple[str, str]]]:
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise RequestError(f"{path}: cannot be read as JSON ({fault})") from None
+    if not isinstance(items, list):
+        raise RequestError(f"{path}: expected a list of pairs")
+    pairs = []
+    for number, item in enumerate(items):
+        for field in (*PATHS, instruction):
+            if not (isinstance(item, dict) and isinstance(item.get(field), str) and item[field]):
+                known = ", ".join(sorted(item)) if isinstance(item, dict) else "nothing"
+                raise RequestError(
+                    f"{path}: pair {number}: no {field}; it has {known} (--instruction-field names another)"
+                )
+        source, target = (item[field] for field in PATHS)
+        entry = Entry(f"{path.stem}-{number:06d}", f"{path.stem}/{PurePosixPath(source).stem}", item[instruction])
+        pairs.append((entry, (source, target)))
+    return pairs
+
+
+def _videos(folder: Path) -> Iterator[Path]:
+    return (
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix.lower() in (".mp4", ".avi", ".mov", ".webm")
+    )
+
+
+def _archives(folder: Path) -> list[Path]:
+    return sorted({path for pattern in ARCHIVES for path in folder.rglob(pattern)})
+
+
+def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Name and content of every file of an archive, in its order; contents are read on demand, before the next one."""
+    with tarfile.open(archive, "r|*") as stream:
+        for member in stream:
+            if member.isfile() and member.size <= LARGEST_VIDEO:
+
+                def content(member: tarfile.TarInfo = member) -> bytes:
+                    file = stream.extractfile(member)
+                    assert file is not None
+                    return file.read()
+
+                yield member.name, content
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in PurePosixPath(path).parts if part not in ("/", ".", ".."))
+
+
+class _Names:
+    """Files by their names, to be found by the end of a path."""
+
+    def __init__(self, paths: Iterator[Path]) -> None:
+        self._by_name: dict[str, list[Path]] = {}
+        for path in paths:
+            self._by_name.setdefault(path.name, []).append(path)
+
+    def find(self, wanted: str) -> Path | None:
+        """The file that shares the longest end with a path, its task's folder at least if there are several."""
+        parts = _parts(wanted)
+        candidates = self._by_name.get(parts[-1], []) if parts else []
+        return max(candidates, key=lambda path: _shared_end(parts, path.parts), default=None) if candidates else None
+
+
+class _Ends:
+    """Wanted paths by their last two parts, since prefixes are not to be trusted, and file names alone repeat."""
+
+    def __init__(self, waiting: dict[str, tuple[Entry, dict[str, Media | None]]]) -> None:
+        self._by_end: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+        for id, (_, halves) in waiting.items():
+            for path, half in halves.items():
+                if half is None:
+                    self._by_end.setdefault(_parts(path)[-2:], []).append((id, path))
+
+    def matching(self, member: str) -> Sequence[tuple[str, str]]:
+        return self._by_end.get(_parts(member)[-2:], [])
+
+
+def _shared_end(one: Sequence[str], other: Sequence[str]) -> int:
+    same = [a == b for a, b in zip(reversed(one), reversed(other), strict=False)]
+    return same.index(False) if False in same else len(same)

@@ -1,0 +1,205 @@
+"""Every layout of pairs, as it is published and as it goes wrong."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.config import WorldConfig
+from model.errors import RequestError, VideoError
+from storage.datasets.media import draw_strip, read_media, read_pair
+from storage.datasets.multicam import MultiCam, lens_of
+from storage.datasets.pair_folder import PairFolder
+from storage.datasets.pair_worlds import PairWorlds
+from storage.datasets.pairs import Broken, Entry, Pair, PairSource
+from storage.datasets.senorita import Senorita
+from tests.pair_files import write_clip_file, write_multicam, write_senorita
+
+FIELD = "enhanced_instruction"
+
+
+def read_all(source: PairSource) -> list[Pair | Broken]:
+    return list(source.read({entry.id for entry in source.entries()}))
+
+
+def whole(source: PairSource) -> dict[str, Pair]:
+    return {pair.entry.id: pair for pair in read_all(source) if isinstance(pair, Pair)}
+
+
+def broken(source: PairSource) -> dict[str, str]:
+    return {pair.entry.id: pair.reason for pair in read_all(source) if isinstance(pair, Broken)}
+
+
+def test_senorita_is_streamed_from_its_archive_under_wrong_prefixes(tmp_path: Path) -> None:
+    source = Senorita(write_senorita(tmp_path / "set", 3), FIELD)
+    assert [entry.instruction for entry in source.entries()] == ["swap object 0", "swap object 1", "swap object 2"]
+    pairs = whole(source)
+    assert list(pairs) == [entry.id for entry in source.entries()]
+    with tarfile.open(tmp_path / "set/obj_swap.tar.gz") as archive:
+        for number, pair in enumerate(pairs.values()):
+            for kind, half in (("source", pair.source), ("target", pair.target)):
+                member = archive.extractfile(f"obj_swap/{kind}/{number:05d}.mp4")
+                assert member is not None
+                assert half == member.read()
+
+
+def test_senorita_unpacked_is_the_same(tmp_path: Path) -> None:
+    folder = write_senorita(tmp_path / "set", 2)
+    packed = whole(Senorita(folder, FIELD))
+    with tarfile.open(folder / "obj_swap.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    (folder / "obj_swap.tar.gz").unlink()
+    for id, pair in whole(Senorita(folder, FIELD)).items():
+        assert isinstance(pair.source, Path)
+        assert pair.source.read_bytes() == packed[id].source
+
+
+def test_only_what_is_wanted_is_read(tmp_path: Path) -> None:
+    source = Senorita(write_senorita(tmp_path / "set", 4), FIELD)
+    wanted = source.entries()[2].id
+    assert [pair.entry.id for pair in source.read({wanted})] == [wanted]
+    assert list(source.read(set())) == []
+
+
+def test_a_missing_member_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    source = Senorita(write_senorita(tmp_path / "set", 4, corrupt=[1]), FIELD)
+    assert len(whole(source)) == 3
+    ((id, reason),) = broken(source).items()
+    assert id == "obj_swap-000001"
+    assert reason.startswith("/mnt/lab/senorita/obj_swap/target/00001.mp4: in no folder and no archive")
+
+
+def test_a_damaged_archive_is_named_and_what_came_before_is_kept(tmp_path: Path) -> None:
+    folder = write_senorita(tmp_path / "set", 6)
+    archive = folder / "obj_swap.tar.gz"
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size * 2 // 3])
+    source = Senorita(folder, FIELD)
+    assert 1 <= len(whole(source)) <= 4
+    assert len(whole(source)) + len(broken(source)) == 6
+    assert all("obj_swap.tar.gz is damaged" in reason for reason in broken(source).values())
+
+
+def test_a_field_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    folder = write_senorita(tmp_path / "set", 1)
+    with pytest.raises(RequestError, match=r"pair 0: no instruction; it has enhanced_instruction.*--instruction-f"):
+        Senorita(folder).entries()
+    (folder / "obj_swap.json").write_text("{")
+    with pytest.raises(RequestError, match=r"obj_swap\.json: cannot be read as JSON"):
+        Senorita(folder, FIELD).entries()
+
+
+def test_multicam_pairs_come_with_both_cameras(tmp_path: Path) -> None:
+    source = MultiCam(write_multicam(tmp_path))
+    entries = source.entries()
+    assert [entry.id for entry in entries][:2] == [
+        "f24_aperture5-scene1-cam01-cam02",
+        "f24_aperture5-scene1-cam02-cam03",
+    ]
+    assert {entry.group for entry in entries} == {"f24_aperture5-scene1", "f24_aperture5-scene2"}
+    for pair in whole(source).values():
+        assert pair.cameras is not None
+        assert [len(camera) for camera in pair.cameras] == [33, 33]
+    lens = lens_of(tmp_path / "f24_aperture5/scene1/videos/cam01.mp4", 1280, 720)
+    assert lens.fx == pytest.approx(1280 * 24 / 23.76)
+    with pytest.raises(RequestError, match="folder of a lens"):
+        lens_of(tmp_path / "cam01.mp4", 64, 64)
+
+
+def test_cameras_that_cannot_be_read_break_their_scene_only(tmp_path: Path) -> None:
+    source = MultiCam(write_multicam(tmp_path))
+    (tmp_path / "f24_aperture5/scene1/cameras/camera_extrinsics.json").write_text("[]")
+    assert len(whole(source)) == 2
+    assert set(broken(source)) == {"f24_aperture5-scene1-cam01-cam02", "f24_aperture5-scene1-cam02-cam03"}
+
+
+def test_a_list_of_pairs(tmp_path: Path) -> None:
+    write_clip_file(tmp_path / "a.mp4", 0)
+    write_clip_file(tmp_path / "b.mp4", 1)
+    lines = [
+        {"source": "a.mp4", "target": "b.mp4", "instruction": "swap", "id": "one", "group": "film", "end": "a.mp4"},
+        {"source": "a.mp4", "target": "gone.mp4", "instruction": "swap"},
+        {"source": "a.mp4", "target": "../b.mp4", "instruction": "swap", "id": "out"},
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for place in (tmp_path, tmp_path / "pairs.jsonl"):
+        source = PairFolder(place)
+        assert source.entries()[0] == Entry("one", "film", "swap")
+        assert whole(source)["one"].end == tmp_path / "a.mp4"
+        assert set(broken(source)) == {"gone", "out"}
+
+
+def test_a_folder_of_pairs(tmp_path: Path) -> None:
+    for kind in ("source", "target"):
+        write_clip_file(tmp_path / kind / "cat.mp4", 0)
+    (tmp_path / "instruction").mkdir()
+    with pytest.raises(RequestError, match=r"cat\.mp4: has no source/cat or no instruction/cat\.txt"):
+        PairFolder(tmp_path).entries()
+    (tmp_path / "instruction/cat.txt").write_text("make it night\n")
+    assert [entry.instruction for entry in PairFolder(tmp_path).entries()] == ["make it night"]
+    assert len(whole(PairFolder(tmp_path))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "line 1: not JSON"),
+        ('{"source": "a", "target": "b"}', "line 1: instruction: Field required"),
+        (2 * '{"source": "a", "target": "b", "instruction": "x", "id": "y"}\n', "two pairs are called 'y'"),
+    ],
+)
+def test_a_wrong_list_is_one_clear_line(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text(text)
+    with pytest.raises(RequestError, match=said):
+        PairFolder(tmp_path).entries()
+
+
+def test_worlds_are_pairs_too() -> None:
+    source = PairWorlds(3, WorldConfig(size=32, segments=7, segment_frames=5), wording="held-out")
+    pairs = whole(source)
+    assert list(pairs) == [f"world-held-out-{seed}" for seed in range(3)]
+    for pair in pairs.values():
+        assert isinstance(pair.source, np.ndarray)
+        assert isinstance(pair.target, np.ndarray)
+        assert pair.source.shape == pair.target.shape == (35, 32, 32, 3)
+        assert not np.array_equal(pair.source, pair.target)
+
+
+def test_clips_fill_the_size_asked_for(tmp_path: Path) -> None:
+    """Whatever their size; portrait clips stand upright."""
+    wide = write_clip_file(tmp_path / "wide.mp4", 0, 96, 32)
+    tall = write_clip_file(tmp_path / "tall.mp4", 0, 32, 96)
+    assert read_media(wide, 32, 64, 33).shape == (33, 32, 64, 3)
+    assert read_media(tall, 32, 64, 33).shape == (33, 64, 32, 3)
+    assert read_media(wide.read_bytes(), 32, 64, 9).shape == (9, 32, 64, 3)
+    assert read_media(np.zeros((7, 50, 90, 3), np.uint8), 32, 64, 33).shape == (7, 32, 64, 3)
+
+
+def test_the_middle_is_kept(tmp_path: Path) -> None:
+    picture = np.zeros((5, 32, 96, 3), np.uint8)
+    picture[:, :, 32:64] = 200
+    assert (read_media(picture, 32, 32, 5) == 200).all()
+
+
+def test_halves_come_in_equal_length_and_orientation(tmp_path: Path) -> None:
+    entry = Entry("x", "x", "swap")
+    long, short = write_clip_file(tmp_path / "long.mp4", 0), write_clip_file(tmp_path / "short.mp4", 1, frames=20)
+    source, target = read_pair(Pair(entry, long, short), 32, 48, 33)
+    assert source.shape == target.shape == (17, 32, 48, 3)
+    tall = write_clip_file(tmp_path / "tall.mp4", 2, 32, 48)
+    with pytest.raises(VideoError, match="different orientation"):
+        read_pair(Pair(entry, long, tall), 32, 48, 33)
+    brief = write_clip_file(tmp_path / "brief.mp4", 2, frames=3)
+    with pytest.raises(VideoError, match=r"x: 1 frames; expected at least 5"):
+        read_pair(Pair(entry, long, brief), 32, 48, 33)
+    with pytest.raises(VideoError, match="target: "):
+        read_pair(Pair(entry, long, b"no video"), 32, 48, 33)
+
+
+def test_a_strip_shows_both_and_what_follows() -> None:
+    source, target, rest = (np.full((9, 32, 64, 3), level, np.uint8) for level in (10, 100, 200))
+    strip = draw_strip((source, target, rest))
+    assert strip.shape == (48, 8 * 96, 3)
+    assert [int(strip[0, 96 * place + 48, 0]) for place in range(8)] == [10, 100, *[200] * 6]
+    assert draw_strip((source, target, rest[:0])).shape == (48, 2 * 96, 3)
