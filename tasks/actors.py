@@ -21,7 +21,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from model.config import EditConfig, ExtensionConfig, Precision, TrainingRunConfig
-from model.errors import LostActorError, MemoryV2VError, RunError
+from model.errors import LostActorError, MemoryV2VError, RunError, WeightsError
 from model.types import Memory, TrainingClip
 from storage.datasets.clip import EditedClip, Frames
 from storage.datasets.encoded import EncodedClips
@@ -474,7 +474,10 @@ def extend_together(
 ) -> Iterator[tuple[Pair, Extended | MemoryV2VError]]:
     """Have `count` Extenders and an Encoder do all pairs; yields each with what came of it, whichever is done first.
 
-    A pair whose Extender died is tried once more.
+    A pair whose Extender died is tried once more. Whatever else happens to a pair is its own affair.
+
+    Raises:
+        WeightsError: a model does not load.
     """
     cuda = device.startswith("cuda")
     shares: dict[str, Any] = {"num_gpus": EXTENDER_SHARE} if cuda else {"num_cpus": 1}
@@ -511,8 +514,12 @@ def extend_together(
                         again.append(pair)
                         continue
                     yield pair, fault
+                except WeightsError:
+                    raise
                 except MemoryV2VError as fault:
                     yield pair, fault
+                except RayTaskError as fault:
+                    yield pair, RunError(f"{type(fault.cause).__name__}: {str(fault.cause).partition(chr(10))[0]}")
                 else:
                     yield pair, result
     finally:

@@ -66,13 +66,18 @@ class ExtendWork:
     @cached_property
     def names(self) -> Mapping[str, str]:
         """Of the samples, by pair, in the order of the dataset."""
-        said = {"settings": self.settings, "model": self.model, "codec": self.codec, "edition": EDITION}
+        said = {**self.said, "edition": EDITION}
         return {entry.id: identify({**said, **asdict(entry)})[:32] for entry in self.entries}
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What all samples of a dataset have in common."""
+        return {"settings": self.settings, "model": self.model, "codec": self.codec}
 
     @property
     def settings(self) -> dict[str, Any]:
         """What a sample depends on besides its pair and the models."""
-        kept = {"height", "width", "clip_frames", "segment_frames", "extension", "seed"}
+        kept = {"height", "width", "clip_frames", "segment_frames", "extension", "validation_share", "seed"}
         return self.request.model_dump(mode="json", include=kept)
 
 
@@ -119,7 +124,7 @@ def describe_extension(request: ExtensionRequest, cache: Path) -> ExtendWork:
     """Open the dataset and name every sample.
 
     Raises:
-        RequestError: the dataset is not there, or of no layout that is known.
+        RequestError: the dataset is not there, or of no layout that is known; or `out` holds one of other settings.
         WeightsError: a model is not there.
     """
     source = open_pairs(request)
@@ -129,6 +134,9 @@ def describe_extension(request: ExtensionRequest, cache: Path) -> ExtendWork:
     work = ExtendWork(request, source, entries, framepack, weights, model, codec, cache)
     if len(work.names) < len(entries):
         raise RequestError(f"{request.dataset}: two pairs have one id; give each its own")
+    held = read_manifest(request.out)
+    if held is not None and any(held[key] != value for key, value in work.said.items()):
+        raise RequestError(f"{request.out}: holds a dataset of other settings or models; choose another --out")
     return work
 
 
@@ -176,7 +184,7 @@ def find_finished(work: ExtendWork) -> Outcome | None:
     if manifest is None or not all(_is_made(name, found) for name in work.names.values()):
         return None
     outcome = _outcome(work, found, found, ())
-    return outcome if manifest["names"] == list(outcome.names) else None
+    return outcome if set(outcome.names) <= set(manifest["names"]) else None
 
 
 @task(task_run_name="extend {work.request.dataset.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -202,18 +210,23 @@ def extend_pairs(work: ExtendWork, device: str) -> Outcome:
 
 @task(task_run_name="pack {work.request.out.name}", cache_policy=NO_CACHE, persist_result=False)
 def publish_dataset(work: ExtendWork, outcome: Outcome, seconds: float) -> Path:
-    """Pack the samples, leave a table in Prefect, and write the page with statistics; returns the page's path."""
-    said = {"settings": work.settings, "model": work.model, "codec": work.codec, "rejected": dict(outcome.rejected)}
-    manifest = pack(work.request.out, outcome.names, said)
+    """Pack the samples, leave a table in Prefect, and write the page with statistics; returns the page's path.
+
+    Samples of an earlier run that took more pairs stay.
+    """
+    before = read_manifest(work.request.out) or {"names": [], "rejected": {}}
+    names = [*outcome.names, *(name for name in before["names"] if name not in set(outcome.names))]
+    rejected = {**before["rejected"], **outcome.rejected}
+    manifest = pack(work.request.out, names, {**work.said, "rejected": rejected})
     rows = [{"outcome": "sample", "count": len(outcome.names)}]
     rows += [{"outcome": f"rejected: {reason}", "count": count} for reason, count in counts(outcome.rejected).items()]
     rows += [{"outcome": "failed", "count": len(outcome.failed)}]
     create_table_artifact(rows, key="extension", description=f"Pairs of {work.request.dataset.name}")
     if outcome.made:
-        size = sum(shard["bytes"] for shard in manifest["shards"]) / len(outcome.names)
+        size = sum(shard["bytes"] for shard in manifest["shards"]) / len(names)
         _keep_rate(work, seconds / outcome.made, size)
     clips = ExtendedClips(work.request.out)
-    page = DatasetPage(work.request.dataset.name, clips.rows, counts(outcome.rejected), outcome.failed, work.settings)
+    page = DatasetPage(work.request.dataset.name, clips.rows, counts(rejected), outcome.failed, work.settings)
     return write_page(work.request.out / PAGE, page)
 
 
@@ -333,8 +346,7 @@ def _is_made(name: str, found: Found) -> bool:
 
 def _kind(work: ExtendWork) -> str:
     """Runs that take as long as one another, pair by pair."""
-    said = {"model": work.model, "codec": work.codec, "settings": work.settings}
-    return identify({**said, "device": work.request.device})
+    return identify({**work.said, "device": work.request.device})
 
 
 def _rates(cache: Path) -> dict[str, dict[str, float]]:

@@ -11,8 +11,8 @@ follows; `source` holds `clip_segments`, since only the target is extended.
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -33,6 +33,7 @@ Latents = Float16[np.ndarray, "_ channel time row column"]
 
 VERSION = 1
 MANIFEST, UNFINISHED = "manifest.json", "unfinished"
+SHARD_NAMES = "????????-?????.arrow"
 SHARD_BYTES = 512 * 2**20
 BATCH_BYTES = 2**20  # of a record batch: one large sample, or several small ones
 KINDS = ("colour", "sharpness", "content", "jump", "motion")
@@ -117,8 +118,8 @@ def find_rejections(folder: Path) -> dict[str, str]:
 def pack(folder: Path, names: Sequence[str], said: Mapping[str, Any]) -> dict[str, Any]:
     """Write the samples with these names, in this order, as shards; then the manifest, with what is `said` of the run.
 
-    Samples may lie in `unfinished/` or in the shards of the manifest that is there. What an older manifest named, and
-    the new one does not, is removed once the new one is written. The same samples again are left as they are.
+    Samples may lie in `unfinished/` or in the shards of the manifest that is there. Shards that the new manifest does
+    not name are removed once it is written. The same samples again are left as they are.
     """
     old = read_manifest(folder)
     if old is not None and old["names"] == list(names) and all(old[key] == value for key, value in said.items()):
@@ -144,12 +145,18 @@ def pack(folder: Path, names: Sequence[str], said: Mapping[str, Any]) -> dict[st
         close()
     manifest = {"format": "memory-v2v extended", "version": VERSION, **said, "names": list(names), "shards": shards}
     _publish_text(folder / MANIFEST, json.dumps(manifest, indent=1))
-    kept = {shard["path"] for shard in shards}
-    for shard in old["shards"] if old else ():
-        if shard["path"] not in kept:
-            (folder / shard["path"]).unlink(missing_ok=True)
-    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    _clear(folder, {shard["path"] for shard in shards}, {*names, *said["rejected"]})
     return manifest
+
+
+def _clear(folder: Path, shards: Collection[str], names: Collection[str]) -> None:
+    """Remove shards that the manifest does not name, and what was made one by one and is packed now."""
+    stale = [path for path in folder.glob(SHARD_NAMES) if path.name not in shards]
+    stale += [path for path in (folder / UNFINISHED).glob("*") if path.stem in names]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # samples of other settings are in it
+        (folder / UNFINISHED).rmdir()
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -77,6 +77,18 @@ def test_repeating_makes_nothing_and_tries_the_broken_ones_again(
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.arrow")} == before
 
 
+def test_fewer_pairs_later_lose_nothing(pairs: Path, extended: tuple[Path, ExtensionReport]) -> None:
+    out, first = extended
+    fewer = extend(request(pairs, out, limit=2))
+    assert (fewer.samples, fewer.reused) == (2, 2)
+    assert len(open_dataset(out)) == first.samples
+
+
+def test_other_settings_are_refused_where_a_dataset_is(pairs: Path, extended: tuple[Path, ExtensionReport]) -> None:
+    with pytest.raises(RequestError, match="holds a dataset of other settings or models; choose another --out"):
+        extend(request(pairs, extended[0], seed=1))
+
+
 def test_a_plan_counts_and_writes_nothing(pairs: Path, extended: tuple[Path, ExtensionReport], tmp_path: Path) -> None:
     fresh = plan(request(pairs, tmp_path / "out"))
     assert (fresh.pairs, fresh.done, fresh.left) == (PAIRS, 0, PAIRS)
