@@ -25,7 +25,7 @@ from tasks.playing import METHODS, ProofEditor, Stage
 from tasks.progress import EditProgress
 from tasks.weights import locate_weights, read_preset
 
-EDITION = 2  # of verdicts: counted up when what is seen of a video changes
+EDITION = 3  # of verdicts: counted up when what is seen of a video changes
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from jaxtyping import Float
 
 Field = Float[np.ndarray, "frame #height #width"]
 Kind = Literal["colour", "stripes", "hat"]
+KINDS: tuple[Kind, ...] = ("colour", "stripes", "hat")
 
-STRIPE = 1 / 16  # width of a stripe; coloured and plain ones take turns
-BRIM = 3 / 64  # thickness of a hat's brim
-HAT_WIDTH, HAT_HEIGHT = 1.5, 0.75  # of the radius
+STRIPE = 3 / 32  # width of a stripe; coloured and plain ones take turns
+BRIM = 1 / 16  # thickness of a hat's brim
+HAT_WIDTH, HAT_HEIGHT = 2.0, 1.0  # of the radius
 
 
 def circle(x: Field, y: Field, radius: float) -> Field:

@@ -25,6 +25,7 @@ from storage.datasets.shapes import (
     BRIM,
     HAT_HEIGHT,
     HAT_WIDTH,
+    KINDS,
     MARKINGS,
     OUTLINES,
     OWN_HUES,
@@ -222,7 +223,7 @@ def _furnish(story: Story, config: WorldConfig, random: np.random.Generator, wor
 
 def _decide(subject: Thing, random: np.random.Generator, wording: Wording) -> Change:
     """Draw an edit of the subject whose colour it does not have already."""
-    kind: Kind = ("colour", "colour", "stripes", "hat")[int(random.integers(4))]
+    kind = KINDS[int(random.integers(len(KINDS)))]
     named = bool(random.random() < 0.4)
     text, name = phrase(subject.shape, kind, named, random, wording)
     own = hue_of(subject.colour)
@@ -253,7 +254,7 @@ def _touched(kind: Kind, x: Field, y: Field, thing: Thing, size: int) -> Field:
     if kind == "colour":
         return inside
     if kind == "stripes":
-        return inside * coverage(np.abs(y % (2 * STRIPE) - STRIPE) - STRIPE / 2, size)
+        return inside * coverage(np.abs((y + STRIPE) % (2 * STRIPE) - STRIPE) - STRIPE / 2, size)
     width, height = HAT_WIDTH * thing.radius / 2, HAT_HEIGHT * thing.radius
     brim = np.maximum(np.abs(x) - width, np.abs(y + thing.radius) - BRIM / 2)
     crown = np.maximum(np.abs(x) - 0.6 * width, np.abs(y + thing.radius + height / 2) - height / 2)
