@@ -22,7 +22,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from model.config import EditConfig, ExtensionConfig, Precision, TrainingRunConfig
 from model.errors import LostActorError, MemoryV2VError, RunError, WeightsError
-from model.types import Memory, TrainingClip
+from model.types import Memory, TrainingClip, WindowRecord
 from storage.datasets.clip import EditedClip, Frames
 from storage.datasets.encoded import EncodedClips
 from storage.datasets.media import draw_strip, read_media, read_pair
@@ -31,7 +31,7 @@ from storage.datasets.rendered import Drawing, draw_clip
 from tasks.footprint import footprint
 
 if TYPE_CHECKING:
-    from model.backbones.framepack import FramePack, WindowRecord
+    from model.backbones.framepack import FramePack
     from model.descriptor import Descriptor
     from model.editor import MemoryEditor
     from model.metrics.measured import MeasuredEditor
@@ -403,7 +403,7 @@ class Extender:
         self._model: FramePack | None = None
 
     @ray.method(num_returns=2)
-    def extend(self, pair: Pair, job: ExtendJob) -> tuple[tuple[Frames, Frames, Frames], tuple["WindowRecord", ...]]:
+    def extend(self, pair: Pair, job: ExtendJob) -> tuple[tuple[Frames, Frames, Frames], tuple[WindowRecord, ...]]:
         """Frames of source, target and extension, and how each window of the extension was made.
 
         Raises:
@@ -465,7 +465,7 @@ class Extended:
     edited: np.ndarray
     clip_frames: int
     extension_frames: int
-    windows: tuple["WindowRecord", ...]
+    windows: tuple[WindowRecord, ...]
     strip: np.ndarray
 
 
