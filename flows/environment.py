@@ -12,6 +12,7 @@ SILENT = {
     "DO_NOT_TRACK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of a call whose other result was asked for: the fault is told once, by us
 }
 SAFE = {
     "DIFFUSERS_DISABLE_REMOTE_CODE": "1",

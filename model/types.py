@@ -4,6 +4,7 @@ Conventions, stated once: spans are half-open in source frames; frames are RGB, 
 first; pixel values are [0, 1] as floats, or the full range of their integer type.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -105,6 +106,15 @@ class EditedSegment:
     edited: Float[np.ndarray, "channel time row column"]
     source: Float[np.ndarray, "channel time row column"]
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WindowRecord:
+    """How one window of an extension was made: its drift by kind, how often it was drawn, and whether it was kept."""
+
+    drift: Mapping[str, float]
+    draws: int
+    kept: bool
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ without limit and never retry a call: the Prefect task does, and the ledger make
 
 import os
 import queue
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,17 +20,17 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from model.config import EditConfig, ExtensionConfig, Precision, TrainingRunConfig
-from model.errors import LostActorError, MemoryV2VError, RunError, WeightsError
-from model.types import Memory, TrainingClip
+from model.errors import LostActorError, MemoryV2VError, RunError
+from model.types import Memory, TrainingClip, WindowRecord
 from storage.datasets.clip import EditedClip, Frames
 from storage.datasets.encoded import EncodedClips
-from storage.datasets.media import draw_strip, read_media, read_pair
+from storage.datasets.media import read_media, read_pair
 from storage.datasets.pairs import Pair
 from storage.datasets.rendered import Drawing, draw_clip
 from tasks.footprint import footprint
 
 if TYPE_CHECKING:
-    from model.backbones.framepack import FramePack, WindowRecord
+    from model.backbones.framepack import FramePack
     from model.descriptor import Descriptor
     from model.editor import MemoryEditor
     from model.metrics.measured import MeasuredEditor
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0  # between looks at whether somebody wants this process to end
 LOST_WORKERS = 2  # so often training begins again from its last state by itself
 EXTENDER_SHARE = 0.75  # of a GPU; the Encoder has the rest of one
-IN_FLIGHT = 2  # pairs given to an Extender: the next one is read from disk while the first is worked at
-TRIES = 2  # of a pair whose Extender died
 LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
 
 
@@ -369,6 +366,14 @@ def judge_together(jobs: Sequence["Job"], count: int) -> Iterator[list["Verdict"
             yield result_of(done)
 
 
+def start_extenders(framepack: str, weights: str, device: str, count: int) -> tuple[list[Any], Any]:
+    """Create `count` Extenders, which share GPUs with the Encoder; where there is none, each takes a core."""
+    cuda = device.startswith("cuda")
+    needs: dict[str, Any] = {"num_gpus": EXTENDER_SHARE} if cuda else {"num_cpus": 1}
+    extenders = [Extender.options(**needs).remote(framepack, device) for _ in range(count)]
+    return extenders, Encoder.options(num_gpus=1 - EXTENDER_SHARE if cuda else 0, num_cpus=0).remote(weights, device)
+
+
 def start_trainer(config: TrainingRunConfig, device: str) -> Any:
     """Create the Trainer; where it trains alone it takes a GPU, or the cores."""
     alone = config.workers == 1
@@ -403,7 +408,7 @@ class Extender:
         self._model: FramePack | None = None
 
     @ray.method(num_returns=2)
-    def extend(self, pair: Pair, job: ExtendJob) -> tuple[tuple[Frames, Frames, Frames], tuple["WindowRecord", ...]]:
+    def extend(self, pair: Pair, job: ExtendJob) -> tuple[tuple[Frames, Frames, Frames], tuple[WindowRecord, ...]]:
         """Frames of source, target and extension, and how each window of the extension was made.
 
         Raises:
@@ -452,85 +457,6 @@ class Encoder:
         whole = [frames[: len(frames) // length * length] for frames in pictures]
         source, target, *rest = (encode_segments(backbone, frames, length) for frames in whole if len(frames))
         return source, np.concatenate([target, *rest])
-
-
-@dataclass(frozen=True)
-class Extended:
-    """What came of a pair: latents by segment, frames of the pair and behind it, how windows were made, and a preview.
-
-    `edited` holds the segments of the target, as many as `source` has, and then those of the extension.
-    """
-
-    source: np.ndarray
-    edited: np.ndarray
-    clip_frames: int
-    extension_frames: int
-    windows: tuple["WindowRecord", ...]
-    strip: np.ndarray
-
-
-def extend_together(
-    pairs: Iterable[Pair], framepack: str, weights: str, device: str, count: int, job_of: Callable[[Pair], ExtendJob]
-) -> Iterator[tuple[Pair, Extended | MemoryV2VError]]:
-    """Have `count` Extenders and an Encoder do all pairs; yields each with what came of it, whichever is done first.
-
-    A pair whose Extender died is tried once more. Whatever else happens to a pair is its own affair.
-
-    Raises:
-        WeightsError: a model does not load.
-    """
-    cuda = device.startswith("cuda")
-    shares: dict[str, Any] = {"num_gpus": EXTENDER_SHARE} if cuda else {"num_cpus": 1}
-    extenders: list[Any] = [Extender.options(**shares).remote(framepack, device) for _ in range(count)]
-    encoder: Any = Encoder.options(num_gpus=1 - EXTENDER_SHARE if cuda else 0, num_cpus=0).remote(weights, device)
-    loads = dict.fromkeys(range(count), 0)
-    waiting, again = iter(pairs), deque[Pair]()
-    busy: dict[Any, tuple[int, Pair, Any, Any]] = {}
-    tried: dict[str, int] = {}
-
-    def submit(pair: Pair) -> None:
-        number = min(loads, key=lambda each: loads[each])
-        loads[number] += 1
-        tried[pair.entry.id] = tried.get(pair.entry.id, 0) + 1
-        job = job_of(pair)
-        pictures, windows = extenders[number].extend.remote(pair, job)
-        latents = encoder.encode.remote(pictures, job.segment_frames)
-        busy[latents] = (number, pair, pictures, windows)
-
-    try:
-        while True:
-            while len(busy) < IN_FLIGHT * count and (pair := again.popleft() if again else next(waiting, None)):
-                submit(pair)
-            if not busy:
-                return
-            ready, _ = ray.wait(list(busy), timeout=POLL_SECONDS)
-            for latents in ready:
-                number, pair, pictures, windows = busy.pop(latents)
-                loads[number] -= 1
-                try:
-                    result = _collect(latents, pictures, windows)
-                except LostActorError as fault:
-                    if tried[pair.entry.id] < TRIES:
-                        again.append(pair)
-                        continue
-                    yield pair, fault
-                except WeightsError:
-                    raise
-                except MemoryV2VError as fault:
-                    yield pair, fault
-                except RayTaskError as fault:
-                    yield pair, RunError(f"{type(fault.cause).__name__}: {str(fault.cause).partition(chr(10))[0]}")
-                else:
-                    yield pair, result
-    finally:
-        for actor in (*extenders, encoder):
-            ray.kill(actor)
-
-
-def _collect(latents: Any, pictures: Any, windows: Any) -> Extended:
-    source, edited = result_of(latents)
-    shown = result_of(pictures)
-    return Extended(source, edited, len(shown[1]), len(shown[2]), result_of(windows), draw_strip(shown))
 
 
 def result_of(reference: Any) -> Any:

@@ -40,7 +40,8 @@ from storage.datasets.pair_folder import LIST, PairFolder
 from storage.datasets.pair_worlds import PairWorlds
 from storage.datasets.pairs import Broken, Entry, Pair, PairSource
 from storage.datasets.senorita import Senorita
-from tasks.actors import Extended, ExtendJob, extend_together
+from tasks.actors import ExtendJob
+from tasks.extending import Extended, extend_together
 from tasks.progress import EditProgress
 from tasks.weights import codec_id, locate_framepack, locate_weights
 
@@ -162,7 +163,7 @@ def open_pairs(request: ExtensionRequest) -> PairSource:
 def plan_extension(work: ExtendWork) -> ExtensionPlan:
     """What is there, what is left, and what it would take."""
     found = find_made(work)
-    done = sum(name in found.samples or name in found.rejected for name in work.names.values())
+    done = sum(_is_made(name, found) for name in work.names.values())
     left = len(work.entries) - done
     rate = _rates(work.cache).get(_kind(work), {})
     seconds, size = rate.get("seconds"), rate.get("bytes")

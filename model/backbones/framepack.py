@@ -29,6 +29,7 @@ from torch import Tensor
 from model.backbones.model_folder import read_model_index
 from model.config import ExtensionConfig, Precision
 from model.errors import WeightsError
+from model.types import WindowRecord
 
 PARTS = {
     "transformer": ("HunyuanVideoFramepackTransformer3DModel",),
@@ -50,15 +51,6 @@ Latents = Float[Tensor, "1 channel _ row column"]
 Pictures = Float[Tensor, "1 3 _ height width"]
 Drift = Callable[[Frames, Frames, Frames], Mapping[str, float]]
 """How far new frames have drifted, by kind, given the clip, all frames so far, and the new ones."""
-
-
-@dataclass(frozen=True)
-class WindowRecord:
-    """How one window was made: its drift by kind, how often it was drawn, and whether it is within the bound."""
-
-    drift: Mapping[str, float]
-    draws: int
-    kept: bool
 
 
 @dataclass(frozen=True)

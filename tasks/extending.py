@@ -1,0 +1,99 @@
+"""Have Extenders and an Encoder work through pairs, side by side; what goes wrong with a pair is its own affair."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayTaskError
+
+from model.errors import LostActorError, MemoryV2VError, RunError, WeightsError
+from model.types import WindowRecord
+from storage.datasets.media import draw_strip
+from storage.datasets.pairs import Pair
+from tasks.actors import POLL_SECONDS, ExtendJob, result_of, start_extenders
+
+IN_FLIGHT = 2  # pairs given to an Extender: the next one is read from disk while the first is worked at
+TRIES = 2  # of a pair whose Extender died
+
+
+@dataclass(frozen=True)
+class Extended:
+    """What came of a pair: latents by segment, frames of the pair and behind it, how windows were made, and a preview.
+
+    `edited` holds the segments of the target, as many as `source` has, and then those of the extension.
+    """
+
+    source: np.ndarray
+    edited: np.ndarray
+    clip_frames: int
+    extension_frames: int
+    windows: tuple[WindowRecord, ...]
+    strip: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """A pair that an Extender has been given, and what will come of it."""
+
+    pair: Pair
+    extender: int
+    pictures: Any
+    windows: Any
+
+
+def extend_together(
+    pairs: Iterable[Pair], framepack: str, weights: str, device: str, count: int, job_of: Callable[[Pair], ExtendJob]
+) -> Iterator[tuple[Pair, Extended | MemoryV2VError]]:
+    """Extend all pairs by `count` Extenders; yields each with what came of it, whichever is done first.
+
+    A pair whose Extender died is tried once more.
+
+    Raises:
+        WeightsError: a model does not load.
+    """
+    extenders, encoder = start_extenders(framepack, weights, device, count)
+    waiting, again = iter(pairs), deque[Pair]()
+    busy: dict[Any, _Ordered] = {}
+    tried: Counter[str] = Counter()
+
+    def order(pair: Pair) -> None:
+        loads = Counter(each.extender for each in busy.values())
+        extender, job = min(range(count), key=loads.__getitem__), job_of(pair)
+        pictures, windows = extenders[extender].extend.remote(pair, job)
+        busy[encoder.encode.remote(pictures, job.segment_frames)] = _Ordered(pair, extender, pictures, windows)
+        tried[pair.entry.id] += 1
+
+    try:
+        while True:
+            while len(busy) < IN_FLIGHT * count and (pair := again.popleft() if again else next(waiting, None)):
+                order(pair)
+            if not busy:
+                return
+            ready, _ = ray.wait(list(busy), timeout=POLL_SECONDS)
+            for latents in ready:
+                ordered = busy.pop(latents)
+                outcome = _settle(latents, ordered)
+                if isinstance(outcome, LostActorError) and tried[ordered.pair.entry.id] < TRIES:
+                    again.append(ordered.pair)
+                else:
+                    yield ordered.pair, outcome
+    finally:
+        for actor in (*extenders, encoder):
+            ray.kill(actor)
+
+
+def _settle(latents: Any, ordered: _Ordered) -> Extended | MemoryV2VError:
+    """What came of a pair, or what went wrong with it; a model that does not load is nobody's own affair."""
+    try:
+        source, edited = result_of(latents)
+        shown, windows = result_of(ordered.pictures), result_of(ordered.windows)
+    except WeightsError:
+        raise
+    except MemoryV2VError as fault:
+        return fault
+    except RayTaskError as fault:
+        return RunError(f"{type(fault.cause).__name__}: {str(fault.cause).partition(chr(10))[0]}")
+    return Extended(source, edited, len(shown[1]), len(shown[2]), windows, draw_strip(shown))
