@@ -70,7 +70,7 @@ def edit(
     choices = {
         "window": {"frames": frames, "overlap": overlap, **_parse_size(size)},
         "retrieval": {"top_k": top_k},
-        "sampling": {"steps": steps, "guidance": guidance},
+        "sampling": {"steps": steps, "guidance": guidance, "first_guidance": guidance},
     }
     fixed = {
         "video": video,

@@ -101,10 +101,16 @@ class SamplingConfig(Config):
     """Denoising steps."""
     guidance: float = Field(default=5.0, ge=1)
     """Classifier-free guidance scale; 1 runs a single branch."""
+    first_guidance: float | None = Field(default=None, ge=1)
+    """The same of a segment that recalls nothing, which others will be true to (ours); None is `guidance`."""
     negative: str = ""
     """Negative prompt."""
     memory_in_negative: bool = True
     """Whether the unconditional branch sees the memories too."""
+
+    def scale(self, recalls: bool) -> float:
+        """The guidance scale of a segment that recalls something, or nothing."""
+        return self.guidance if recalls or self.first_guidance is None else self.first_guidance
 
 
 class EditConfig(Config):

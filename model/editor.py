@@ -111,7 +111,7 @@ class MemoryEditor:
         clean = self._clean_latents(source_latents, predecessor, config)
         noise = begin_with(clean, draw_noise(tuple(source_latents.shape), seed, self.backbone.device))
         conditionings = self._conditionings(source_latents, memories, trajectory, config)
-        given = _Given(source_latents, noise, clean)
+        given = _Given(source_latents, noise, clean, config.sampling.scale(recalls=bool(memories)))
         velocity = self._velocity(given, instruction, conditionings, config)
         latents = denoise(self.backbone.scheduler, velocity, noise, config.sampling.steps, progress, clean)
         watch.lap("denoise")
@@ -159,7 +159,7 @@ class MemoryEditor:
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """The guided velocity as a function of latents and timestep; texts and cached memory are prepared once."""
         sampling = config.sampling
-        text, negative = self.backbone.encode_text(instruction, sampling.negative, sampling.guidance > 1)
+        text, negative = self.backbone.encode_text(instruction, sampling.negative, given.guidance > 1)
         remembered, self.merge_plan = self._remember(given, text, conditionings[0], config)
         forgetful = remembered
         if negative is not None and not sampling.memory_in_negative:
@@ -172,7 +172,7 @@ class MemoryEditor:
             if negative is None:
                 return output.sample
             unguided = self._predict(latents, timestep, given, negative, forgetful).sample
-            return guide(output.sample, unguided, sampling.guidance)
+            return guide(output.sample, unguided, given.guidance)
 
         return velocity
 
@@ -224,11 +224,15 @@ class MemoryEditor:
 
 @dataclass(frozen=True)
 class _Given:
-    """What a segment starts from, `[1, channel, time, row, column]`: the source, noise, and clean first frames."""
+    """What a segment starts from, `[1, channel, time, row, column]`: the source, noise, and clean first frames.
+
+    `guidance` is the scale by which its text is followed.
+    """
 
     source: Tensor
     noise: Tensor
     clean: Tensor | None
+    guidance: float
 
     @property
     def clean_frames(self) -> int:

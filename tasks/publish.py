@@ -119,6 +119,7 @@ def _conversions(plan: VideoPlan) -> tuple[str, ...]:
 def _settings(plan: VideoPlan) -> dict[str, str]:
     work, request = plan.work, plan.work.request
     window, edit = request.window, request.edit
+    first, later = (edit.sampling.scale(recalls) for recalls in (False, True))
     return {
         "model": work.weights.name,
         "weights": work.model_id[:16],
@@ -127,7 +128,8 @@ def _settings(plan: VideoPlan) -> dict[str, str]:
         "seed": str(request.seed),
         "window": f"{window.frames} frames, overlap {window.overlap}, {window.width}x{window.height}",
         "recall": f"{request.retrieval.top_k} memories, by {Path(work.descriptor).name}",
-        "sampling": f"{edit.sampling.steps} steps, guidance {edit.sampling.guidance:g}",
+        "sampling": f"{edit.sampling.steps} steps, guidance {later:g}"
+        + ("" if first == later else f", {first:g} where nothing is recalled"),
         "attention": edit.attention,
         "merging": edit.merging.mode,
         "numerics": f"{work.dtype} on {work.device}",

@@ -5,17 +5,28 @@ corners, in this order, on RGB in [0, 1]. `recover` reads these numbers off a pi
 evaluation knows whether two segments have the same look.
 """
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from jaxtyping import Float
 
 Picture = Float[np.ndarray, "*frame height width 3"]
+Numbers = Float[np.ndarray, "6"]
+"""Hue, contrast, the three tints and the vignette, in parts of their ranges."""
 
 RANGES = {"hue": (-150.0, 150.0), "contrast": (0.6, 1.3), "tint": (0.7, 1.15), "vignette": (0.0, 0.6)}
 """What open looks are drawn from: degrees, and factors."""
+
+LOWEST, HIGHEST = (
+    np.array([RANGES[name][end] for name in ("hue", "contrast", *3 * ("tint",), "vignette")]) for end in (0, 1)
+)
+WIDTHS = HIGHEST - LOWEST
+MIDDLE = (LOWEST + HIGHEST) / 2 / WIDTHS
+PULL = 0.0015  # of a whole range from its middle, in RGB
+EVERY = 5  # pixels, of which one is looked at
+ROUNDS, STEP = 8, 1e-3
 
 OPEN_PHRASES = ("give it a new look", "change the look of it", "make it look new")
 HELD_OUT_OPEN_PHRASE = "give it another look"
@@ -36,12 +47,9 @@ class Look:
     tint: tuple[float, float, float]
     vignette: float
 
-    def numbers(self) -> Float[np.ndarray, "6"]:
+    def numbers(self) -> Numbers:
         """All of it in parts of the range that open looks are drawn from: 0.1 is a tenth of it."""
-        hue, contrast, tint, vignette = astuple(self)
-        widths = {name: high - low for name, (low, high) in RANGES.items()}
-        values = [hue / widths["hue"], contrast / widths["contrast"], *(each / widths["tint"] for each in tint)]
-        return np.array([*values, vignette / widths["vignette"]])
+        return np.array([self.hue, self.contrast, *self.tint, self.vignette]) / WIDTHS
 
 
 def draw_look(random: np.random.Generator) -> Look:
@@ -54,9 +62,7 @@ def draw_look(random: np.random.Generator) -> Look:
 
 def apply_look(look: Look, picture: Picture) -> Picture:
     """The picture with this look, in [0, 1]."""
-    turned = picture @ _hue_matrix(look.hue).T
-    toned = ((turned - 0.5) * look.contrast + 0.5) * np.asarray(look.tint, np.float32)
-    return np.clip(toned * _falloff(look.vignette, *picture.shape[-3:-1]), 0, 1).astype(np.float32)
+    return np.clip(_toned(look, picture, _radius(*picture.shape[-3:-1])), 0, 1).astype(np.float32)
 
 
 def apply_fixed(name: str, picture: Picture) -> Picture:
@@ -71,36 +77,66 @@ def apply_fixed(name: str, picture: Picture) -> Picture:
 
 
 def recover(source: Picture, edited: Picture) -> Look:
-    """The look that turns `source` into `edited` best, from pixels that were not clipped.
+    """The look that turns `source` into `edited` best, by least squares, from pixels that are not clipped.
 
-    For each of a number of vignettes the rest is linear, and solved for; the one with the least error is taken.
+    Descends from the hue that fits best on its own, and from others beside it. What a picture without contrast leaves
+    open is settled by a slight pull towards the middle of what looks are drawn from.
     """
-    tried = [_solve(source, edited, vignette) for vignette in np.linspace(0, 0.8, 33)]
-    return min(tried, key=lambda pair: pair[0])[1]
+    kept = ((edited > 0.03) & (edited < 0.97)).all(axis=-1)
+    radius = np.broadcast_to(_radius(*source.shape[-3:-1])[..., 0], kept.shape)
+    before, after, radii = (each[kept][::EVERY] for each in (source, edited, radius))
+
+    def errors(numbers: Numbers) -> Float[np.ndarray, " error"]:
+        missed = _toned(_look_of(numbers), before, radii[:, None]) - after
+        return np.concatenate([missed.ravel() / np.sqrt(max(1, missed.size)), PULL * (numbers - MIDDLE)[1:]])
+
+    def error(numbers: Numbers) -> float:
+        return float(np.square(errors(numbers)).sum())
+
+    turned = [_with_hue(hue) for hue in np.linspace(-150, 180, 12)]
+    first = min(turned, key=error)[0]
+    starts = [_with_hue(first * WIDTHS[0] + aside) for aside in (0, 60, -60, 180)]
+    return _look_of(min((_descend(errors, start) for start in starts), key=error))
 
 
 def distance(one: Look, other: Look) -> float:
     """Mean difference of the six numbers of two looks, each in parts of its range; hues the short way round."""
     difference = np.abs(one.numbers() - other.numbers())
-    circle = 360 / (RANGES["hue"][1] - RANGES["hue"][0])
+    circle = 360 / WIDTHS[0]
     difference[0] = min(difference[0], circle - difference[0])
     return float(difference.mean())
 
 
-def _solve(source: Picture, edited: Picture, vignette: float) -> tuple[float, Look]:
-    """Error and look at one vignette: edited / falloff = matrix @ source + offset, by least squares."""
-    falloff = _falloff(vignette, *source.shape[-3:-1])
-    kept = ((edited > 0.03) & (edited < 0.97)).all(axis=-1)
-    inputs = np.concatenate([source, np.ones_like(source[..., :1])], axis=-1)[kept]
-    outputs = (edited / falloff)[kept]
-    solution, *_ = np.linalg.lstsq(inputs, outputs, rcond=None)
-    error = np.mean(((inputs @ solution - outputs) * np.broadcast_to(falloff, edited.shape)[kept][:, :1]) ** 2)
-    matrix, offset = solution[:3].T, solution[3]
-    gains = matrix.sum(axis=1)
-    tint = np.maximum(2 * offset + gains, 1e-3)
-    contrast = max(float(np.mean(gains / tint)), 1e-3)
-    turned = matrix / (tint[:, None] * contrast)
-    return float(error), Look(_angle_of(turned), contrast, (float(tint[0]), float(tint[1]), float(tint[2])), vignette)
+def _toned(look: Look, colours: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Colours `[..., 3]` with a look, not clipped; `radius` as in `_radius`."""
+    toned = ((colours @ _hue_matrix(look.hue).T - 0.5) * look.contrast + 0.5) * np.asarray(look.tint, np.float32)
+    return toned * (1 - np.float32(look.vignette) * radius)
+
+
+def _descend(errors: Callable[[Numbers], np.ndarray], numbers: Numbers) -> Numbers:
+    """Gauss-Newton with numerical derivatives: ever shorter steps, and none that makes it worse."""
+    missed, damping = errors(numbers), 1e-3
+    for _ in range(ROUNDS):
+        slopes = np.stack([errors(numbers + STEP * axis) - missed for axis in np.eye(len(numbers))], axis=1) / STEP
+        damped = np.concatenate([slopes, damping * np.eye(len(numbers))])
+        step, *_ = np.linalg.lstsq(damped, np.concatenate([-missed, np.zeros(len(numbers))]), rcond=None)
+        tried = numbers + np.clip(step, -0.3, 0.3)
+        if np.square(errors(tried)).sum() < np.square(missed).sum():
+            numbers, missed = tried, errors(tried)
+        else:
+            damping = max(10 * damping, 0.01)
+    return numbers
+
+
+def _with_hue(degrees: float) -> Numbers:
+    """The middle of all ranges, but for the hue."""
+    return np.array([degrees / WIDTHS[0], *MIDDLE[1:]])
+
+
+def _look_of(numbers: Numbers) -> Look:
+    """What `Look.numbers` tells, as a look again."""
+    hue, contrast, red, green, blue, vignette = (float(each) for each in numbers * WIDTHS)
+    return Look((hue + 180) % 360 - 180, contrast, (red, green, blue), vignette)
 
 
 def _hue_matrix(degrees: float) -> Float[np.ndarray, "3 3"]:
@@ -110,22 +146,11 @@ def _hue_matrix(degrees: float) -> Float[np.ndarray, "3 3"]:
     return (cos * np.eye(3) + (1 - cos) * grey + sin * cross).astype(np.float32)
 
 
-def _angle_of(matrix: Float[np.ndarray, "3 3"]) -> float:
-    """Angle, in degrees, of the rotation about the grey axis that is nearest to a matrix."""
-    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
-    cos = (np.trace(matrix) - matrix.sum() / 3) / 2
-    return float(np.degrees(np.arctan2((matrix * cross).sum() / 2, cos)))
-
-
 @cache
 def _radius(height: int, width: int) -> Float[np.ndarray, "height width 1"]:
     """Squared distance from the middle, 1 in the corners."""
     y, x = (np.linspace(-1, 1, length) ** 2 / 2 for length in (height, width))
     return (y[:, None] + x[None, :])[..., None].astype(np.float32)
-
-
-def _falloff(vignette: float, height: int, width: int) -> Float[np.ndarray, "height width 1"]:
-    return 1 - np.float32(vignette) * _radius(height, width)
 
 
 def looks_wording(random: np.random.Generator, held_out: bool) -> tuple[str, str | None]:

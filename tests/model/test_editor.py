@@ -123,6 +123,25 @@ def test_without_guidance_there_is_one_branch(editor: MemoryEditor) -> None:
     assert np.abs(sampled[2].edited - sampled[3].edited).max() > 1e-5
 
 
+def test_a_segment_that_recalls_nothing_has_a_scale_of_its_own(
+    editor: MemoryEditor, memories: tuple[Memory, ...]
+) -> None:
+    scales = {"all 3": {"guidance": 3.0}, "first 3": {"first_guidance": 3.0}, "none": {}}
+    alone, recalling = (
+        {
+            name: editor.edit(
+                CLIP, PROMPT, given, config=config(sampling=SamplingConfig(**{"steps": 2, "guidance": 1.0} | scale))
+            ).edited
+            for name, scale in scales.items()
+        }
+        for given in ((), memories)
+    )
+    assert_array_equal(alone["first 3"], alone["all 3"])
+    assert_array_equal(recalling["first 3"], recalling["none"])
+    assert np.abs(alone["all 3"] - alone["none"]).max() > 1e-5
+    assert np.abs(recalling["all 3"] - recalling["none"]).max() > 1e-5
+
+
 def test_progress_is_told(editor: MemoryEditor) -> None:
     told: list[tuple[int, int]] = []
     editor.edit(CLIP, PROMPT, config=config(), progress=lambda done, planned: told.append((done, planned)))
