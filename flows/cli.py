@@ -54,7 +54,9 @@ def edit(
     ] = None,
     top_k: Annotated[int | None, typer.Option(help="Memories recalled.", show_default="the model's")] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the model's")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale.", show_default="the model's")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Guidance scale of all segments.", show_default="the model's")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     codec: Annotated[str, typer.Option(help="h264, prores, dnxhr or ffv1.")] = "h264",
     tone_map: Annotated[bool, typer.Option("--tone-map", help="Accept HDR, tone-mapped to BT.709.")] = False,
@@ -70,7 +72,7 @@ def edit(
     choices = {
         "window": {"frames": frames, "overlap": overlap, **_parse_size(size)},
         "retrieval": {"top_k": top_k},
-        "sampling": {"steps": steps, "guidance": guidance, "first_guidance": guidance},
+        "sampling": {"steps": steps, "guidance": guidance},
     }
     fixed = {
         "video": video,

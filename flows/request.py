@@ -23,6 +23,8 @@ def build_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, A
     said = {
         group: {name: value for name, value in values.items() if value is not None} for group, values in choices.items()
     }
+    if guidance := said["sampling"].get("guidance"):
+        said["sampling"]["first_guidance"] = guidance  # who names one scale means all segments
     settings = {
         **fixed,
         "weights": str(folder),

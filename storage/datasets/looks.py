@@ -19,14 +19,12 @@ Numbers = Float[np.ndarray, "6"]
 RANGES = {"hue": (-150.0, 150.0), "contrast": (0.6, 1.3), "tint": (0.7, 1.15), "vignette": (0.0, 0.6)}
 """What open looks are drawn from: degrees, and factors."""
 
-LOWEST, HIGHEST = (
-    np.array([RANGES[name][end] for name in ("hue", "contrast", *3 * ("tint",), "vignette")]) for end in (0, 1)
-)
+LOWEST, HIGHEST = np.array([RANGES[name] for name in ("hue", "contrast", "tint", "tint", "tint", "vignette")]).T
 WIDTHS = HIGHEST - LOWEST
 MIDDLE = (LOWEST + HIGHEST) / 2 / WIDTHS
 PULL = 0.0015  # of a whole range from its middle, in RGB
 EVERY = 5  # pixels, of which one is looked at
-ROUNDS, STEP = 8, 1e-3
+ROUNDS, STEP, FARTHEST = 8, 1e-3, 0.3  # of a descent; the step of its derivatives, and the longest of its own
 
 OPEN_PHRASES = ("give it a new look", "change the look of it", "make it look new")
 HELD_OUT_OPEN_PHRASE = "give it another look"
@@ -114,15 +112,15 @@ def _toned(look: Look, colours: np.ndarray, radius: np.ndarray) -> np.ndarray:
 
 
 def _descend(errors: Callable[[Numbers], np.ndarray], numbers: Numbers) -> Numbers:
-    """Gauss-Newton with numerical derivatives: ever shorter steps, and none that makes it worse."""
-    missed, damping = errors(numbers), 1e-3
+    """Levenberg-Marquardt with numerical slopes: no step that makes it worse is taken, and the next is damped."""
+    missed, damping, axes = errors(numbers), 1e-3, np.eye(len(numbers))
     for _ in range(ROUNDS):
-        slopes = np.stack([errors(numbers + STEP * axis) - missed for axis in np.eye(len(numbers))], axis=1) / STEP
-        damped = np.concatenate([slopes, damping * np.eye(len(numbers))])
-        step, *_ = np.linalg.lstsq(damped, np.concatenate([-missed, np.zeros(len(numbers))]), rcond=None)
-        tried = numbers + np.clip(step, -0.3, 0.3)
-        if np.square(errors(tried)).sum() < np.square(missed).sum():
-            numbers, missed = tried, errors(tried)
+        slopes = np.stack([errors(numbers + STEP * axis) - missed for axis in axes], axis=1) / STEP
+        damped, wanted = np.concatenate([slopes, damping * axes]), np.concatenate([-missed, 0 * numbers])
+        tried = numbers + np.clip(np.linalg.lstsq(damped, wanted, rcond=None)[0], -FARTHEST, FARTHEST)
+        left = errors(tried)
+        if np.square(left).sum() < np.square(missed).sum():
+            numbers, missed = tried, left
         else:
             damping = max(10 * damping, 0.01)
     return numbers

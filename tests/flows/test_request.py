@@ -20,6 +20,16 @@ def test_what_the_user_says_wins_over_the_preset() -> None:
     assert chosen.edit.sampling.guidance == default.edit.sampling.guidance
 
 
+def test_a_scale_that_the_user_names_is_that_of_all_segments() -> None:
+    """The demo model has a scale of its own for segments that recall nothing."""
+    demo = FIXED | {"weights": "demo"}
+    usual, chosen = (
+        build_request(demo, NOTHING | {"sampling": {"guidance": scale}}).edit.sampling for scale in (None, 3.0)
+    )
+    assert usual.scale(recalls=False) > usual.scale(recalls=True)
+    assert chosen.scale(recalls=False) == chosen.scale(recalls=True) == 3.0
+
+
 @pytest.mark.parametrize(
     ("fixed", "choices", "message"),
     [
