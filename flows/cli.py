@@ -24,6 +24,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+camera_app = typer.Typer(
+    help="Camera moves for new views: what there is, and what one would do.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(camera_app, name="camera")
+
 PARTLY = 3  # exit code of a run that went to its end, though not for everything
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
@@ -240,6 +247,51 @@ def serve(
             _say(f"page   {page}\nlogin  {login}\nstop   Ctrl-C")
 
     serve_flows(port, announce)
+
+
+@camera_app.command("plot", epilog='Example: memory-v2v camera plot pan-right "orbit left 30deg, then dolly in 1m"')
+def plot_cameras(
+    camera: Annotated[
+        list[str],
+        typer.Argument(
+            help="A preset, a sentence, the JSON of ReCamMaster (FILE.json#cam03), a NeRF's transforms.json, or a "
+            "folder of COLMAP's text files.",
+            show_default=False,
+        ),
+    ],
+    frames: Annotated[int, typer.Option(help="Frames of each camera; files of other lengths are resampled.")] = 81,
+    fov: Annotated[
+        float | None,
+        typer.Option(help="Horizontal degrees seen by cameras that bring no lens.", show_default="a 24 mm lens"),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Metres to a unit, in files that name none (NeRF, COLMAP).", show_default="1")
+    ] = None,
+    save: Annotated[Path, typer.Option(help="Page (.html) or picture (.svg), written anew.")] = Path("cameras.html"),
+    as_json: Json = False,
+) -> None:
+    """Draw each CAMERA as it was understood, its path and frustums, and how much the cameras share."""
+    from dataclasses import asdict
+
+    from flows.cameras import plot_cameras as run
+
+    report = run(camera, frames, fov, scale, save)
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        print(report.summary())
+
+
+@camera_app.command("list", epilog="Example: memory-v2v camera list")
+def list_cameras(as_json: Json = False) -> None:
+    """Name the presets, and say what each does."""
+    from flows.cameras import list_presets
+
+    presets = list_presets()
+    if as_json:
+        _print_json(presets)
+    else:
+        print("\n".join(f"{name:16}{what}" for name, what in presets.items()))
 
 
 def _parse_size(size: str | None) -> dict[str, int]:

@@ -25,6 +25,11 @@ NUMPY_HALF = (
     "model.camera.fov",
     "model.camera.presets",
     "model.camera.multicam",
+    "model.camera.camera_file",
+    "model.camera.nerf",
+    "model.camera.colmap",
+    "model.camera.sentence",
+    "model.camera.written",
     "model.camera.plot",
 )
 

@@ -12,6 +12,7 @@ count by their solid angle (`weighting="count"` is the paper, where the poles co
 radius 1; ours is ten metres, because a camera that leaves the sphere sees it from outside. Occlusion is not known.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -92,6 +93,18 @@ def fov_score(target: FieldOfView, cached: FieldOfView) -> float:
     if cached.radius != target.radius or not np.allclose(cached.reference, target.reference, atol=1e-9):
         cached = video_fov(cached.trajectory, cached.intrinsics, target.reference, target.radius)
     return float(rank(target, cached.packed[None])[0])
+
+
+def overlap_matrix(
+    views: Sequence[Trajectory], intrinsics: Intrinsics | Sequence[Intrinsics]
+) -> Float64[np.ndarray, "views views"]:
+    """`fov_score` of every pair of views: the row is the target, the column what is cached; 1 on the diagonal.
+
+    `intrinsics` are those of all views, or one for each. All trajectories must share a world, as those of a session do.
+    """
+    lenses = [intrinsics] * len(views) if isinstance(intrinsics, Intrinsics) else intrinsics
+    drawn = [video_fov(view, lens) for view, lens in zip(views, lenses, strict=True)]
+    return np.array([[fov_score(target, cached) for cached in drawn] for target in drawn]).reshape(len(views), -1)
 
 
 def rank(target: FieldOfView, packed: Bitmaps) -> Float64[np.ndarray, " cached"]:

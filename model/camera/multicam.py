@@ -10,10 +10,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
+from model.camera.camera_file import read_json
 from model.camera.trajectory import Trajectory
 from model.errors import RequestError
 
@@ -22,7 +24,6 @@ Poses = Float64[np.ndarray, "frames 4 4"]
 UNREAL_TO_OPENCV = np.array([[0, 1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float64)
 """Takes the coordinates (forward, right, up) to (right, down, forward)."""
 CENTIMETRES = 100.0
-LARGEST_FILE = 64 * 2**20
 BRACKET = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -42,13 +43,12 @@ def opencv_to_unreal(poses: Poses) -> Float64[np.ndarray, "frames 4 4"]:
 
 def read_cameras(path: Path) -> dict[str, Trajectory]:
     """Every camera of the file, by its name. Raises `RequestError` for a file of another form."""
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise RequestError(f"{path.name} is larger than {LARGEST_FILE >> 20} MiB; give a file of camera poses")
-        frames = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(f"cannot read cameras from {path.name}: {error}; give the JSON of ReCamMaster") from error
-    if not isinstance(frames, dict) or not isinstance(frames.get("frame0"), dict):
+    return parse_cameras(read_json(path), path)
+
+
+def parse_cameras(frames: Mapping[str, Any], path: Path) -> dict[str, Trajectory]:
+    """Every camera of what was read from `path`, by its name."""
+    if not isinstance(frames.get("frame0"), dict):
         raise RequestError(f"{path.name} has no frame0; give the JSON of ReCamMaster: frame0 -> cam01 -> matrix")
     return {camera: _trajectory(frames, camera, path.name) for camera in sorted(frames["frame0"])}
 
@@ -65,7 +65,7 @@ def write_cameras(path: Path, cameras: Mapping[str, Trajectory]) -> None:
     path.write_text(json.dumps(frames, indent=1), encoding="utf-8")
 
 
-def _trajectory(frames: dict, camera: str, file: str) -> Trajectory:
+def _trajectory(frames: Mapping[str, Any], camera: str, file: str) -> Trajectory:
     matrices = []
     for index in range(len(frames)):
         cameras = frames.get(f"frame{index}")

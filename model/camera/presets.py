@@ -11,12 +11,11 @@ import numpy as np
 from jaxtyping import Float64
 from pydantic import Field
 
-from model.camera.trajectory import Trajectory
+from model.camera.trajectory import Trajectory, pitch, yaw
 from model.config import Config
 from model.errors import RequestError
 
 Share = Float64[np.ndarray, " frames"]
-Angles = Float64[np.ndarray, " frames"]
 Offsets = Float64[np.ndarray, "frames 3"]
 
 PresetName = Literal[
@@ -63,43 +62,43 @@ def preset(name: str, frames: int, moves: Moves | None = None) -> Trajectory:
     return {"pan": _pan, "tilt": _tilt, "zoom": _zoom, "translate": _translate, "arc": _arc}[kind](share, moves)
 
 
+def describe(name: PresetName, moves: Moves | None = None) -> str:
+    """What the preset does, in words."""
+    moves = moves or Moves()
+    kind, way = name.split("-")
+    opposite = "down" if way == "up" else "up"
+    return {
+        "pan": f"turns {moves.pan:g} degrees to the {way}",
+        "tilt": f"turns {moves.tilt:g} degrees {way}",
+        "zoom": f"moves {moves.zoom:g} m {'forward' if way == 'in' else 'back'}; the lens stays as it is",
+        "translate": f"moves {moves.translate:g} m {way}, turning {opposite} to a subject {moves.distance:g} m away",
+        "arc": f"moves {moves.arc:g} degrees to the {way} around a subject {moves.distance:g} m away, facing it",
+    }[kind]
+
+
 def _pan(share: Share, moves: Moves) -> Trajectory:
-    return _trajectory(_yaw(np.radians(moves.pan) * share))
+    return _trajectory(yaw(np.radians(moves.pan) * share))
 
 
 def _tilt(share: Share, moves: Moves) -> Trajectory:
-    return _trajectory(_pitch(np.radians(moves.tilt) * share))
+    return _trajectory(pitch(np.radians(moves.tilt) * share))
 
 
 def _zoom(share: Share, moves: Moves) -> Trajectory:
     forward = moves.zoom * share
-    return _trajectory(_yaw(0 * share), np.stack([0 * share, 0 * share, forward], axis=1))
+    return _trajectory(yaw(0 * share), np.stack([0 * share, 0 * share, forward], axis=1))
 
 
 def _translate(share: Share, moves: Moves) -> Trajectory:
     rise = moves.translate * share
-    return _trajectory(_pitch(-np.arctan2(rise, moves.distance)), np.stack([0 * share, -rise, 0 * share], axis=1))
+    return _trajectory(pitch(-np.arctan2(rise, moves.distance)), np.stack([0 * share, -rise, 0 * share], axis=1))
 
 
 def _arc(share: Share, moves: Moves) -> Trajectory:
     """To the right around the subject, turning left to keep it in the middle; a negative share the other way."""
     angle = np.radians(moves.arc) * share
     sideways, forward = moves.distance * np.sin(angle), moves.distance * (1 - np.cos(angle))
-    return _trajectory(_yaw(-angle), np.stack([sideways, 0 * share, forward], axis=1))
-
-
-def _yaw(angle: Angles) -> Float64[np.ndarray, "frames 3 3"]:
-    """Turn to the right, in radians: about the y axis, which points down."""
-    zero, one = 0 * angle, 0 * angle + 1
-    rows = [[np.cos(angle), zero, np.sin(angle)], [zero, one, zero], [-np.sin(angle), zero, np.cos(angle)]]
-    return np.array(rows).transpose(2, 0, 1)
-
-
-def _pitch(angle: Angles) -> Float64[np.ndarray, "frames 3 3"]:
-    """Turn upwards, in radians: about the x axis, which points right."""
-    zero, one = 0 * angle, 0 * angle + 1
-    rows = [[one, zero, zero], [zero, np.cos(angle), -np.sin(angle)], [zero, np.sin(angle), np.cos(angle)]]
-    return np.array(rows).transpose(2, 0, 1)
+    return _trajectory(yaw(-angle), np.stack([sideways, 0 * share, forward], axis=1))
 
 
 def _trajectory(rotation: Float64[np.ndarray, "frames 3 3"], position: Offsets | None = None) -> Trajectory:

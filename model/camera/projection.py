@@ -61,6 +61,22 @@ class Intrinsics:
     def matrix(self) -> Float64[np.ndarray, "3 3"]:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
+    @property
+    def angles(self) -> tuple[float, float]:
+        """Horizontal and vertical field of view in degrees."""
+        left, top = self.cx / self.fx, self.cy / self.fy
+        right, bottom = (self.width - self.cx) / self.fx, (self.height - self.cy) / self.fy
+        horizontal, vertical = np.degrees(np.arctan([left, top]) + np.arctan([right, bottom]))
+        return float(horizontal), float(vertical)
+
+    @property
+    def corners(self) -> Float64[np.ndarray, "4 3"]:
+        """Unit vectors from the camera through the corners of the image, clockwise from the top left."""
+        right, bottom = float(self.width), float(self.height)
+        pixels = np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]])
+        points = unproject(pixels, np.ones(4), self)
+        return points / np.linalg.norm(points, axis=1, keepdims=True)
+
 
 def to_camera(points: Points, pose: Pose) -> Float[np.ndarray, "*batch 3"]:
     """World points in the coordinates of the camera at `pose`: R^T (p - t), since poses are camera-to-world."""

@@ -1,8 +1,8 @@
 """Camera trajectories: one pose a frame (paper section 3.2, supplement E.1). Numpy half: no torch.
 
 The convention, stated once for the whole package: poses are camera-to-world, axes are OpenCV's (x right, y down,
-z forward), lengths are metres, pixel centres lie at +0.5. Does not know where a trajectory comes from (`presets.py`,
-`multicam.py`) nor what the camera sees (`fov.py`).
+z forward), lengths are metres, pixel centres lie at +0.5. Does not know where a trajectory comes from (`written.py`)
+nor what the camera sees (`fov.py`).
 
 The trajectories of one session share a frame of reference: the first camera of the user's video. Presets start there.
 """
@@ -16,6 +16,7 @@ from model.errors import RequestError
 
 Pose = Float[np.ndarray, "4 4"]
 Rotations = Float64[np.ndarray, "frames 3 3"]
+Angles = Float64[np.ndarray, " frames"]
 Quaternions = Float64[np.ndarray, "frames 4"]
 
 LAST_ROW = (0.0, 0.0, 0.0, 1.0)
@@ -76,9 +77,42 @@ class Trajectory:
         poses[:, :3, 3] = start + share[:, None] * (stop - start)
         return Trajectory(poses)
 
+    @property
+    def metres(self) -> float:
+        """Length of the path from the first camera to the last."""
+        return float(np.linalg.norm(np.diff(self.poses[:, :3, 3], axis=0), axis=1).sum())
+
+    @property
+    def degrees(self) -> float:
+        """How far the camera turns in all, there and back counted twice, about whatever axis."""
+        turns = self.poses[:-1, :3, :3].transpose(0, 2, 1) @ self.poses[1:, :3, :3]
+        half_chord = np.linalg.norm(turns - np.eye(3), axis=(1, 2)) / 8**0.5
+        return float(np.degrees(2 * np.arcsin(np.clip(half_chord, 0, 1))).sum())
+
     def latent_rows(self) -> Float32[np.ndarray, "latent 12"]:
         """What the model is told of the cameras (Eq. 16): `[R|t]`, row by row, of every fourth frame."""
         return self.poses[::LATENT_STRIDE, :3].reshape(-1, 12).astype(np.float32)
+
+
+def yaw(angle: Angles) -> Float64[np.ndarray, "frames 3 3"]:
+    """Turn to the right, in radians: about the y axis, which points down."""
+    zero, one = 0 * angle, 0 * angle + 1
+    rows = [[np.cos(angle), zero, np.sin(angle)], [zero, one, zero], [-np.sin(angle), zero, np.cos(angle)]]
+    return np.array(rows).transpose(2, 0, 1)
+
+
+def pitch(angle: Angles) -> Float64[np.ndarray, "frames 3 3"]:
+    """Turn upwards, in radians: about the x axis, which points right."""
+    zero, one = 0 * angle, 0 * angle + 1
+    rows = [[one, zero, zero], [zero, np.cos(angle), -np.sin(angle)], [zero, np.sin(angle), np.cos(angle)]]
+    return np.array(rows).transpose(2, 0, 1)
+
+
+def roll(angle: Angles) -> Float64[np.ndarray, "frames 3 3"]:
+    """Lean to the right, clockwise for who looks along, in radians: about the z axis, which points forward."""
+    zero, one = 0 * angle, 0 * angle + 1
+    rows = [[np.cos(angle), -np.sin(angle), zero], [np.sin(angle), np.cos(angle), zero], [zero, zero, one]]
+    return np.array(rows).transpose(2, 0, 1)
 
 
 def interpolate_rotations(

@@ -17,7 +17,7 @@ from tests.training_files import write_files
 
 Done = subprocess.CompletedProcess[str]
 
-COMMANDS = ("edit", "train", "extend", "doctor", "serve")
+COMMANDS = ("edit", "train", "extend", "doctor", "serve", "camera plot", "camera list")
 OBEYING = ("unreadable", "fifo", "empty")  # inputs met in a process of its own, which permissions bind
 OBEDIENT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")  # a superuser whom permissions bind
 
@@ -54,7 +54,7 @@ def error_line(done: Done) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example(command: str) -> None:
-    done = run(command, "--help")
+    done = run(*command.split(), "--help")
     assert done.returncode == 0
     assert f"Example: memory-v2v {command}" in " ".join(done.stdout.split())
 

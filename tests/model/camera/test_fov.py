@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from model.camera.fov import PACKED_BYTES, cell_sizes, cover, fov_score, rank, sphere, video_fov
+from model.camera.fov import PACKED_BYTES, cell_sizes, cover, fov_score, overlap_matrix, rank, sphere, video_fov
 from model.camera.presets import PRESETS, Moves, preset
 from model.camera.projection import Intrinsics
 from model.camera.trajectory import Trajectory, rotations
@@ -178,3 +178,19 @@ def test_when_all_is_covered_the_rest_follow_by_score() -> None:
     packed = np.stack([video_fov(yawed(angle), LENS, target.reference).packed for angle in (40, 0, 10)])
     assert cover(target, packed, 3) == [1, 2, 0]
     assert cover(target, packed, 0) == []
+
+
+def test_the_matrix_is_the_score_of_every_pair() -> None:
+    """Also of views that start elsewhere than others, and with lenses of their own."""
+    views = [preset("pan-right", 3), preset("arc-left", 3), yawed(90)]
+    lenses = [LENS, LENS, Intrinsics.from_angle(120, 640, 480)]
+    drawn = [video_fov(view, lens) for view, lens in zip(views, lenses, strict=True)]
+    scores = overlap_matrix(views, lenses)
+    assert_allclose(scores, [[fov_score(target, cached) for cached in drawn] for target in drawn])
+    assert_allclose(np.diag(scores), 1)
+    assert scores[0, 2] > scores[2, 0]  # the wide view has seen more of the narrow one than the other way round
+    assert_allclose(overlap_matrix(views[:2], LENS), scores[:2, :2])
+
+
+def test_one_view_shares_all_with_itself() -> None:
+    assert_allclose(overlap_matrix([STILL], LENS), [[1]])

@@ -68,7 +68,7 @@ def test_the_constant_column_may_be_missing(tmp_path: Path) -> None:
     [
         ("{", "cannot read cameras"),
         ("[" * 100_000, "cannot read cameras"),
-        ([], "no frame0"),
+        ([], "holds no object"),
         ({"frame1": {}}, "no frame0"),
         ({"frame0": {"cam01": "[1 2 3 4]"}}, "four brackets of four numbers"),
         ({"frame0": {"cam01": 7}}, "four brackets of four numbers"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from model.camera.presets import PRESETS, Moves, preset
+from model.camera.presets import PRESETS, Moves, describe, preset
 from model.errors import RequestError
 
 END = {
@@ -62,3 +62,9 @@ def test_sizes_are_parameters() -> None:
 def test_an_unknown_move_is_refused_with_the_list() -> None:
     with pytest.raises(RequestError, match="choose one of pan-right, pan-left"):
         preset("dolly", 9)
+
+
+def test_moves_are_told_in_words() -> None:
+    moves = Moves(arc=45, distance=2.5)
+    assert describe("arc-left", moves) == "moves 45 degrees to the left around a subject 2.5 m away, facing it"
+    assert len({describe(name) for name in PRESETS}) == len(PRESETS)

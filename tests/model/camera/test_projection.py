@@ -70,3 +70,16 @@ def test_impossible_lenses_are_refused() -> None:
         Intrinsics(0, 1, 1, 1, 2, 2)
     with pytest.raises(RequestError, match="skew"):
         Intrinsics.from_matrix(np.array([[5, 1, 4], [0, 5, 3], [0, 0, 1.0]]), 8, 6)
+
+
+def test_angles_of_view() -> None:
+    assert_allclose(Intrinsics.from_angle(60, 640, 480).angles[0], 60)
+    aside = Intrinsics(100, 100, 0, 100, 100, 200)
+    assert_allclose(aside.angles, (45, 90))
+
+
+def test_corners_are_seen_in_the_corners() -> None:
+    assert_allclose(np.linalg.norm(LENS.corners, axis=1), 1)
+    pixels, depth = project(LENS.corners, LENS)
+    assert (depth > 0).all()
+    assert_allclose(pixels, [[0, 0], [640, 0], [640, 480], [0, 480]], atol=1e-9)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from model.camera.presets import preset
-from model.camera.trajectory import Trajectory, interpolate_rotations, quaternions, rotations
+from model.camera.trajectory import Trajectory, interpolate_rotations, pitch, quaternions, roll, rotations, yaw
 from model.errors import RequestError
 
 
@@ -108,3 +108,33 @@ def test_empty_trajectories_are_refused() -> None:
         Trajectory(np.zeros((0, 4, 4)))
     with pytest.raises(RequestError, match="0 frames"):
         Trajectory.still(3).resampled(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "metres", "degrees"), [("pan-right", 0, 20), ("zoom-out", 2, 0), ("arc-left", 4 * np.pi / 6, 30)]
+)
+def test_how_far_a_path_goes_and_turns(name: str, metres: float, degrees: float) -> None:
+    path = preset(name, 81)
+    assert_allclose(path.metres, metres, atol=1e-3)
+    assert_allclose(path.degrees, degrees, atol=1e-6)
+
+
+def test_there_and_back_counts_twice() -> None:
+    out = preset("arc-left", 9)
+    both = Trajectory(np.concatenate([out.poses, out.poses[::-1]]))
+    assert_allclose([both.metres, both.degrees], [2 * out.metres, 2 * out.degrees])
+
+
+@given(st.integers(0, 10_000))
+def test_an_angle_is_that_of_the_quaternion(seed: int) -> None:
+    pair = random_motion(seed, 2)
+    between = pair[0, :3, :3].T @ pair[1, :3, :3]
+    assert_allclose(Trajectory(pair).degrees, np.degrees(2 * np.arccos(np.abs(quaternions(between[None])[0, 3]))))
+
+
+def test_turns_go_right_up_and_clockwise() -> None:
+    angle = np.radians([30.0])
+    half, rest = 0.5, 0.75**0.5
+    assert_allclose(yaw(angle)[0, :, 2], [half, 0, rest])
+    assert_allclose(pitch(angle)[0, :, 2], [0, -half, rest])
+    assert_allclose(roll(angle)[0, :, 0], [rest, half, 0])
