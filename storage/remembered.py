@@ -131,6 +131,12 @@ class RememberedStore(ABC, Generic[Row]):
         self._rows.delete(col("id").isin(list(ids)))
         self._latents.forget(ids)
 
+    @property
+    def fragments(self) -> int:
+        """In how many pieces the rows lie, one a commit since the last maintenance; searches slow down with them."""
+        stats: Any = self._rows.stats()
+        return stats["fragment_stats"]["num_fragments"]
+
     def maintain(self) -> None:
         """Merge small fragments, bring the index up to date, drop old versions. Every few dozen commits, by the writer.
 

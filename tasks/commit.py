@@ -19,7 +19,7 @@ from storage.remembered import Remembered
 from storage.segment_file import write_segment
 from storage.store import Store
 
-MAINTAIN_EVERY = 64  # commits; LanceDB's searches slow down with the number of small fragments
+MOST_FRAGMENTS = 64  # one a commit, whichever turn it was of; LanceDB's searches slow down with their number
 RECENT = 8  # rows kept in hand: more than can be edited between a search of the store and its use (tasks/prefetch.py)
 
 
@@ -42,7 +42,6 @@ class Committer:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
         self._last: Future[None] | None = None
         self._recent: deque[Remembered] = deque(maxlen=RECENT)
-        self._commits = 0
 
     @property
     def recent(self) -> list[Remembered]:
@@ -79,8 +78,7 @@ class Committer:
                 recorded=datetime.now(UTC),
             )
         )
-        self._commits += 1
-        if self._commits % MAINTAIN_EVERY == 0:
+        if store.memory.fragments >= MOST_FRAGMENTS:
             store.memory.maintain()
             store.ledger.maintain()
 
