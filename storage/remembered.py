@@ -104,19 +104,14 @@ class RememberedStore(ABC, Generic[Row]):
         Raises:
             StoreError: there is none.
         """
-        return self.named([id])[id]
+        found = self.find([id])
+        if id not in found:
+            raise StoreError(f"{self._uri}: memory {id} is missing; edit with another --out, or restore the folder")
+        return found[id]
 
-    def named(self, ids: Collection[str]) -> dict[str, Row]:
-        """Memories by their ids.
-
-        Raises:
-            StoreError: one of them is not there.
-        """
-        found = {row.id: row for row in self._select(col("id").isin(list(ids)))} if ids else {}
-        if missing := sorted(set(ids) - found.keys()):
-            name = missing[0]
-            raise StoreError(f"{self._uri}: memory {name} is missing; edit with another --out, or restore the folder")
-        return found
+    def find(self, ids: Collection[str]) -> dict[str, Row]:
+        """The memories among `ids` that exist, by id."""
+        return {row.id: row for row in self._select(col("id").isin(list(ids)))} if ids else {}
 
     def rows(self, session: str | None = None, turn: int | None = None) -> list[Row]:
         """All memories, those of one session, or of one turn of it, by turn and segment."""

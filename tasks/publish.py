@@ -89,8 +89,7 @@ def _earlier_memories(record: TurnRecord, store: Store[Any]) -> tuple[EarlierMem
     """The memories of earlier turns that were recalled, each once."""
     here = {done.id for done in record.segments}
     recalled = {memory.id for done in record.segments for memory in done.recalled}
-    rows: dict[str, Remembered] = store.memory.named(recalled - here)
-    return tuple(_earlier_memory(rows[id], store) for id in sorted(rows))
+    return tuple(_earlier_memory(store.memory.row(id), store) for id in sorted(recalled - here))
 
 
 def _earlier_memory(row: Remembered, store: Store[Any]) -> EarlierMemory:

@@ -214,12 +214,13 @@ class RecalledView:
 
 
 def recalled_in(memory: ViewStore, session: str, turn: int) -> tuple[RecalledView, ...]:
-    """Everything that the segments of a turn recalled, in their order, best first."""
+    """What the segments of a turn recalled and the store still has, in their order, best first."""
     latest = {row.segment: row for row in sorted(memory.rows(session, turn), key=lambda row: row.created)}
     rows = [latest[index] for index in sorted(latest)]
-    views = memory.named({id for row in rows for id in row.recalled})
+    views = memory.find({id for row in rows for id in row.recalled})
     return tuple(
         RecalledView(row.segment, views[one.id].turn, views[one.id].segment, round(one.score, 4), one.reason)
         for row in rows
         for one in row.recalls
+        if one.id in views
     )

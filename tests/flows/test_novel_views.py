@@ -22,7 +22,7 @@ from model.camera.multicam import write_cameras
 from model.camera.presets import PRESETS, preset
 from model.config import ViewRequest
 from model.errors import RequestError
-from storage.ledger import Ledger
+from storage.ledger import Ledger, StoreLock
 from storage.probe import probe
 from storage.views import ViewStore
 from tests.clips import SHORT_GOPS, chart, run_ffmpeg, sound_packets, tone
@@ -255,17 +255,20 @@ def test_killed_in_either_turn_it_ends_in_the_same_bits(cluster: None, long: Pat
 
 
 def test_two_processes_add_to_one_session(cluster: None, short: Path, tmp_path: Path) -> None:
-    """Started together: all turns are there, none twice, those of a process in a row, and the later ones recall."""
+    """Both wait for the folder, and say so: then all turns are there, none twice, those of a process in a row."""
     out, logs = tmp_path / "out", [tmp_path / "log0", tmp_path / "log1"]
-    runs = [
-        launch(short, out, logs[0], "pan-left", "tilt-up"),
-        launch(short, out, logs[1], "pan-right", "tilt-up"),
-    ]
+    out.mkdir()
+    with StoreLock(out):
+        runs = [
+            launch(short, out, logs[0], "pan-left", "tilt-up"),
+            launch(short, out, logs[1], "pan-right", "tilt-up"),
+        ]
+        wait_for(lambda: all("waiting for it" in log.read_text() for log in logs))
     for run, log in zip(runs, logs, strict=True):
         assert run.wait(timeout=400) == 0, log.read_text()
+        assert f"process {os.getpid()} is writing to it; waiting for it" in log.read_text()
     turns = [told(log) for log in logs]
     numbers = sorted([turn["number"] for turn in each] for each in turns)
     assert numbers == [[1, 2], [3, 2]], "the one camera that both were given is one turn"
     assert {turn["turn"] for each in turns for one in each for turn in one["recalled"]} == {1, 2}
     assert len(committed_ids(out)) == 3
-    assert any("waiting for it" in log.read_text() for log in logs)

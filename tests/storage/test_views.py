@@ -96,8 +96,9 @@ def test_forgetting_and_missing_views_are_told(tmp_path: Path) -> None:
     fill(store, make_view(0), make_view(1))
     store.forget([make_view(0).id])
     assert [row.segment for row in store.rows()] == [1]
+    assert list(store.find([make_view(1).id, make_view(0).id])) == [make_view(1).id]
     with pytest.raises(StoreError, match="memory holiday film 1 0 is missing"):
-        store.named([make_view(1).id, make_view(0).id])
+        store.row(make_view(0).id)
 
 
 def test_maintenance_changes_no_answer(tmp_path: Path) -> None:
