@@ -263,7 +263,8 @@ def test_two_processes_add_to_one_session(cluster: None, short: Path, tmp_path: 
             launch(short, out, logs[0], "pan-left", "tilt-up"),
             launch(short, out, logs[1], "pan-right", "tilt-up"),
         ]
-        wait_for(lambda: all("waiting for it" in log.read_text() for log in logs))
+        ended = [run.poll for run in runs]
+        wait_for(lambda: all("waiting for it" in log.read_text() for log in logs) or any(end() for end in ended))
     for run, log in zip(runs, logs, strict=True):
         assert run.wait(timeout=400) == 0, log.read_text()
         assert f"process {os.getpid()} is writing to it; waiting for it" in log.read_text()
