@@ -34,6 +34,11 @@ app.add_typer(camera_app, name="camera")
 PARTLY = 3  # exit code of a run that went to its end, though not for everything
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
+Wait = Annotated[float, typer.Option(help="Seconds to wait for another run that writes to the same folder.")]
+Scale = Annotated[
+    float | None,
+    typer.Option(help="Metres to a unit, in camera files that name none (NeRF, COLMAP).", show_default="1"),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's log, with the memories recalled.")]
 
 
@@ -68,6 +73,7 @@ def edit(
     codec: Annotated[str, typer.Option(help="h264, prores, dnxhr or ffv1.")] = "h264",
     tone_map: Annotated[bool, typer.Option("--tone-map", help="Accept HDR, tone-mapped to BT.709.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    wait: Wait = 3600.0,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -91,6 +97,7 @@ def edit(
         "seed": seed,
         "output": {"codec": codec, "tone_map": tone_map},
         "device": device,
+        "wait": wait,
     }
     from dataclasses import asdict
 
@@ -98,6 +105,97 @@ def edit(
     from flows.request import build_request
 
     report = run(build_request(fixed, choices))
+    if as_json:
+        _print_json(asdict(report))
+    else:
+        _say(report.summary())
+
+
+@app.command(
+    epilog="Example: memory-v2v view holiday.mp4 --camera pan-left --camera arc-right --session holiday --out views"
+)
+def view(
+    video: Annotated[Path, typer.Argument(help="The video to see anew.", show_default=False, readable=False)],
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A move such as pan-left, a sentence such as 'pan right 20deg, then dolly in 1m', or a file of poses; "
+            "each is a turn.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results and their memory.")] = Path("out"),
+    weights: Annotated[
+        str,
+        typer.Option(help="Model: 'demo-views', a diffusers folder of ReCamMaster's kind, a hub id, or 'untrained'."),
+    ] = "demo-views",
+    instruction: Annotated[str, typer.Option(help="What is seen, in one sentence.")] = "",
+    session: Annotated[
+        str | None,
+        typer.Option(help="Turns of one session share a memory.", show_default="that of video and settings"),
+    ] = None,
+    recall: Annotated[str, typer.Option(help="views (by what they saw), or a baseline: recency, random, none.")] = (
+        "views"
+    ),
+    coverage: Annotated[bool, typer.Option("--coverage", help="Recall views that do not repeat one another.")] = False,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="A baseline: each turn renders the result of the one before it here.")
+    ] = False,
+    fov: Annotated[
+        float | None, typer.Option(help="Horizontal field of view in degrees.", show_default="that of a 24 mm lens")
+    ] = None,
+    scale: Scale = None,
+    frames: Annotated[int | None, typer.Option(help="Frames per segment, 4k+1.", show_default="the model's")] = None,
+    overlap: Annotated[
+        int | None, typer.Option(help="Frames shared by neighbours.", show_default="the model's")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT the model works at.", show_default="the model's")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Views recalled.", show_default="the model's")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the model's")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale.", show_default="the model's")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    codec: Annotated[str, typer.Option(help="h264, prores, dnxhr or ffv1.")] = "h264",
+    tone_map: Annotated[bool, typer.Option("--tone-map", help="Accept HDR, tone-mapped to BT.709.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    wait: Wait = 3600.0,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """See VIDEO anew along each CAMERA, in turn: what one turn invents, the next ones keep.
+
+    Interrupted or killed, the same command goes on where it stopped. Turns that are finished are found, so a session is
+    gone back to with the same command and another camera. `memory-v2v camera plot` shows a camera beforehand.
+    """
+    prepare_environment(verbose)
+    choices = {
+        "window": {"frames": frames, "overlap": overlap, **_parse_size(size)},
+        "retrieval": {"top_k": top_k, "coverage": coverage or None},
+        "sampling": {"steps": steps, "guidance": guidance, "first_guidance": guidance},
+    }
+    fixed = {
+        "video": video,
+        "cameras": camera or (),
+        "instruction": instruction,
+        "out": out,
+        "weights": weights,
+        "session": session,
+        "recall": recall,
+        "chain": chain,
+        "fov": fov,
+        "scale": scale,
+        "seed": seed,
+        "output": {"codec": codec, "tone_map": tone_map},
+        "device": device,
+        "wait": wait,
+    }
+    from dataclasses import asdict
+
+    from flows.novel_views import view as run
+    from flows.request import build_view_request
+
+    report = run(build_view_request(fixed, choices))
     if as_json:
         _print_json(asdict(report))
     else:
@@ -264,9 +362,7 @@ def plot_cameras(
         float | None,
         typer.Option(help="Horizontal degrees seen by cameras that bring no lens.", show_default="a 24 mm lens"),
     ] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Metres to a unit, in files that name none (NeRF, COLMAP).", show_default="1")
-    ] = None,
+    scale: Scale = None,
     save: Annotated[Path, typer.Option(help="Page (.html) or picture (.svg), written anew.")] = Path("cameras.html"),
     as_json: Json = False,
 ) -> None:

@@ -12,15 +12,17 @@ from prefect import flow
 from flows.environment import user_folder
 from model.config import EditRequest
 from storage.ledger import Entry
-from storage.store import find_finished, open_store, place_for
-from tasks.actors import descriptor_size, dismiss, start_editors, start_embedder
+from storage.store import Patience, find_finished, open_store, place_for
+from tasks.actors import descriptor_of, dismiss, start_editors, start_embedder
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import TurnRecord, edit_turn
 from tasks.footprint import footprint
-from tasks.ingest import Work, describe_work, ingest
+from tasks.ingest import EditWork, describe_work, ingest
+from tasks.progress import say
 from tasks.publish import publish, review_path
+from tasks.recall import TextTurn
 from tasks.stitch import stitch_video
-from tasks.weights import locate_descriptor, locate_weights
+from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, require_kind
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,10 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     embedder = start_embedder(work.descriptor)
     try:
         plan = ingest(work)
-        with open_store(request.out, descriptor_size(embedder)) as store:
-            turn = store.ledger.turn_number(work.session, work.fingerprint)
-            record = edit_turn(plan, turn, store, editors, embedder)
+        name, size = descriptor_of(embedder)
+        with open_store(request.out, size, Patience(request.wait, say)) as store:
+            number = store.ledger.turn_number(work.session, work.fingerprint)
+            record = edit_turn(TextTurn(plan, number, store.memory, embedder, name), store, editors)
             video = stitch_video(plan, record, store)
             publish(plan, record, video, store, time.time() - started)
     finally:
@@ -88,7 +91,7 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     return asdict(_report(request.out, video, record, started))
 
 
-def understand(request: EditRequest) -> Work:
+def understand(request: EditRequest) -> EditWork:
     """Find the weights, probe the video, name the work: what a user can get wrong is said here, within a second.
 
     Raises:
@@ -97,6 +100,7 @@ def understand(request: EditRequest) -> Work:
     cache = user_folder("cache")
     place_for(request.out)
     weights, descriptor = locate_weights(request.weights, cache), locate_descriptor(request.descriptor)
+    require_kind(weights, TEXT_EDITS)
     return describe_work(request, weights, descriptor, choose_device(request.device), cache)
 
 

@@ -1,14 +1,14 @@
-"""From what the user typed to an `EditRequest`: the model folder's own settings, overridden by the user's."""
+"""From what the user typed to a request: the model folder's own settings, overridden by the user's."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from flows.environment import user_folder
-from model.config import EditRequest, ExtensionRequest
+from model.config import EditRequest, ExtensionRequest, VideoRequest, ViewRequest
 from model.errors import RequestError
-from tasks.weights import locate_weights, read_preset
+from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, read_preset
 
 
 def build_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, Any]]) -> EditRequest:
@@ -18,7 +18,28 @@ def build_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, A
         WeightsError: the model folder is not there, or its preset is not valid.
         RequestError: an option makes no sense; the message names it.
     """
-    folder = locate_weights(fixed["weights"], user_folder("cache"))
+    return _build(EditRequest, fixed, choices, TEXT_EDITS)
+
+
+def build_view_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, Any]]) -> ViewRequest:
+    """The same for novel views.
+
+    Raises:
+        WeightsError: the model folder is not there, or its preset is not valid.
+        RequestError: an option makes no sense, or no camera is given; the message names it.
+    """
+    if not fixed["cameras"]:
+        raise RequestError("no camera is given; give at least one, such as --camera pan-left")
+    return _build(ViewRequest, fixed, choices, NOVEL_VIEWS)
+
+
+AnyRequest = TypeVar("AnyRequest", bound=VideoRequest)
+
+
+def _build(
+    form: type[AnyRequest], fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, Any]], kind: ModelKind
+) -> AnyRequest:
+    folder = locate_weights(fixed["weights"], user_folder("cache"), kind)
     preset = read_preset(folder).model_dump()
     said = {
         group: {name: value for name, value in values.items() if value is not None} for group, values in choices.items()
@@ -33,7 +54,7 @@ def build_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, A
         "edit": preset["edit"] | {"sampling": preset["edit"]["sampling"] | said["sampling"]},
     }
     try:
-        return EditRequest.model_validate(settings)
+        return form.model_validate(settings)
     except ValidationError as fault:
         raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
 

@@ -47,10 +47,11 @@ def serve_flows(port: int, announce: Callable[[str, str], None]) -> None:
 
         from flows.edit import edit_video
         from flows.evaluation import evaluate_consistency
+        from flows.novel_views import novel_views
         from flows.training import train_model
         from flows.training_data import extend_dataset
 
-        flows: tuple[Any, ...] = (edit_video, extend_dataset, train_model, evaluate_consistency)
+        flows: tuple[Any, ...] = (edit_video, novel_views, extend_dataset, train_model, evaluate_consistency)
         serve(*(flow.to_deployment(flow.name) for flow in flows), limit=1, print_starting_message=False)
     finally:
         server.terminate()

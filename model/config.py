@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Precision = Literal["float32", "bfloat16"]
+RecallBy = Literal["views", "recency", "random", "none"]
+"""How a novel view recalls others: by what they saw (the paper), or a baseline."""
 
 
 class Config(BaseModel):
@@ -54,9 +56,10 @@ class RetrievalConfig(Config):
     """Which memories a segment recalls (paper section 3.2, supplement D)."""
 
     top_k: int = Field(default=5, ge=0, le=64)
-    """Memories recalled, the previous segment included; 0 edits every segment alone."""
+    """Memories recalled, the previous segment of a text edit included; 0 edits every segment alone."""
     least: float = Field(default=0.0, ge=-1, le=1)
-    """Similarity below which a memory is not worth its tokens, the previous segment aside; -1 is the paper."""
+    """Score below which a memory is not worth its tokens, the previous segment aside: a cosine for text edits, where -1
+    is the paper; a field-of-view score for novel views, where 0 is."""
     coverage: bool = False
     """Pick memories that do not repeat one another (ours; off is the paper)."""
 
@@ -161,18 +164,15 @@ class OutputConfig(Config):
     """Accept HDR sources by tone-mapping them to BT.709; without it they are refused."""
 
 
-class EditRequest(Config):
-    """One turn: a video, an instruction, and how to carry it out."""
+class VideoRequest(Config):
+    """What every turn needs, whatever it does to the video."""
 
     video: Path
-    instruction: str = Field(min_length=1, max_length=4000)
     out: Path
     weights: str
     """A local model folder or a hub id."""
-    descriptor: str = "thumbnail"
-    """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""
     session: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
-    """Turns of one session share a memory; the default is the video's own session."""
+    """Turns of one session share a memory; the default is one of the work's own."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU if this machine has one."""
@@ -180,6 +180,33 @@ class EditRequest(Config):
     retrieval: RetrievalConfig = RetrievalConfig()
     edit: EditConfig = EditConfig()
     output: OutputConfig = OutputConfig()
+    wait: float = Field(default=3600.0, ge=0)
+    """Seconds to wait for another process that writes to the same folder; 0 gives up at once."""
+
+
+class EditRequest(VideoRequest):
+    """One turn: a video and an instruction."""
+
+    instruction: str = Field(min_length=1, max_length=4000)
+    descriptor: str = "thumbnail"
+    """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""
+
+
+class ViewRequest(VideoRequest):
+    """A video seen anew along camera paths, one turn each (paper section 3.2)."""
+
+    cameras: tuple[str, ...] = Field(min_length=1)
+    """Presets, sentences, or files of poses (`model/camera/written.py`), in the order of the turns."""
+    instruction: str = Field(default="", max_length=4000)
+    """What is seen; may be empty."""
+    fov: float | None = Field(default=None, gt=0, lt=180)
+    """Horizontal field of view of the lens, which is taken to be fixed, in degrees; None is that of a 24 mm lens."""
+    scale: float | None = Field(default=None, gt=0)
+    """Metres to a unit, in camera files that name none."""
+    recall: RecallBy = "views"
+    """How memories are chosen; all but `views` are baselines."""
+    chain: bool = False
+    """Each turn renders the result of the turn before instead of the user's video (the paper's AR baseline)."""
 
 
 class WorldConfig(Config):

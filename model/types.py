@@ -83,7 +83,8 @@ class ViewMemory:
     trajectory: Trajectory
 
 
-Reason = Literal["previous", "similar"]
+Reason = Literal["previous", "similar", "view", "recent", "random"]
+"""`previous` and `similar` are of text edits; `view` saw what the target sees; the others are baselines of views."""
 
 
 @dataclass(frozen=True)

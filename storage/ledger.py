@@ -7,7 +7,7 @@ to one folder.
 import datetime as dt
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -93,24 +93,33 @@ class Ledger:
 class StoreLock:
     """Holds an output folder for one process; the system releases it when the process ends, however it ends.
 
+    Where another process holds it, `say` is told so once, and it is waited for, `wait` seconds at most.
+
     Raises, on entering:
-        StoreBusyError: another process holds it.
+        StoreBusyError: another process holds it, still.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, wait: float | int = 0, say: Callable[[str], None] | None = None) -> None:
+        self._folder, self._wait, self._say = folder, wait, say
         self._holder = folder / "store.json"
-        self._lock = FileLock(folder / "store.lock", timeout=0)
+        self._lock = FileLock(folder / "store.lock")
 
     def __enter__(self) -> "StoreLock":
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise StoreBusyError(
-                f"{self._folder}: process {self._holder_pid()} is writing to it; wait for it, or choose another --out"
-            ) from None
+        if not self._acquired(0):
+            held = f"{self._folder}: process {self._holder_pid()} is writing to it"
+            if self._wait and self._say:
+                self._say(f"{held}; waiting for it, {self._wait:g} s at most")
+            if not self._acquired(self._wait):
+                raise StoreBusyError(f"{held}; wait for it, or choose another --out")
         self._holder.write_text(json.dumps({"pid": os.getpid()}))
         return self
+
+    def _acquired(self, seconds: float | int) -> bool:
+        try:
+            self._lock.acquire(timeout=seconds)
+        except Timeout:
+            return False
+        return True
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
         self._holder.unlink(missing_ok=True)

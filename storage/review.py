@@ -94,6 +94,7 @@ class Turn:
 @dataclass(frozen=True)
 class Review:
     """Everything the page shows. `conversions` are sentences: what was changed on the way besides the edit itself.
+    `camera` is an SVG of the camera path, where there is one.
 
     Every memory recalled is one of `segments` or of `earlier`.
     """
@@ -105,6 +106,7 @@ class Review:
     earlier: tuple[EarlierMemory, ...] = ()
     conversions: tuple[str, ...] = ()
     settings: Mapping[str, str] | None = None
+    camera: str | None = None
 
     def __post_init__(self) -> None:
         unknown = {memory.id for one in self.segments for memory in one.recalled} - self.names.keys()
@@ -177,6 +179,10 @@ def _data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
+def _svg_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
 def _link(path: PurePath) -> str:
     """A relative link that no name can turn into another kind of address."""
     return "./" + quote(os.fsencode(path.as_posix()))
@@ -203,7 +209,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update({"data_uri": _data_uri, "link": _link, "element_id": _element_id, "duration": _duration})
+    environment.filters.update(
+        {"data_uri": _data_uri, "svg_uri": _svg_uri, "link": _link, "element_id": _element_id, "duration": _duration}
+    )
     return environment
 
 

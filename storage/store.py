@@ -1,27 +1,42 @@
 """One output folder: its lock, its memory, its ledger, and where its files lie."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from model.errors import RequestError, StoreError
 from storage.content_id import hash_file
 from storage.ledger import Entry, Ledger, StoreLock
 from storage.memory import MemoryStore
+from storage.remembered import RememberedStore
+from storage.views import ViewStore
 
 MEMORY = "memory"
 LEFTOVERS = (".*.encoding.mov", ".*.muxing.*", ".*.unfinished", "*.html.partial")
 """Files being written: by `storage/video.py` (two), `storage/segment_file.py` and `storage/review.py`."""
 
 
+Memory = TypeVar("Memory", bound=RememberedStore[Any])
+"""The kind of memories that a turn works with."""
+
+
 @dataclass(frozen=True)
-class Store:
+class Patience:
+    """How long to wait for another process that writes to the folder, and who is told of it (see `StoreLock`)."""
+
+    seconds: float | int = 0
+    say: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True)
+class Store(Generic[Memory]):
     """An open output folder; this process alone writes to it."""
 
     folder: Path
-    memory: MemoryStore
+    memory: Memory
     ledger: Ledger
 
     @property
@@ -37,22 +52,40 @@ class Store:
 
 
 @contextmanager
-def open_store(folder: Path, descriptor_size: int) -> Iterator[Store]:
-    """Open or create the output folder for writing.
+def open_store(folder: Path, descriptor_size: int, patience: Patience = Patience()) -> Iterator[Store[MemoryStore]]:
+    """Open or create the output folder for writing, with the memory of text edits.
 
     Raises:
         StoreBusyError: another process has it open.
         StoreError: it is damaged, of another version, or cannot be made.
     """
+    with _held(folder, patience) as held:
+        yield Store(held, MemoryStore(held / MEMORY, descriptor_size), Ledger(held / MEMORY))
+
+
+@contextmanager
+def open_view_store(folder: Path, patience: Patience = Patience()) -> Iterator[Store[ViewStore]]:
+    """The same with the memory of novel views.
+
+    Raises:
+        StoreBusyError: another process has it open.
+        StoreError: it is damaged, of another version, or cannot be made.
+    """
+    with _held(folder, patience) as held:
+        yield Store(held, ViewStore(held / MEMORY), Ledger(held / MEMORY))
+
+
+@contextmanager
+def _held(folder: Path, patience: Patience) -> Iterator[Path]:
+    """The folder, made and swept, while it is ours."""
     folder = folder.absolute()
     try:
         (folder / "segments").mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise StoreError(f"{folder}: cannot be made a folder ({fault.strerror}); choose another --out") from fault
-    with StoreLock(folder):
+    with StoreLock(folder, patience.seconds, patience.say):
         _sweep(folder)
-        uri = folder / MEMORY
-        yield Store(folder, MemoryStore(uri, descriptor_size), Ledger(uri))
+        yield folder
 
 
 def place_for(folder: Path) -> Path:

@@ -19,9 +19,10 @@ import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from model.camera.trajectory import Trajectory
 from model.config import EditConfig, ExtensionConfig, Precision, TrainingRunConfig
 from model.errors import LostActorError, MemoryV2VError, RunError
-from model.types import Memory, TrainingClip, WindowRecord
+from model.types import Memory, TrainingClip, ViewMemory, WindowRecord
 from storage.datasets.clip import EditedClip, Frames
 from storage.datasets.encoded import EncodedClips
 from storage.datasets.media import read_media, read_pair
@@ -42,9 +43,13 @@ EXTENDER_SHARE = 0.75  # of a GPU; the Encoder has the rest of one
 LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
 
 
+LatentPair = tuple[np.ndarray, np.ndarray]
+"""Edited and source latents of a memory."""
+
+
 @dataclass(frozen=True)
 class EditJob:
-    """What the Editor needs for one segment besides the pictures and the memories' latents."""
+    """What the Editor needs for one segment of a text edit besides the pictures and the memories' latents."""
 
     instruction: str
     frames: int
@@ -52,6 +57,32 @@ class EditJob:
     memory_ids: tuple[str, ...]
     previous: str | None
     config: EditConfig
+    trajectory: None = None
+
+    def memories(self, latents: Sequence[LatentPair]) -> list[Memory]:
+        """The memories as the model takes them."""
+        return [
+            Memory(id=id, edited=edited, source=source, is_previous=id == self.previous)
+            for id, (edited, source) in zip(self.memory_ids, latents, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class ViewJob:
+    """The same for one segment of a novel view: its camera path `trajectory`, and `cameras`, those of the memories."""
+
+    instruction: str
+    frames: int
+    seed: int
+    memory_ids: tuple[str, ...]
+    cameras: tuple[Trajectory, ...]
+    config: EditConfig
+    trajectory: Trajectory
+
+    def memories(self, latents: Sequence[LatentPair]) -> list[ViewMemory]:
+        """The memories as the model takes them."""
+        views = zip(self.memory_ids, latents, self.cameras, strict=True)
+        return [ViewMemory(id, edited, trajectory) for id, (edited, _), trajectory in views]
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -74,26 +105,23 @@ class Editor:
         return os.getpid()
 
     @ray.method(num_returns=3)
-    def edit(self, frames: np.ndarray, job: EditJob, *latents: tuple[np.ndarray, np.ndarray]) -> tuple:
+    def edit(self, frames: np.ndarray, job: EditJob | ViewJob, *latents: LatentPair) -> tuple:
         """Edit `frames` `[n, h, w, 3]` (uint8 or uint16, n up to `job.frames`).
 
         Returns the edited frames (same shape and type), the edited and source latents as float16, and the seconds
         spent by part.
         """
         model = self._model.result()
-        memories = [
-            Memory(id=id, edited=edited, source=source, is_previous=id == job.previous)
-            for id, (edited, source) in zip(job.memory_ids, latents, strict=True)
-        ]
         padded = np.concatenate([frames, np.repeat(frames[-1:], job.frames - len(frames), axis=0)])
         full = np.iinfo(frames.dtype).max
         edited = model.edit(
             padded.astype(np.float32) / np.float32(full),
             job.instruction,
-            memories=memories,
+            memories=job.memories(latents),
             seed=job.seed,
             config=job.config,
             progress=self._report,
+            trajectory=job.trajectory,
         )
         pixels = np.rint(edited.frames[: len(frames)] * np.float32(full)).astype(frames.dtype)
         kept = (edited.edited.astype(LATENT_DTYPE), edited.source.astype(LATENT_DTYPE))
@@ -197,13 +225,13 @@ def dismiss(editors: EditorPool, embedder: Any) -> None:
     ray.kill(embedder)
 
 
-def descriptor_size(embedder: Any) -> int:
-    """Length of the Embedder's descriptors; waits until it has loaded.
+def descriptor_of(embedder: Any) -> tuple[str, int]:
+    """Name and length of the Embedder's descriptors; waits until it has loaded.
 
     Raises:
         WeightsError: its weights do not load.
     """
-    return ray.get(embedder.identity.remote())[1]
+    return ray.get(embedder.identity.remote())
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from storage.content_id import hash_file
 from storage.ledger import Entry
-from storage.memory import MemoryRow
+from storage.remembered import Remembered
 from storage.segment_file import write_segment
 from storage.store import Store
 
-MAINTAIN_EVERY = 64  # commits; LanceDB's searches slow down with the number of small fragments
+MOST_FRAGMENTS = 64  # one a commit, whichever turn it was of; LanceDB's searches slow down with their number
 RECENT = 8  # rows kept in hand: more than can be edited between a search of the store and its use (tasks/prefetch.py)
 
 
@@ -26,7 +27,7 @@ RECENT = 8  # rows kept in hand: more than can be edited between a search of the
 class EditedWork:
     """A segment that was edited and is not committed yet."""
 
-    row: MemoryRow
+    row: Remembered
     frames: np.ndarray
     edited: np.ndarray
     source: np.ndarray
@@ -36,15 +37,14 @@ class EditedWork:
 class Committer:
     """One writer thread. `commit` waits for the one before, so at most one segment is in flight."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store[Any]) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
         self._last: Future[None] | None = None
-        self._recent: deque[MemoryRow] = deque(maxlen=RECENT)
-        self._commits = 0
+        self._recent: deque[Remembered] = deque(maxlen=RECENT)
 
     @property
-    def recent(self) -> list[MemoryRow]:
+    def recent(self) -> list[Remembered]:
         """The rows handed in last: whoever searched the store a while ago did not see them."""
         return list(self._recent)
 
@@ -78,8 +78,7 @@ class Committer:
                 recorded=datetime.now(UTC),
             )
         )
-        self._commits += 1
-        if self._commits % MAINTAIN_EVERY == 0:
+        if store.memory.fragments >= MOST_FRAGMENTS:
             store.memory.maintain()
             store.ledger.maintain()
 

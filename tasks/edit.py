@@ -1,40 +1,75 @@
 """Edit the segments of one turn, in order, on a leased Editor; what the ledger has is not edited again.
 
-While the Editor works on a segment, the next one is decoded and described, and the one before is committed.
+While the Editor works on a segment, the next one is decoded and looked up, and the one before is committed. What is
+recalled, and what the Editor is told, a `Turn` knows: `TextTurn` (tasks/recall.py) or `ViewTurn` (tasks/views.py).
 """
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import ray
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from ray.exceptions import RayActorError
 
 from model.errors import EditError
-from model.memory.retrieval import Candidate
 from model.types import Recall, Segment
 from storage.content_id import identify
 from storage.ledger import Entry
-from storage.memory import MemoryRow
+from storage.remembered import Remembered, Row
 from storage.store import Store
-from tasks.actors import EditJob, EditorPool
+from tasks.actors import EditJob, EditorPool, ViewJob
 from tasks.commit import Committer, EditedWork
-from tasks.ingest import VideoPlan
+from tasks.ingest import VideoPlan, Work
 from tasks.prefetch import FetchedSegment, prefetch
 from tasks.progress import EditProgress
-from tasks.recall import find, recall
 
 RETRY_SECONDS = [1.0, 10.0, 60.0]
 POLL_SECONDS = 0.5
 MEMORIES_SHARED = 16  # latents kept in Ray's object store: neighbours often recall the same
+
+
+@dataclass(frozen=True)
+class PreparedSegment:
+    """A segment ready for the Editor: the memory that it will be, which knows what it recalled, and the job."""
+
+    segment: Segment
+    row: Remembered
+    job: EditJob | ViewJob
+
+
+class Turn(Protocol):
+    """What differs between the kinds of turns. `number` is the turn's in its session."""
+
+    @property
+    def plan(self) -> VideoPlan[Work]: ...
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def actors(self) -> Mapping[str, Any]:
+        """Actors besides the Editor, by name."""
+        ...
+
+    def look(self, segment: Segment, frames: Any) -> Any:
+        """What can be known before the segment before is edited; `frames` is a Ray reference. In another thread."""
+        ...
+
+    def prepare(
+        self, fetched: FetchedSegment[Any], recent: Sequence[Remembered], previous: str | None
+    ) -> PreparedSegment:
+        """Choose the memories of a segment, from which its id follows.
+
+        `recent` are rows that `look` may not have seen, `previous` is the segment edited just before in its shot.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,42 +98,71 @@ class TurnRecord:
     peak_bytes: dict[str, int]
 
 
-def segment_id(plan: VideoPlan, turn: int, segment: Segment, recalled: Sequence[str]) -> str:
+def segment_id(plan: VideoPlan[Work], turn: int, segment: Segment, recalled: Sequence[str]) -> str:
     """Name a segment by everything that decides its pixels: a chain, since the memories it used are part of it."""
     span = [segment.span.start, segment.span.stop, segment.frames]
     return identify({"work": plan.work.fingerprint, "turn": turn, "span": span, "recalled": list(recalled)})
 
 
-def noise_seed(plan: VideoPlan, turn: int, segment: Segment) -> int:
+def noise_seed(plan: VideoPlan[Work], turn: int, segment: Segment) -> int:
     """Seed of the segment's noise: from the user's seed, the source, the span and the turn, never the order of work."""
     parts = f"{plan.work.request.seed}/{plan.work.source_id}/{segment.span.start}-{segment.span.stop}/{turn}"
     return int.from_bytes(sha256(parts.encode()).digest()[:8], "big") >> 1
 
 
-def committed(plan: VideoPlan, turn: int, store: Store, since: datetime) -> dict[int, SegmentRecord]:
+def origin(plan: VideoPlan[Work], turn: int, segment: Segment, instruction: str) -> dict[str, Any]:
+    """The fields that every memory has, of the one that `segment` will be, before it is known what it recalls."""
+    return {
+        "id": "",
+        "session": plan.work.session,
+        "video": plan.work.video_id,
+        "turn": turn,
+        "segment": segment.index,
+        "shot": segment.shot,
+        "start": segment.span.start,
+        "stop": segment.span.stop,
+        "instruction": instruction,
+        "seed": noise_seed(plan, turn, segment),
+        "recalled": (),
+        "scores": (),
+        "reasons": (),
+        "model": plan.work.model_id,
+        "created": datetime.now(UTC),
+    }
+
+
+def named(row: Row, plan: VideoPlan[Work], segment: Segment, recalled: Sequence[Recall]) -> Row:
+    """The memory that `segment` will be, now that it is known what it recalls."""
+    ids = tuple(memory.id for memory in recalled)
+    return replace(
+        row,
+        id=segment_id(plan, row.turn, segment, ids),
+        recalled=ids,
+        scores=tuple(memory.score for memory in recalled),
+        reasons=tuple(memory.reason for memory in recalled),
+    )
+
+
+def committed(plan: VideoPlan[Work], turn: int, store: Store[Any], since: datetime) -> dict[int, SegmentRecord]:
     """Segments of this turn that are done: in the ledger, file whole, id as it would be computed today.
 
     Those committed after `since`, when this run began, are its own work: an earlier attempt made them.
     """
     segments = {segment.index: segment for segment in plan.segments}
-    rows = [row for row in store.memory.rows(session=plan.work.session) if row.turn == turn and row.segment in segments]
+    made: list[Remembered] = store.memory.rows(plan.work.session, turn)
+    rows = [row for row in made if row.segment in segments]
     rows = [row for row in rows if segment_id(plan, turn, segments[row.segment], row.recalled) == row.id]
     entries = store.ledger.find([row.id for row in rows])
     whole = ((row, entries[row.id]) for row in rows if row.id in entries and store.whole(entries[row.id]))
     return {row.segment: _found(segments[row.segment], row, entry, since) for row, entry in whole}
 
 
-def _found(segment: Segment, row: MemoryRow, entry: Entry, since: datetime) -> SegmentRecord:
+def _found(segment: Segment, row: Remembered, entry: Entry, since: datetime) -> SegmentRecord:
     reused = entry.recorded < since
-    return SegmentRecord(segment, row.id, _recalls(row), 0.0 if reused else entry.seconds, reused)
+    return SegmentRecord(segment, row.id, row.recalls, 0.0 if reused else entry.seconds, reused)
 
 
-def _recalls(row: MemoryRow) -> tuple[Recall, ...]:
-    reasons = zip(row.recalled, row.scores, row.reasons, strict=True)
-    return tuple(Recall(id, score, reason) for id, score, reason in reasons)
-
-
-def edit_turn(plan: VideoPlan, turn: int, store: Store, editors: EditorPool, embedder: Any) -> TurnRecord:
+def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool) -> TurnRecord:
     """Edit what the ledger lacks, in as many attempts as it takes, and return what happened to every segment.
 
     Raises:
@@ -106,10 +170,10 @@ def edit_turn(plan: VideoPlan, turn: int, store: Store, editors: EditorPool, emb
         EditError: an actor died at every attempt.
     """
     try:
-        return edit_segments(plan, turn, store, editors, embedder, datetime.now(UTC))
+        return edit_segments(turn, store, editors, datetime.now(UTC))
     except RayActorError as fault:
         raise EditError(
-            f"{plan.work.info.path.name}: the model's process died at every one of {len(RETRY_SECONDS) + 1} attempts "
+            f"{turn.plan.work.name}: the model's process died at every one of {len(RETRY_SECONDS) + 1} attempts "
             f"({str(fault).splitlines()[0]}); free memory or choose a smaller --size, then run the same command again"
         ) from fault
 
@@ -120,48 +184,42 @@ def _actor_died(_task: object, _run: object, state: Any) -> bool:
 
 
 @task(
-    task_run_name="edit {plan.work.info.path.name}",
+    task_run_name="edit {turn.plan.work.name}",
     retries=len(RETRY_SECONDS),
     retry_delay_seconds=RETRY_SECONDS,
     retry_condition_fn=_actor_died,
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def edit_segments(
-    plan: VideoPlan, turn: int, store: Store, editors: EditorPool, embedder: Any, since: datetime
-) -> TurnRecord:
+def edit_segments(turn: Turn, store: Store[Any], editors: EditorPool, since: datetime) -> TurnRecord:
     """One attempt at what the ledger lacks, in a run that began at `since`.
 
     Raises:
         WeightsError: the model does not load.
         RayActorError: an actor died; the retry goes on where it stopped.
     """
-    records = committed(plan, turn, store, since)
+    plan = turn.plan
+    records = committed(plan, turn.number, store, since)
     todo = [segment for segment in plan.segments if segment.index not in records]
-    name = plan.work.info.path.name
-    with EditProgress(name, len(plan.segments), f"edit-{plan.work.fingerprint[:12]}") as progress:
+    with EditProgress(plan.work.name, len(plan.segments), f"edit-{plan.work.fingerprint[:12]}") as progress:
         progress.show(len(records))
         if not todo:
-            return TurnRecord(turn, _in_order(plan, records), (), None, {})
+            return TurnRecord(turn.number, _in_order(plan, records), (), None, {})
         with editors.lease() as editor, Committer(store) as committer:
             ray.get(editor.load.remote())
-            desk = EditingDesk(plan, turn, store, editor, committer, ray.get(embedder.identity.remote())[0])
-            first_started, overheads = _edit_each(desk, todo, embedder, records, progress)
-        peak = {name: _peak(actor) for name, actor in (("editor", editor), ("embedder", embedder))}
-    return TurnRecord(turn, _in_order(plan, records), overheads, first_started, peak)
+            desk = EditingDesk(turn, store, editor, committer)
+            first_started, overheads = _edit_each(desk, todo, records, progress)
+        peak = {name: _peak(actor) for name, actor in {"editor": editor, **turn.actors}.items()}
+    return TurnRecord(turn.number, _in_order(plan, records), overheads, first_started, peak)
 
 
 def _edit_each(
-    desk: "EditingDesk",
-    todo: Sequence[Segment],
-    embedder: Any,
-    records: dict[int, SegmentRecord],
-    progress: EditProgress,
+    desk: "EditingDesk", todo: Sequence[Segment], records: dict[int, SegmentRecord], progress: EditProgress
 ) -> tuple[float | None, tuple[float, ...]]:
     """Edit `todo` in order, adding to `records`; returns when the first one started and the waits between them."""
     overheads: list[float] = []
     first_started = idle_since = None
-    for fetched in prefetch(desk.work, todo, embedder, desk.find):
+    for fetched in prefetch(desk.turn.plan.work, todo, desk.turn.look):
         segment = fetched.segment
         prepared = desk.prepare(fetched, _previous(segment, records))
         if idle_since is None:
@@ -179,7 +237,7 @@ def _peak(actor: Any) -> int:
     return ray.get(actor.peak_bytes.remote())
 
 
-def _in_order(plan: VideoPlan, records: dict[int, SegmentRecord]) -> tuple[SegmentRecord, ...]:
+def _in_order(plan: VideoPlan[Work], records: dict[int, SegmentRecord]) -> tuple[SegmentRecord, ...]:
     return tuple(records[segment.index] for segment in plan.segments)
 
 
@@ -189,74 +247,22 @@ def _previous(segment: Segment, records: dict[int, SegmentRecord]) -> str | None
     return before.id if before and before.segment.shot == segment.shot else None
 
 
-@dataclass(frozen=True)
-class PreparedSegment:
-    """A segment with the memories it was given, ready for the Editor."""
-
-    segment: Segment
-    row: MemoryRow
-    recalled: tuple[Recall, ...]
-    previous: str | None
-
-
 class EditingDesk:
-    """One Editor at work on one turn: recalls for it, feeds it, and hands what it made to the committer."""
+    """One Editor at work on one turn: feeds it, and hands what it made to the committer."""
 
-    def __init__(
-        self, plan: VideoPlan, turn: int, store: Store, editor: Any, committer: Committer, descriptor_name: str
-    ) -> None:
-        self.work, self._plan, self._turn, self._store = plan.work, plan, turn, store
-        self._editor, self._committer, self._descriptor_name = editor, committer, descriptor_name
+    def __init__(self, turn: Turn, store: Store[Any], editor: Any, committer: Committer) -> None:
+        self.turn, self._store, self._editor, self._committer = turn, store, editor, committer
         self._shared: OrderedDict[str, Any] = OrderedDict()
         self._log = get_run_logger()
 
-    def find(self, segment: Segment, descriptor: np.ndarray) -> list[Candidate]:
-        """What the store holds for `segment` now; safe in another thread."""
-        return find(self._store.memory, self._unnamed_row(segment, descriptor), self.work.request.retrieval)
-
-    def prepare(self, fetched: FetchedSegment, previous: str | None) -> PreparedSegment:
-        """Choose the memories of a segment; its id follows from them."""
-        segment, row = fetched.segment, self._unnamed_row(fetched.segment, fetched.descriptor)
-        recent, config = self._committer.recent, self.work.request.retrieval
-        recalled = tuple(recall(self._store.memory, fetched.found, recent, row, previous, config))
-        ids = tuple(memory.id for memory in recalled)
-        named = replace(
-            row,
-            id=segment_id(self._plan, self._turn, segment, ids),
-            recalled=ids,
-            scores=tuple(memory.score for memory in recalled),
-            reasons=tuple(memory.reason for memory in recalled),
-        )
-        return PreparedSegment(segment, named, recalled, previous)
-
-    def _unnamed_row(self, segment: Segment, descriptor: np.ndarray) -> MemoryRow:
-        """The memory that `segment` will be, before it is known what it recalls."""
-        return MemoryRow(
-            id="",
-            session=self.work.session,
-            video=self.work.source_id,
-            turn=self._turn,
-            segment=segment.index,
-            shot=segment.shot,
-            start=segment.span.start,
-            stop=segment.span.stop,
-            instruction=self.work.request.instruction,
-            seed=noise_seed(self._plan, self._turn, segment),
-            descriptor=descriptor,
-            descriptor_name=self._descriptor_name,
-            recalled=(),
-            scores=(),
-            reasons=(),
-            model=self.work.model_id,
-            created=datetime.now(UTC),
-        )
+    def prepare(self, fetched: FetchedSegment[Any], previous: str | None) -> PreparedSegment:
+        """Choose the memories of a segment."""
+        return self.turn.prepare(fetched, self._committer.recent, previous)
 
     def edit(self, prepared: PreparedSegment, frames: Any, report: Callable[[float], None]) -> EditedWork:
         """Edit one segment; `frames` is a Ray reference. `report` gets the share done."""
-        row, request = prepared.row, self.work.request
-        length = prepared.segment.frames
-        job = EditJob(request.instruction, length, row.seed, row.recalled, prepared.previous, request.edit)
-        results = self._editor.edit.remote(frames, job, *self._latents(row.recalled))
+        row = prepared.row
+        results = self._editor.edit.remote(frames, prepared.job, *self._latents(row.recalled))
         self._wait(results[0], report)
         pixels, (edited, source), seconds = ray.get(results)
         self._share(row.id, results[1])
@@ -266,10 +272,10 @@ class EditingDesk:
         """Start the commit of an edited segment, and log what it recalled."""
         self._committer.commit(edited)
         row = prepared.row
-        names = ", ".join(f"{memory.id[:8]} {memory.score:.3f} {memory.reason}" for memory in prepared.recalled)
+        names = ", ".join(f"{memory.id[:8]} {memory.score:.3f} {memory.reason}" for memory in row.recalls)
         text = "segment %d [%d, %d) edited in %.2f s; recalled: %s"
         self._log.info(text, row.segment, row.start, row.stop, edited.seconds, names or "nothing")
-        return SegmentRecord(prepared.segment, row.id, prepared.recalled, edited.seconds, reused=False)
+        return SegmentRecord(prepared.segment, row.id, row.recalls, edited.seconds, reused=False)
 
     def _wait(self, result: Any, report: Callable[[float], None]) -> None:
         while not ray.wait([result], timeout=POLL_SECONDS, fetch_local=False)[0]:

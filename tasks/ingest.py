@@ -1,14 +1,17 @@
 """Read a video once, small: prove that it decodes, find its shots, plan its segments. Writes nothing."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from model.config import EditRequest, Precision
+from model.camera.trajectory import Trajectory
+from model.config import EditRequest, Precision, VideoRequest
 from model.segments import plan_segments
 from model.shots import ContentShotDetector, shots_from_cuts
 from model.types import Segment, Shot
@@ -23,26 +26,23 @@ NUMERICS = ("torch", "diffusers")  # another version may compute other bits
 
 
 @dataclass(frozen=True)
-class Work:
+class Work(ABC):
     """One turn over one video, named before anything is decoded.
 
     `fingerprint` names what is to be done, whatever it is encoded to: turns with the same fingerprint share segments.
+    `source_id` is the content of the video that is edited, `video_id` that of the user's: the same, but in a chain.
     """
 
-    request: EditRequest
+    request: VideoRequest
     info: VideoInfo
     weights: Path
-    descriptor: str
+    video_id: str
     source_id: str
     model_id: str
     dtype: Precision
     device: str
+    session: str
     fingerprint: str
-
-    @property
-    def session(self) -> str:
-        """The session named by the user, else one of this turn's own: unrelated attempts never see each other."""
-        return self.request.session or f"turn-{self.fingerprint[:16]}"
 
     @property
     def fit(self) -> Fit:
@@ -52,20 +52,100 @@ class Work:
     def output_id(self) -> str:
         return identify({"turn": self.fingerprint, "output": self.request.output.model_dump(mode="json")})
 
+    @property
+    def name(self) -> str:
+        """What it is called while it runs."""
+        return self.request.video.name
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What the turn was asked for."""
+
+    @property
+    @abstractmethod
+    def recall_by(self) -> str:
+        """What memories are chosen by."""
+
+    @property
+    def path(self) -> Trajectory | None:
+        """The camera path of the whole video; None where the camera stays as it is."""
+        return None
+
+    @abstractmethod
+    def label(self, turn: int) -> str:
+        """The part of the output's name that says what it is."""
+
 
 @dataclass(frozen=True)
-class VideoPlan:
+class EditWork(Work):
+    """A turn by an instruction; `descriptor` is `thumbnail` or a folder."""
+
+    request: EditRequest
+    descriptor: str
+
+    @property
+    def title(self) -> str:
+        return self.request.instruction
+
+    @property
+    def recall_by(self) -> str:
+        return Path(self.descriptor).name
+
+    def label(self, turn: int) -> str:
+        return "edit"
+
+
+AnyWork = TypeVar("AnyWork", bound=Work, covariant=True)
+
+
+@dataclass(frozen=True)
+class VideoPlan(Generic[AnyWork]):
     """A turn with the shots and segments of its video."""
 
-    work: Work
+    work: AnyWork
     shots: tuple[Shot, ...]
     segments: tuple[Segment, ...]
 
 
-def describe_work(request: EditRequest, weights: Path, descriptor: str, device: str, cache: Path) -> Work:
+def describe_work(request: EditRequest, weights: Path, descriptor: str, device: str, cache: Path) -> EditWork:
     """Probe the video and fingerprint the turn. `cache` keeps the hashes of weights already read.
 
-    `descriptor` is `thumbnail` or a folder: what it holds counts, not where it lies.
+    `descriptor` is `thumbnail` or a folder: what it holds counts, not where it lies. A session that the user did not
+    name is one of this turn's own: unrelated attempts never see each other (docs/decisions/0002).
+
+    Raises:
+        VideoError: the video is missing, unreadable, or of a kind that is refused.
+        RequestError: the codec asked for cannot live beside the video's sound.
+    """
+    info = examine_video(request)
+    source_id, model_id, dtype = hash_file(info.path), hash_folder(weights, cache), precision(device)
+    fingerprint = identify(
+        {
+            **settings_of(request, "descriptor"),
+            "source": source_id,
+            "model": model_id,
+            "descriptor": descriptor if descriptor == THUMBNAIL else hash_folder(Path(descriptor), cache),
+            "numerics": numerics(device),
+        }
+    )
+    return EditWork(
+        request=request,
+        info=info,
+        weights=weights,
+        video_id=source_id,
+        source_id=source_id,
+        model_id=model_id,
+        dtype=dtype,
+        device=device,
+        session=request.session or f"turn-{fingerprint[:16]}",
+        fingerprint=fingerprint,
+        descriptor=descriptor,
+    )
+
+
+def examine_video(request: VideoRequest) -> VideoInfo:
+    """Probe the user's video, and refuse what could not be written in the end.
 
     Raises:
         VideoError: the video is missing, unreadable, or of a kind that is refused.
@@ -74,24 +154,27 @@ def describe_work(request: EditRequest, weights: Path, descriptor: str, device: 
     info = probe(request.video)
     require_displayable(info, tone_map=request.output.tone_map)
     choose_suffix(info, request.output.codec, ".mp4")
-    source_id, model_id = hash_file(info.path), hash_folder(weights, cache)
-    dtype: Precision = "bfloat16" if device.startswith("cuda") else "float32"
-    settings = request.model_dump(mode="json", exclude={"video", "out", "weights", "output", "device", "descriptor"})
-    fingerprint = identify(
-        {
-            **settings,
-            "source": source_id,
-            "tone_map": request.output.tone_map,
-            "model": model_id,
-            "descriptor": descriptor if descriptor == THUMBNAIL else hash_folder(Path(descriptor), cache),
-            "numerics": {"dtype": dtype, "device": device.split(":")[0], **{name: version(name) for name in NUMERICS}},
-        }
-    )
-    return Work(request, info, weights, descriptor, source_id, model_id, dtype, device, fingerprint)
+    return info
+
+
+def settings_of(request: VideoRequest, *others: str) -> dict[str, Any]:
+    """The settings that decide pixels: not places, nor how the result is encoded, nor `others`."""
+    silent = {"video", "out", "weights", "output", "device", "wait", *others}
+    return {**request.model_dump(mode="json", exclude=silent), "tone_map": request.output.tone_map}
+
+
+def precision(device: str) -> Precision:
+    """What the model computes in on a device."""
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def numerics(device: str) -> dict[str, str]:
+    """What else decides the bits that come out."""
+    return {"dtype": precision(device), "device": device.split(":")[0], **{name: version(name) for name in NUMERICS}}
 
 
 @task(task_run_name="ingest {work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
-def ingest(work: Work) -> VideoPlan:
+def ingest(work: AnyWork) -> VideoPlan[AnyWork]:
     """Shots and segments of the video.
 
     Raises:

@@ -1,43 +1,41 @@
-"""Decode, describe and look up the next segment while the Editor works on the present one."""
+"""Decode the next segment, and look up what is known of it, while the Editor works on the present one."""
 
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import numpy as np
 import ray
 
-from model.memory.retrieval import Candidate
 from model.types import Segment
 from storage.video import read_spans
 from tasks.ingest import Work
 
 AHEAD = 1  # segments waiting; one more is being decoded
 
-Find = Callable[[Segment, np.ndarray], list[Candidate]]
-"""The memories in the store that a segment with this descriptor might recall."""
+Looked = TypeVar("Looked")
+Look = Callable[[Segment, Any], Looked]
+"""What can be known of a segment, with its frames in Ray's object store, before the one before it is edited."""
 
 
 @dataclass(frozen=True)
-class FetchedSegment:
-    """A segment with its frames in Ray's object store, its source's descriptor, and what the store held for it."""
+class FetchedSegment(Generic[Looked]):
+    """A segment with its frames in Ray's object store, and what was found out about it."""
 
     segment: Segment
     frames: Any
-    descriptor: np.ndarray
-    found: list[Candidate]
+    looked: Looked
 
 
-def prefetch(work: Work, segments: Sequence[Segment], embedder: Any, find: Find) -> Iterator[FetchedSegment]:
+def prefetch(work: Work, segments: Sequence[Segment], look: Look[Looked]) -> Iterator[FetchedSegment[Looked]]:
     """Yield each segment with all that can be known before the one before it is edited.
 
     One sequential decode serves them all. An error of the reading thread is raised here; leaving early stops it.
     """
-    ready: queue.Queue[FetchedSegment | BaseException] = queue.Queue(maxsize=AHEAD)
+    ready: queue.Queue[FetchedSegment[Looked] | BaseException] = queue.Queue(maxsize=AHEAD)
     stop = threading.Event()
-    arguments = (work, segments, embedder, find, ready, stop)
+    arguments = (work, segments, look, ready, stop)
     reader = threading.Thread(target=_read, args=arguments, name="prefetch", daemon=True)
     reader.start()
     try:
@@ -52,12 +50,7 @@ def prefetch(work: Work, segments: Sequence[Segment], embedder: Any, find: Find)
 
 
 def _read(
-    work: Work,
-    segments: Sequence[Segment],
-    embedder: Any,
-    find: Find,
-    ready: queue.Queue[Any],
-    stop: threading.Event,
+    work: Work, segments: Sequence[Segment], look: Look[Looked], ready: queue.Queue[Any], stop: threading.Event
 ) -> None:
     """Body of the reading thread. Whatever goes wrong travels to the consumer, which raises it."""
     spans = [segment.span for segment in segments]
@@ -65,8 +58,7 @@ def _read(
         frames = read_spans(work.info, spans, work.fit, tone_map=work.request.output.tone_map)
         for segment, pixels in zip(segments, frames, strict=True):
             shared = ray.put(pixels)
-            descriptor: Any = ray.get(embedder.describe.remote(shared))
-            if not _put(ready, FetchedSegment(segment, shared, descriptor, find(segment, descriptor)), stop):
+            if not _put(ready, FetchedSegment(segment, shared, look(segment, shared)), stop):
                 break
     except BaseException as fault:  # noqa: BLE001 - handed over whole to the thread that waits
         _put(ready, fault, stop)

@@ -13,6 +13,11 @@ ARTIFACT_SECONDS = 5.0  # an update costs the server some 20 ms
 LINE_SECONDS = 10.0
 
 
+def say(text: str) -> None:
+    """A line for the person who waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class EditProgress:
     """Shows segments, or whatever is counted, done; use as a context manager.
 
@@ -37,7 +42,7 @@ class EditProgress:
             self._update_artifact(100.0 * (done + share) / max(self._total, 1))
         if not self._console.is_terminal and (now - self._last_line > LINE_SECONDS or done == self._total):
             self._last_line = now
-            print(f"{self._name}: {done} of {self._total} {self._unit}", file=sys.stderr, flush=True)
+            say(f"{self._name}: {done} of {self._total} {self._unit}")
 
     def say(self, text: str) -> None:
         """A line of its own, above the bar."""

@@ -2,16 +2,18 @@
 
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
+from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from model.camera.plot import plot_trajectory
 from model.types import Span
 from storage.ledger import Entry
-from storage.memory import MemoryRow
 from storage.probe import VideoInfo, probe
 from storage.proxy import plays_in_browsers, read_stills, write_proxy
+from storage.remembered import Remembered
 from storage.review import EarlierMemory, Review, ReviewSegment, ReviewVideos, Turn, thumbnail, write_review
 from storage.segment_file import read_segment
 from storage.store import Store
@@ -27,7 +29,7 @@ def review_path(video: Path) -> Path:
 
 
 @task(task_run_name="publish {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
-def publish(plan: VideoPlan, record: TurnRecord, video: Entry, store: Store, seconds: float) -> Path:
+def publish(plan: VideoPlan, record: TurnRecord, video: Entry, store: Store[Any], seconds: float) -> Path:
     """Write the review page, and leave a table and a report in Prefect. Returns the page's path."""
     page = write_review(_review(plan, record, store.path_of(video), store, seconds), review_path(store.path_of(video)))
     key = plan.work.fingerprint[:12]
@@ -36,7 +38,7 @@ def publish(plan: VideoPlan, record: TurnRecord, video: Entry, store: Store, sec
     return page
 
 
-def _review(plan: VideoPlan, record: TurnRecord, video: Path, store: Store, seconds: float) -> Review:
+def _review(plan: VideoPlan, record: TurnRecord, video: Path, store: Store[Any], seconds: float) -> Review:
     work, request = plan.work, plan.work.request
     folder = video.with_name(f"{video.stem}_review")
     folder.mkdir(exist_ok=True)
@@ -46,7 +48,7 @@ def _review(plan: VideoPlan, record: TurnRecord, video: Path, store: Store, seco
         result = write_proxy(result, folder / "result.mp4")
     info = work.info
     return Review(
-        turn=Turn(video.name, request.instruction, record.turn, seconds, datetime.now(UTC)),
+        turn=Turn(video.name, work.title, record.turn, seconds, datetime.now(UTC)),
         videos=ReviewVideos(
             source=PurePath(source.path.relative_to(video.parent)),
             result=PurePath(result.path.relative_to(video.parent)),
@@ -60,6 +62,7 @@ def _review(plan: VideoPlan, record: TurnRecord, video: Path, store: Store, seco
         earlier=_earlier_memories(record, store),
         conversions=_conversions(plan),
         settings=_settings(plan),
+        camera=plot_trajectory(work.path) if work.path else None,
     )
 
 
@@ -82,17 +85,17 @@ def _middle(done: SegmentRecord) -> int:
     return (done.segment.span.start + done.segment.span.stop) // 2
 
 
-def _earlier_memories(record: TurnRecord, store: Store) -> tuple[EarlierMemory, ...]:
+def _earlier_memories(record: TurnRecord, store: Store[Any]) -> tuple[EarlierMemory, ...]:
     """The memories of earlier turns that were recalled, each once."""
     here = {done.id for done in record.segments}
     recalled = {memory.id for done in record.segments for memory in done.recalled}
     return tuple(_earlier_memory(store.memory.row(id), store) for id in sorted(recalled - here))
 
 
-def _earlier_memory(row: MemoryRow, store: Store) -> EarlierMemory:
+def _earlier_memory(row: Remembered, store: Store[Any]) -> EarlierMemory:
     frame = next(iter(read_segment(store.segments / f"{row.id}.mkv")))
     picture = frame if frame.dtype == "uint8" else (frame >> 8).astype("uint8")
-    return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.instruction, thumbnail(picture))
+    return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.title, thumbnail(picture))
 
 
 def _conversions(plan: VideoPlan) -> tuple[str, ...]:
@@ -127,7 +130,7 @@ def _settings(plan: VideoPlan) -> dict[str, str]:
         "session": work.session,
         "seed": str(request.seed),
         "window": f"{window.frames} frames, overlap {window.overlap}, {window.width}x{window.height}",
-        "recall": f"{request.retrieval.top_k} memories, by {Path(work.descriptor).name}",
+        "recall": f"{request.retrieval.top_k} memories, by {work.recall_by}",
         "sampling": f"{edit.sampling.steps} steps, guidance {later:g}"
         + ("" if first == later else f", {first:g} where nothing is recalled"),
         "attention": edit.attention,
@@ -157,7 +160,7 @@ def _markdown(plan: VideoPlan, record: TurnRecord, video: Entry, seconds: float)
         [
             f"# {_plain(video.path)}",
             "",
-            f"> {_plain(plan.work.request.instruction)}",
+            f"> {_plain(plan.work.title)}",
             "",
             f"{plan.work.info.frames} frames, {len(plan.shots)} shots, {len(plan.segments)} segments: "
             f"{edited} edited, {len(plan.segments) - edited} reused, {seconds:.1f} s.",

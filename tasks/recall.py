@@ -1,19 +1,71 @@
-"""Which memories a segment recalls: the session's rows from the store, chosen by the method.
+"""A turn by an instruction: which memories a segment recalls, the session's rows from the store, chosen by the method.
 
-In two parts, so that an Editor need not wait for the slow one: `find` searches the store while earlier segments are
-still being edited, `recall` adds what came since and chooses.
+Recall is in two parts, so that an Editor need not wait for the slow one: `find` searches the store while earlier
+segments are still being edited, `recall` adds what came since and chooses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import ray
 
 from model.config import RetrievalConfig
 from model.memory.retrieval import Candidate, choose, rank_by_descriptor
-from model.types import Recall
+from model.types import Recall, Segment
 from storage.memory import MemoryRow, MemoryStore
+from storage.remembered import Remembered
+from tasks.actors import EditJob
+from tasks.edit import PreparedSegment, named, origin
+from tasks.ingest import EditWork, VideoPlan
+from tasks.prefetch import FetchedSegment
 
 COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not repeat one another
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The descriptor of a segment's source, and what the store held for it."""
+
+    descriptor: np.ndarray
+    found: list[Candidate]
+
+
+@dataclass(frozen=True)
+class TextTurn:
+    """A turn by an instruction (see `tasks/edit.py`: Turn); segments are compared by `descriptor_name`."""
+
+    plan: VideoPlan[EditWork]
+    number: int
+    memory: MemoryStore
+    embedder: Any
+    descriptor_name: str
+
+    @property
+    def actors(self) -> Mapping[str, Any]:
+        return {"embedder": self.embedder}
+
+    def look(self, segment: Segment, frames: Any) -> Looked:
+        """Describe a segment, and search the store for it."""
+        descriptor: Any = ray.get(self.embedder.describe.remote(frames))
+        return Looked(descriptor, find(self.memory, self._row(segment, descriptor), self.plan.work.request.retrieval))
+
+    def prepare(
+        self, fetched: FetchedSegment[Looked], recent: Sequence[Remembered], previous: str | None
+    ) -> PreparedSegment:
+        """Choose the memories of a segment; its id follows from them."""
+        segment, request = fetched.segment, self.plan.work.request
+        row = self._row(segment, fetched.looked.descriptor)
+        late = [one for one in recent if isinstance(one, MemoryRow)]
+        recalled = recall(self.memory, fetched.looked.found, late, row, previous, request.retrieval)
+        row = named(row, self.plan, segment, recalled)
+        job = EditJob(request.instruction, segment.frames, row.seed, row.recalled, previous, request.edit)
+        return PreparedSegment(segment, row, job)
+
+    def _row(self, segment: Segment, descriptor: np.ndarray) -> MemoryRow:
+        common = origin(self.plan, self.number, segment, self.plan.work.request.instruction)
+        return MemoryRow(**common, descriptor=descriptor, descriptor_name=self.descriptor_name)
 
 
 def find(memory: MemoryStore, row: MemoryRow, config: RetrievalConfig) -> list[Candidate]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from prefect import task
@@ -23,7 +24,7 @@ from tasks.ingest import VideoPlan
 
 
 @task(task_run_name="stitch {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
-def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store) -> Entry:
+def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entry:
     """Write the edited video, once: the same turn with the same output settings is found, not written again.
 
     Raises:
@@ -39,11 +40,12 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store) -> Entry:
         return read_segment(files[segment.index])
 
     frames = stitch(plan.segments, read, request.window.overlap)
-    path = write_video(frames, work.info, work.fit, output_path(work.info.path, store.folder), request.output.codec)
+    target = output_path(request.video, store.folder, work.label(record.turn))
+    path = write_video(frames, work.info, work.fit, target, request.output.codec)
     entry = Entry(
         id=work.output_id,
         kind="video",
-        video=work.source_id,
+        video=work.video_id,
         session=work.session,
         turn=record.turn,
         segment=-1,
@@ -57,12 +59,16 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store) -> Entry:
     return entry
 
 
-def output_path(source: Path, folder: Path) -> Path:
-    """`<stem>_edit_v001.mp4` in `folder`, where the stem keeps only characters that every file system takes.
+def output_path(source: Path, folder: Path, label: str = "edit") -> Path:
+    """`<stem>_<label>_v001.mp4` in `folder`, where stem and label keep only characters that every file system takes.
 
     A version is never given twice, not even when only its review page is left of it.
     """
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", source.stem).strip("._-")[:80] or "video"
-    taken = [path.name for path in folder.glob(f"{stem}_edit_v*")]
-    versions = [int(found[1]) for name in taken if (found := re.match(rf"{re.escape(stem)}_edit_v(\d+)[._]", name))]
-    return folder / f"{stem}_edit_v{max(versions, default=0) + 1:03d}.mp4"
+    name = f"{_plain(source.stem)[:80] or 'video'}_{_plain(label)[:60]}"
+    taken = [path.name for path in folder.glob(f"{name}_v*")]
+    versions = [int(found[1]) for path in taken if (found := re.match(rf"{re.escape(name)}_v(\d+)[._]", path))]
+    return folder / f"{name}_v{max(versions, default=0) + 1:03d}.mp4"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")

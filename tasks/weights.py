@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -20,19 +21,55 @@ BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
 PRESET_FILE = "memory_v2v.json"
 
 
-def locate_weights(name: str, cache: Path) -> Path:
+@dataclass(frozen=True)
+class ModelKind:
+    """What a command needs of a model: the pipeline class that its folder names, and the same in words.
+
+    `untrained` is the folder, below the cache, of the one at toy size with random weights.
+    """
+
+    pipeline: str
+    words: str
+    command: str
+    untrained: str
+
+
+TEXT_EDITS = ModelKind("LucyEditPipeline", "a diffusers folder with a LucyEdit-like pipeline", "edit", "untrained")
+NOVEL_VIEWS = ModelKind(
+    "WanPipeline", "a diffusers folder with a ReCamMaster-like pipeline (Wan)", "view", "untrained-views"
+)
+KINDS = {kind.pipeline: kind for kind in (TEXT_EDITS, NOVEL_VIEWS)}
+
+
+def locate_weights(name: str, cache: Path, kind: ModelKind = TEXT_EDITS) -> Path:
     """The folder of a model: a bundled one by its name, a local path, a hub id `owner/name[@revision]`, or `untrained`.
 
-    `untrained` is LucyEdit's architecture at toy size with random weights, built by code on first use below `cache`.
+    `untrained` is built by code on first use below `cache`. Any kind of model is found; see `require_kind`.
 
     Raises:
         WeightsError: there is no such folder, or the hub cannot be reached.
     """
     if name == UNTRAINED:
-        return _build(cache / "models" / UNTRAINED, "model.backbones.tiny", PRESET_FILE)
+        return _build(cache / "models" / kind.untrained, "model.backbones.tiny", PRESET_FILE, kind.pipeline)
     if re.fullmatch(r"[a-z0-9-]+", name) and (BUNDLED / name / "model_index.json").is_file():
         return BUNDLED / name
-    return _find(name, "model_index.json", "a diffusers folder with a LucyEdit-like pipeline")
+    return _find(name, "model_index.json", f"{kind.words}, '{UNTRAINED}'")
+
+
+def require_kind(folder: Path, kind: ModelKind) -> None:
+    """Refuse a model that does something else.
+
+    Raises:
+        WeightsError: the folder is of another kind, or does not say of which.
+    """
+    try:
+        named = json.loads((folder / "model_index.json").read_text())["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise WeightsError(f"{folder}: its model_index.json names no pipeline; expected {kind.words}") from None
+    if named != kind.pipeline:
+        other = KINDS.get(named)
+        use = f"; use it with memory-v2v {other.command}" if other else ""
+        raise WeightsError(f"{folder}: is a {named}; memory-v2v {kind.command} needs {kind.words}{use}")
 
 
 def locate_framepack(name: str, cache: Path) -> Path:
@@ -89,17 +126,17 @@ def _find(name: str, sign: str, wanted: str) -> Path:
     return _download(name)
 
 
-def _build(folder: Path, module: str, last: str) -> Path:
+def _build(folder: Path, module: str, last: str, *options: str) -> Path:
     """Build a toy model once, by a process of its own, since that loads torch; concurrent builders wait.
 
-    `last` is the file that the module writes last.
+    `last` is the file that the module writes last; `options` are what it takes besides the folder.
     """
     if (folder / last).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / last).is_file():
-            command = [sys.executable, "-m", module, str(folder)]
+            command = [sys.executable, "-m", module, str(folder), *options]
             built = subprocess.run(command, capture_output=True, text=True, check=False)
             if built.returncode:
                 reason = (built.stderr.strip() or "no message").splitlines()[-1]

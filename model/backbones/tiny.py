@@ -1,6 +1,6 @@
 """LucyEdit and ReCamMaster at toy size, random weights from a seed: for tests, and to run the pipeline without weights.
 
-    python -m model.backbones.tiny FOLDER
+    python -m model.backbones.tiny FOLDER LucyEditPipeline|WanPipeline
 
 Every class is the real one (Wan transformer with memory, Wan video VAE, UMT5, UniPC); only the sizes are small. Nobody
 has trained it: what it makes of a video is noise.
@@ -129,4 +129,4 @@ def _wan22_vae() -> AutoencoderKLWan:
 
 
 if __name__ == "__main__":
-    build_tiny_lucy_edit(Path(sys.argv[1]))
+    {"LucyEditPipeline": build_tiny_lucy_edit, "WanPipeline": build_tiny_recam}[sys.argv[2]](Path(sys.argv[1]))

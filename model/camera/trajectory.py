@@ -89,6 +89,16 @@ class Trajectory:
         half_chord = np.linalg.norm(turns - np.eye(3), axis=(1, 2)) / 8**0.5
         return float(np.degrees(2 * np.arcsin(np.clip(half_chord, 0, 1))).sum())
 
+    def part(self, start: int, stop: int, frames: int) -> "Trajectory":
+        """Frames `start` to `stop` alone, the last pose repeated up to `frames`, as a short segment's picture is."""
+        poses = self.poses[start:stop]
+        return Trajectory(np.concatenate([poses, np.repeat(poses[-1:], frames - len(poses), axis=0)]))
+
+    @property
+    def rows(self) -> Float64[np.ndarray, "frames 3 4"]:
+        """`[R|t]` of every frame, without the constant last row."""
+        return self.poses[:, :3].copy()
+
     def latent_rows(self) -> Float32[np.ndarray, "latent 12"]:
         """What the model is told of the cameras (Eq. 16): `[R|t]`, row by row, of every fourth frame."""
         return self.poses[::LATENT_STRIDE, :3].reshape(-1, 12).astype(np.float32)

@@ -40,6 +40,11 @@ class WrittenCamera:
     metric: bool
     notes: tuple[str, ...]
 
+    @property
+    def label(self) -> str:
+        """What a result along it is called: how it was written, without the folders of a path."""
+        return self.name.rsplit("/", 1)[-1].removesuffix(".json")
+
 
 def read_camera(text: str, frames: int, moves: Moves | None = None, scale: float | int | None = None) -> WrittenCamera:
     """The camera that `text` stands for, over `frames` frames.

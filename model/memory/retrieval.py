@@ -1,17 +1,21 @@
-"""Which memories a segment recalls in a long edit (paper section 3.2, supplement D.2, Algorithm 2).
+"""Which memories a segment recalls (paper section 3.2): by likeness in a long edit, by field of view for new views.
 
-Numpy half: no torch. Segments are compared by descriptors of their *source*; text is not compared (the paper found
-it unreliable). Does not know where memories are kept. Beyond the paper: across a cut the segment edited last is an
-ordinary candidate, and picks may be kept from repeating one another.
+Numpy half: no torch. In a long edit (supplement D.2, Algorithm 2) segments are compared by descriptors of their
+*source*; text is not compared (the paper found it unreliable). For new views (Eq. 1-3, supplement D.1, Algorithm 1) the
+directions that a camera path sees are compared, and nothing of the pictures. Does not know where memories are kept.
+Beyond the paper: across a cut the segment edited last is an ordinary candidate, and picks may be kept from repeating
+one another.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, UInt8
 
-from model.types import Recall
+from model.camera.fov import FieldOfView, cover, rank
+from model.config import RecallBy, RetrievalConfig
+from model.types import Reason, Recall
 
 RELEVANCE = 0.6  # coverage: weight of likeness to the query against unlikeness to what is chosen
 
@@ -72,3 +76,44 @@ def _nearest(candidate: Candidate, chosen: Sequence[Candidate]) -> float:
     if not chosen:
         return 0.0
     return float(rank_by_descriptor(candidate.descriptor, np.stack([one.descriptor for one in chosen])).max())
+
+
+@dataclass(frozen=True, eq=False)
+class SeenView:
+    """A view that could be recalled: the packed bitmap of what it saw, and the (turn, segment) in which it was made."""
+
+    id: str
+    made: tuple[int, int]
+    seen: UInt8[np.ndarray, " bytes"]
+
+
+def choose_by_view(
+    target: FieldOfView, views: Sequence[SeenView], config: RetrievalConfig, by: RecallBy = "views", seed: int = 0
+) -> list[Recall]:
+    """At most `config.top_k` views for a target, each with its field-of-view score in [0, 1] (Eq. 1-3), best first.
+
+    All bitmaps are drawn around the target's reference. Views of equal score keep the order in which they are
+    given. With `config.coverage` each pick is the one that sees most of what is not covered yet (ours). The other ways
+    of `by` are baselines: `recency` takes those made last, `random` any, drawn from `seed`, `none` nothing.
+    """
+    wanted = 0 if by == "none" else min(config.top_k, len(views))
+    if wanted == 0:
+        return []
+    packed = np.stack([view.seen for view in views])
+    scores = rank(target, packed)
+    if by == "views":
+        best = cover(target, packed, wanted) if config.coverage else np.argsort(-scores, kind="stable")[:wanted]
+        picks = [int(pick) for pick in best if scores[pick] >= config.least]
+    else:
+        picks = _baseline(by, views, wanted, seed)
+    return [Recall(views[pick].id, float(scores[pick]), REASONS[by]) for pick in picks]
+
+
+REASONS: dict[RecallBy, Reason] = {"views": "view", "recency": "recent", "random": "random"}
+
+
+def _baseline(by: RecallBy, views: Sequence[SeenView], wanted: int, seed: int) -> list[int]:
+    by_age = sorted(range(len(views)), key=lambda index: (*views[index].made, views[index].id), reverse=True)
+    if by == "recency":
+        return by_age[:wanted]
+    return np.random.default_rng(seed).permutation(by_age)[:wanted].tolist()

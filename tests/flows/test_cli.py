@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from flows.environment import user_folder
+from tasks.weights import NOVEL_VIEWS, locate_weights
 from tests.clips import BAD_INPUTS, make_bad_input
 from tests.pair_files import write_senorita
 from tests.training_files import write_files
 
 Done = subprocess.CompletedProcess[str]
 
-COMMANDS = ("edit", "train", "extend", "doctor", "serve", "camera plot", "camera list")
+COMMANDS = ("edit", "view", "train", "extend", "doctor", "serve", "camera plot", "camera list")
 OBEYING = ("unreadable", "fifo", "empty")  # inputs met in a process of its own, which permissions bind
 OBEDIENT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")  # a superuser whom permissions bind
 
@@ -80,11 +82,20 @@ def test_options_of_edit_are_frozen() -> None:
             "--codec",
             "--tone-map",
             "--device",
+            "--wait",
             "--json",
             "--verbose",
             "--help",
         ]
     )
+
+
+def test_options_of_view_are_frozen() -> None:
+    text = run("view", "--help").stdout
+    found = {word.strip(",") for word in text.split() if word.startswith("--")}
+    shared = "--out --weights --session --frames --overlap --size --top-k --steps --guidance --seed --codec --tone-map"
+    own = "--camera --instruction --recall --coverage --chain --fov --device --wait --json --verbose --help"
+    assert found == {*shared.split(), *own.split()}
 
 
 @pytest.mark.parametrize("kind", BAD_INPUTS)
@@ -123,6 +134,38 @@ def test_bad_option_is_one_clear_line(
     assert done.returncode == 2
     assert named in error_line(done)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ([], "--camera"),
+        (["--camera", "pan-sideways"], "'pan-sideways'"),
+        (["--camera", "nowhere.json"], "nowhere.json"),
+        (["--camera", "pan-left", "--top-k", "-1"], "top_k"),
+        (["--camera", "pan-left", "--recall", "luck"], "recall"),
+        (["--camera", "pan-left", "--fov", "180"], "fov"),
+        (["--camera", "pan-left", "--weights", "demo"], "memory-v2v edit"),
+        (["--camera", "pan-left", "--weights", "demo-absent"], "'untrained'"),
+    ],
+)
+def test_a_bad_view_is_one_clear_line(
+    options: list[str], named: str, call: Callable[..., Done], tmp_path: Path
+) -> None:
+    clip = Path("tests/garden.mp4").resolve()
+    weights = [] if "--weights" in options else ["--weights", "untrained"]
+    done = call("view", clip, *options, *weights, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 2
+    assert named in error_line(done)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_views_does_not_edit(call: Callable[..., Done], tmp_path: Path) -> None:
+    folder = locate_weights("untrained", user_folder("cache"), NOVEL_VIEWS)
+    options = ["--prompt", "make it night", "--weights", folder, "--out", tmp_path / "out"]
+    done = call("edit", Path("tests/garden.mp4").resolve(), *options)
+    assert done.returncode == 2
+    assert "memory-v2v view" in error_line(done)
 
 
 @pytest.mark.parametrize("kind", ["a file", "below a file", "read-only", "too long"])

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from storage.content_id import hash_file, identify
+from storage.latents import Latents
 from storage.ledger import Entry
-from storage.memory import Latents, MemoryRow
+from storage.memory import MemoryRow
 from storage.store import Store, open_store
 
 SIZE = 8  # of the descriptors

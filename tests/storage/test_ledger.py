@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -156,3 +157,26 @@ def test_a_holder_without_a_name_is_still_noticed(tmp_path: Path, text: str | No
             (tmp_path / "store.json").write_text(text)
         with pytest.raises(StoreBusyError, match="unknown"), StoreLock(tmp_path):
             pass
+
+
+def test_a_held_folder_is_waited_for_and_that_is_said_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    with holder(tmp_path) as process, ThreadPoolExecutor(1) as pool:
+
+        def release(text: str) -> None:
+            said.append(text)
+            pool.submit(process.kill)
+
+        with StoreLock(tmp_path, 60, release):
+            assert str(os.getpid()) in (tmp_path / "store.json").read_text()
+    assert len(said) == 1
+    assert f"process {process.pid} is writing to it; waiting for it, 60 s at most" in said[0]
+
+
+def test_waiting_has_an_end(tmp_path: Path) -> None:
+    with (
+        holder(tmp_path) as process,
+        pytest.raises(StoreBusyError, match=f"process {process.pid} is"),
+        StoreLock(tmp_path, 0.2),
+    ):
+        pass

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from model.errors import StoreError
 from model.memory.retrieval import rank_by_descriptor
-from storage import memory as memory_module
-from storage.memory import Latents, MemoryRow, MemoryStore
+from storage import latents
+from storage.latents import Latents, LatentStore
+from storage.memory import MemoryRow, MemoryStore
 from storage.tables import compact_payloads
 from tests.storage.memories import SIZE, at, make_descriptor, make_latents, make_row
 
@@ -217,13 +218,13 @@ def test_missing_latents_are_named(tmp_path: Path) -> None:
 
 def test_the_cache_keeps_the_latest_used_within_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    fetch = MemoryStore._fetch
+    fetch = LatentStore._fetch
 
-    def counted(self: MemoryStore, ids: Sequence[str]) -> dict[str, tuple[Latents, Latents]]:
+    def counted(self: LatentStore, ids: Sequence[str]) -> dict[str, tuple[Latents, Latents]]:
         read.extend(ids)
         return fetch(self, ids)
 
-    monkeypatch.setattr(memory_module.MemoryStore, "_fetch", counted)
+    monkeypatch.setattr(LatentStore, "_fetch", counted)
     ids = [make_row(number).id for number in range(4)]
     store = MemoryStore(tmp_path, SIZE, cache_bytes=2 * sum(latents.nbytes for latents in make_latents(0)))
     fill(store, [make_row(number) for number in range(4)])
@@ -297,7 +298,7 @@ def test_threads_search_and_fetch_while_one_remembers(tmp_path: Path) -> None:
 
 
 def test_maintenance_bounds_fragments_and_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "LATENTS_PER_FRAGMENT", 16)
+    monkeypatch.setattr(latents, "LATENTS_PER_FRAGMENT", 16)
     store = MemoryStore(tmp_path, SIZE)
     rows = [make_row(number) for number in range(48)]
     query = make_descriptor(99)
@@ -316,7 +317,7 @@ def test_maintenance_bounds_fragments_and_changes_no_answer(tmp_path: Path, monk
 
 
 def test_maintenance_rewrites_each_payload_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "LATENTS_PER_FRAGMENT", 8)
+    monkeypatch.setattr(latents, "LATENTS_PER_FRAGMENT", 8)
     store = MemoryStore(tmp_path, SIZE)
     files: list[str] = []
     for start in (0, 8, 16):

@@ -8,6 +8,7 @@ import pytest
 from model.errors import RunError
 from storage.segment_file import read_segment
 from storage.store import Store, open_store
+from tasks import commit
 from tasks.commit import RECENT, Committer, EditedWork
 from tasks.prefetch import AHEAD
 from tests.storage.memories import SIZE, make_latents, make_row
@@ -65,3 +66,14 @@ def test_a_failed_commit_is_told_and_leaves_no_row(tmp_path: Path) -> None:
             committer.commit(work)
         assert store.ledger.entries() == []
         assert store.memory.rows() == []
+
+
+def test_a_store_of_many_short_turns_is_tended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fragments are counted in the store: turns of one segment add up."""
+    monkeypatch.setattr(commit, "MOST_FRAGMENTS", 4)
+    for number in range(9):
+        with open_store(tmp_path, SIZE) as store:
+            with Committer(store) as committer:
+                committer.commit(work_of(number))
+            assert store.memory.fragments <= 4
+            assert len(store.memory.rows()) == number + 1

@@ -1,4 +1,4 @@
-"""Segments arrive in order, described and looked up; faults and early leaving end the reading thread."""
+"""Segments arrive in order, looked at; faults and early leaving end the reading thread."""
 
 import threading
 from pathlib import Path
@@ -10,7 +10,6 @@ import ray
 from flows.request import build_request
 from model.descriptor import ThumbnailDescriptor
 from model.errors import VideoError
-from model.memory.retrieval import Candidate
 from model.segments import plan_segments
 from model.shots import shots_from_cuts
 from model.types import Segment
@@ -37,32 +36,32 @@ def reading() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
-def find_nothing(segment: Segment, descriptor: np.ndarray) -> list[Candidate]:
-    return []
+def see_nothing(segment: Segment, frames: object) -> None:
+    return None
 
 
-def test_each_segment_comes_with_its_frames_and_descriptor(cluster: None, tmp_path: Path) -> None:
+def test_each_segment_comes_with_its_frames_and_what_was_seen(cluster: None, tmp_path: Path) -> None:
     work = work_on(make_clip("silent", tmp_path))
     asked: list[int] = []
+    embedder = start_embedder("thumbnail")
 
-    def find(segment: Segment, descriptor: np.ndarray) -> list[Candidate]:
+    def look(segment: Segment, frames: object) -> np.ndarray:
         asked.append(segment.index)
-        return [Candidate(f"for {segment.index}", 1.0, descriptor)]
+        return ray.get(embedder.describe.remote(frames))
 
-    fetched = list(prefetch(work, segments_of(work), start_embedder("thumbnail"), find))
+    fetched = list(prefetch(work, segments_of(work), look))
     assert [one.segment for one in fetched] == segments_of(work)
     assert asked == [one.segment.index for one in fetched]
     for one in fetched:
         frames = np.stack(list(read_frames(work.info, one.segment.span, work.fit)))
         np.testing.assert_array_equal(ray.get(one.frames), frames)
-        np.testing.assert_array_equal(one.descriptor, ThumbnailDescriptor().describe(frames))
-        assert [candidate.id for candidate in one.found] == [f"for {one.segment.index}"]
+        np.testing.assert_array_equal(one.looked, ThumbnailDescriptor().describe(frames))
     assert reading() == []
 
 
 def test_leaving_early_stops_the_reading(cluster: None, tmp_path: Path) -> None:
     work = work_on(make_clip("silent", tmp_path))
-    segments = prefetch(work, segments_of(work), start_embedder("thumbnail"), find_nothing)
+    segments = prefetch(work, segments_of(work), see_nothing)
     next(segments)
     assert len(reading()) == 1
     segments.close()
@@ -72,15 +71,15 @@ def test_leaving_early_stops_the_reading(cluster: None, tmp_path: Path) -> None:
 def test_a_fault_of_the_reading_is_raised_to_the_reader(cluster: None, tmp_path: Path) -> None:
     work = work_on(make_bad_input("scrambled", tmp_path))
     with pytest.raises(VideoError, match="damaged"):
-        list(prefetch(work, segments_of(work), start_embedder("thumbnail"), find_nothing))
+        list(prefetch(work, segments_of(work), see_nothing))
     assert reading() == []
 
 
 def test_a_fault_of_the_search_is_raised_to_the_reader(cluster: None, tmp_path: Path) -> None:
     work = work_on(make_clip("silent", tmp_path))
 
-    def fail(segment: Segment, descriptor: np.ndarray) -> list[Candidate]:
+    def fail(segment: Segment, frames: object) -> None:
         raise ArithmeticError(f"segment {segment.index}")
 
     with pytest.raises(ArithmeticError, match="segment 0"):
-        next(prefetch(work, segments_of(work), start_embedder("thumbnail"), fail))
+        next(prefetch(work, segments_of(work), fail))

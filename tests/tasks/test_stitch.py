@@ -38,3 +38,9 @@ def test_the_highest_version_counts(tmp_path: Path) -> None:
 def test_a_name_is_no_pattern(tmp_path: Path) -> None:
     (tmp_path / "film_edit_v001.mp4").touch()
     assert output_path(Path("f[il]m*.mp4"), tmp_path).name == "f_il_m_edit_v001.mp4"
+
+
+def test_a_view_is_named_after_its_turn_and_camera(tmp_path: Path) -> None:
+    (tmp_path / "film_turn02_arc-left_v001.mp4").touch()
+    assert output_path(Path("film.mp4"), tmp_path, "turn02_arc-left").name == "film_turn02_arc-left_v002.mp4"
+    assert output_path(Path("film.mp4"), tmp_path, "turn03_../x y").name == "film_turn03_.._x_y_v001.mp4"

@@ -7,7 +7,16 @@ import pytest
 
 from model.errors import WeightsError
 from tasks import weights
-from tasks.weights import PRESET_FILE, UNTRAINED, locate_descriptor, locate_weights, read_preset
+from tasks.weights import (
+    NOVEL_VIEWS,
+    PRESET_FILE,
+    TEXT_EDITS,
+    UNTRAINED,
+    locate_descriptor,
+    locate_weights,
+    read_preset,
+    require_kind,
+)
 
 
 def test_untrained_is_built_once(tmp_path: Path) -> None:
@@ -66,3 +75,19 @@ def test_descriptors_are_found_like_models(tmp_path: Path) -> None:
     assert locate_descriptor(str(tmp_path)) == str(tmp_path)
     with pytest.raises(WeightsError, match="expected a DINOv2 folder"):
         locate_descriptor(str(tmp_path / "absent"))
+
+
+def test_untrained_is_of_the_kind_that_is_needed(tmp_path: Path) -> None:
+    for kind, other in ((TEXT_EDITS, NOVEL_VIEWS), (NOVEL_VIEWS, TEXT_EDITS)):
+        folder = locate_weights(UNTRAINED, tmp_path, kind)
+        require_kind(folder, kind)
+        with pytest.raises(WeightsError, match=f"use it with memory-v2v {kind.command}"):
+            require_kind(folder, other)
+
+
+@pytest.mark.parametrize("index", ["{", "[]", "{}", '{"_class_name": "FluxPipeline"}'])
+def test_a_model_of_no_known_kind_is_refused(index: str, tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text(index)
+    with pytest.raises(WeightsError, match="ReCamMaster-like") as caught:
+        require_kind(tmp_path, NOVEL_VIEWS)
+    assert str(tmp_path) in str(caught.value)

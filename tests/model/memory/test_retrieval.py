@@ -1,4 +1,4 @@
-"""Cosine ranking and the choice of memories, previous segment and coverage included."""
+"""Cosine ranking and the choice of memories, previous segment and coverage included; views by what they saw."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from model.memory.retrieval import Candidate, choose, rank_by_descriptor
+from model.camera.fov import FieldOfView, fov_score, video_fov
+from model.camera.presets import PRESETS, preset
+from model.camera.projection import Intrinsics
+from model.camera.trajectory import Trajectory
+from model.config import RetrievalConfig
+from model.memory.retrieval import Candidate, SeenView, choose, choose_by_view, rank_by_descriptor
 from model.types import Recall
 
 
@@ -109,3 +114,59 @@ def test_top_k_of_zero_recalls_nothing() -> None:
 def test_a_previous_segment_that_is_no_candidate_is_a_mistake() -> None:
     with pytest.raises(AssertionError, match="not among the candidates"):
         choose([], 3, "missing")
+
+
+LENS = Intrinsics.from_lens(96, 64)
+CAMERAS = ("pan-right", "pan-left", "tilt-up", "zoom-in", "arc-left")
+
+
+def drawn(camera: str) -> FieldOfView:
+    return video_fov(preset(camera, 9), LENS, np.eye(4))
+
+
+def views_of(*cameras: str) -> list[SeenView]:
+    return [SeenView(camera, (turn, 0), drawn(camera).packed) for turn, camera in enumerate(cameras, start=1)]
+
+
+@pytest.mark.parametrize("camera", PRESETS)
+def test_views_are_recalled_by_what_they_saw(camera: str) -> None:
+    target, views = drawn(camera), views_of(*CAMERAS)
+    recalled = choose_by_view(target, views, RetrievalConfig(top_k=3))
+    scores = {view.id: fov_score(target, drawn(view.id)) for view in views}
+    assert [one.id for one in recalled] == sorted(scores, key=lambda id: -scores[id])[:3]
+    assert [one.score for one in recalled] == [scores[one.id] for one in recalled]
+    assert {one.reason for one in recalled} == {"view"}
+    assert recalled[0].id == camera or camera not in CAMERAS
+
+
+def test_equal_views_keep_their_order() -> None:
+    twins = [SeenView(name, (1, 0), drawn("pan-left").packed) for name in "cab"]
+    recalled = choose_by_view(drawn("tilt-up"), twins, RetrievalConfig(top_k=2))
+    assert [one.id for one in recalled] == ["c", "a"]
+
+
+def test_views_with_too_little_in_common_are_left_out() -> None:
+    target, views = drawn("pan-left"), views_of("pan-left", "pan-right")
+    assert len(choose_by_view(target, views, RetrievalConfig(top_k=2))) == 2
+    assert [one.id for one in choose_by_view(target, views, RetrievalConfig(top_k=2, least=0.99))] == ["pan-left"]
+
+
+def test_covering_views_do_not_repeat_one_another() -> None:
+    """A view to either side: the second pick is the other side, not the first one's twin."""
+    wide = video_fov(Trajectory(np.concatenate([preset(name, 9).poses for name in ("pan-left", "pan-right")])), LENS)
+    views = [*views_of("pan-left", "pan-right"), SeenView("twin", (3, 0), drawn("pan-left").packed)]
+    recalled = choose_by_view(wide, views, RetrievalConfig(top_k=2, coverage=True))
+    assert {one.id for one in recalled} in ({"pan-left", "pan-right"}, {"twin", "pan-right"})
+
+
+def test_baselines_choose_without_looking() -> None:
+    target, views = drawn("pan-right"), views_of(*CAMERAS)
+    config = RetrievalConfig(top_k=3, least=0.9)
+    recent = choose_by_view(target, views[::-1], config, "recency")
+    assert [(one.id, one.reason) for one in recent] == [(name, "recent") for name in CAMERAS[:-4:-1]]
+    assert choose_by_view(target, views, config, "none") == []
+    assert choose_by_view(target, [], config) == []
+    draws = {tuple(one.id for one in choose_by_view(target, views, config, "random", seed)) for seed in range(20)}
+    assert len(draws) > 5
+    again = [choose_by_view(target, some, config, "random", 7) for some in (views, views[::-1])]
+    assert again[0] == again[1]

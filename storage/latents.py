@@ -1,0 +1,102 @@
+"""The payload of memories: edited and source latents by id, a blob that no search touches (docs/decisions/0004).
+
+One table for every kind of memory: an id is an id. Does not know what a memory is of.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+import lance
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float16
+from lancedb.expr import col
+from safetensors.numpy import load, save
+
+from model.errors import StoreError
+from storage.tables import PRIMARY_KEY, compact_payloads, open_table
+
+CACHE_BYTES = 256 * 2**20
+LATENTS_PER_FRAGMENT = 64  # about the commits between two maintenances, so that each payload is rewritten once
+
+Latents = Float16[np.ndarray, "channel time row column"]
+
+
+class LatentStore:
+    """The latents of one output folder; threads may share it.
+
+    Raises:
+        StoreError: the store is damaged, or was written by another version.
+    """
+
+    def __init__(self, uri: Path, cache_bytes: int = CACHE_BYTES) -> None:
+        self._uri = uri
+        self._schema = pa.schema([PRIMARY_KEY, lance.blob_field("data")])
+        self._table = open_table(uri, "latents", self._schema)
+        self._cache: OrderedDict[str, tuple[Latents, Latents]] = OrderedDict()
+        self._cache_room = cache_bytes
+        self._lock = Lock()
+
+    def put(self, id: str, edited: Latents, source: Latents) -> None:
+        """Keep a payload; the first one of an id stays."""
+        payload = save({"edited": np.ascontiguousarray(edited), "source": np.ascontiguousarray(source)})
+        blob = pa.table([[id], lance.blob_array([payload])], schema=self._schema)
+        done = self._table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(blob)
+        if done.num_inserted_rows:
+            self._keep(id, (edited, source))
+
+    def get(self, ids: Sequence[str]) -> list[tuple[Latents, Latents]]:
+        """Edited and source latents, in the order of `ids`.
+
+        Raises:
+            StoreError: some are missing.
+        """
+        with self._lock:
+            pairs = {id: self._cache[id] for id in ids if id in self._cache}
+            for id in pairs:
+                self._cache.move_to_end(id)
+        if missing := [id for id in ids if id not in pairs]:
+            fetched = self._fetch(missing)
+            for id, pair in fetched.items():
+                self._keep(id, pair)
+            pairs |= fetched
+        return [pairs[id] for id in ids]
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Remove payloads; ids that are not there are fine."""
+        self._table.delete(col("id").isin(list(ids)))
+        with self._lock:
+            for id in ids:
+                self._cache.pop(id, None)
+
+    def maintain(self) -> None:
+        """Merge small fragments. Never `optimize()`, which rewrites every payload."""
+        compact_payloads(self._uri, "latents", LATENTS_PER_FRAGMENT)
+
+    def _fetch(self, ids: Sequence[str]) -> dict[str, tuple[Latents, Latents]]:
+        found = self._table.search().where(col("id").isin(list(ids))).select(["id"]).with_row_id(True)
+        table = found.limit(len(ids)).to_arrow()
+        places = dict(zip(table["id"].to_pylist(), table["_rowid"].to_pylist(), strict=True))
+        if absent := [id for id in ids if id not in places]:
+            raise StoreError(f"{self._uri}: latents of memories are missing: {', '.join(absent)}; restore the folder")
+        payloads = self._table.fetch_blobs("data", [places[id] for id in ids])
+        return {id: _unpack(payload.as_py()) for id, payload in zip(ids, payloads, strict=True)}
+
+    def _keep(self, id: str, pair: tuple[Latents, Latents]) -> None:
+        """Remember latents in memory, as many as there is room for, the latest used."""
+        with self._lock:
+            self._cache[id] = pair
+            self._cache.move_to_end(id)
+            while len(self._cache) > 1 and sum(_size(kept) for kept in self._cache.values()) > self._cache_room:
+                self._cache.popitem(last=False)
+
+
+def _size(pair: tuple[Latents, Latents]) -> int:
+    return pair[0].nbytes + pair[1].nbytes
+
+
+def _unpack(payload: bytes) -> tuple[Latents, Latents]:
+    tensors = load(payload)
+    return tensors["edited"], tensors["source"]

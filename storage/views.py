@@ -1,0 +1,77 @@
+"""The memory of novel views: every segment seen anew, with its cameras and what they saw of the world around them.
+
+In the LanceDB of text edits, and with the same latents: `views` has one row a segment and turn. All trajectories of a
+session are relative to the first camera of the user's video, so their bitmaps (`model/camera/fov.py`) are kept as they
+are and compared without being drawn again. A session has tens to thousands of rows of some 16 kB: all that may be
+recalled are read, none is searched.
+
+Does not know which views are worth recalling; `model/memory/retrieval.py` does.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float64, UInt8
+from lancedb.expr import col, lit
+
+from model.camera.fov import PACKED_BYTES
+from model.camera.trajectory import Trajectory
+from storage.latents import CACHE_BYTES
+from storage.remembered import Remembered, RememberedStore, common_fields, is_earlier, row_schema
+
+OWN: dict[str, pa.DataType] = {
+    "camera": pa.string(),
+    "trajectory": pa.list_(pa.float64()),
+    "seen": pa.binary(PACKED_BYTES),
+}
+
+
+@dataclass(frozen=True)
+class ViewRow(Remembered):
+    """A segment seen along `trajectory`, the camera-to-world rows `[R|t]` of its frames, metres; `camera` names it.
+
+    `seen` is the packed bitmap of all directions that it saw. `video` is the user's, also where the turn rendered the
+    result of another turn.
+    """
+
+    camera: str
+    trajectory: Float64[np.ndarray, "frames 3 4"]
+    seen: UInt8[np.ndarray, " bytes"]
+
+    @property
+    def cameras(self) -> Trajectory:
+        """The trajectory as the model takes it."""
+        return Trajectory.from_rows(self.trajectory)
+
+    @property
+    def title(self) -> str:
+        """The camera, and what is seen where that was said."""
+        return f"{self.camera}: {self.instruction}" if self.instruction else self.camera
+
+
+class ViewStore(RememberedStore[ViewRow]):
+    """The views of one output folder.
+
+    Raises:
+        StoreError: the store is damaged, or was written by another version.
+    """
+
+    def __init__(self, uri: Path, cache_bytes: int = CACHE_BYTES) -> None:
+        super().__init__(uri, "views", row_schema(OWN), cache_bytes)
+
+    def earlier(self, session: str, video: str, shot: int, before: tuple[int, int]) -> list[ViewRow]:
+        """The views of one shot of a session's video that were made `before` (turn, segment), in no order."""
+        same = (col("session") == lit(session)) & (col("video") == lit(video)) & (col("shot") == lit(shot))
+        return self._select(same & is_earlier(*before))
+
+    def _to_record(self, row: ViewRow) -> dict[str, Any]:
+        return {**asdict(row), "trajectory": row.trajectory.ravel(), "seen": row.seen.tobytes()}
+
+    def _from_table(self, found: pa.Table) -> list[ViewRow]:
+        paths = (path.values.to_numpy().reshape(-1, 3, 4) for path in found["trajectory"])
+        bitmaps = (np.frombuffer(bitmap, np.uint8) for bitmap in found["seen"].to_pylist())
+        kept = zip(common_fields(found), found["camera"].to_pylist(), paths, bitmaps, strict=True)
+        return [ViewRow(**common, camera=camera, trajectory=path, seen=seen) for common, camera, path, seen in kept]

@@ -1,0 +1,275 @@
+"""Novel views, turn after turn, on the real model at toy size: what is remembered, resumed, chained, and shared."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+
+from flows.novel_views import TurnReport, ViewsReport, view
+from flows.request import build_view_request
+from model.camera.multicam import write_cameras
+from model.camera.presets import PRESETS, preset
+from model.config import ViewRequest
+from model.errors import RequestError
+from storage.ledger import Ledger, StoreLock
+from storage.probe import probe
+from storage.views import ViewStore
+from tests.clips import SHORT_GOPS, chart, run_ffmpeg, sound_packets, tone
+
+SMALL = {"frames": 9, "overlap": 4, "height": 32, "width": 48}
+OPTIONS = ["--frames", "9", "--overlap", "4", "--size", "48x32", "--steps", "1", "--guidance", "1"]
+
+
+def make_video(path: Path, frames: int) -> Path:
+    """A moving chart with sound: one segment if it has 9 frames, two if it has 14."""
+    run_ffmpeg(*chart("96x64", frames=frames), *tone(frames / 25), *SHORT_GOPS, "-c:a", "aac", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("short") / "short.mp4", 9)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("long") / "long.mp4", 14)
+
+
+def request(video: Path, out: Path, *cameras: str, top_k: int = 5, **options: object) -> ViewRequest:
+    fixed = {"video": video, "cameras": cameras, "out": out, "weights": "untrained", **options}
+    sampling = {"steps": 1, "guidance": 1.0}
+    return build_view_request(fixed, {"window": SMALL, "retrieval": {"top_k": top_k}, "sampling": sampling})
+
+
+def decode_all(path: str) -> np.ndarray:
+    with av.open(path) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def recalled(turn: TurnReport) -> set[tuple[int, int, int]]:
+    """(segment that recalled, turn recalled, its segment)."""
+    return {(one.by, one.turn, one.segment) for one in turn.recalled}
+
+
+@pytest.fixture(scope="module")
+def two_turns(cluster: None, long: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ViewsReport]:
+    out = tmp_path_factory.mktemp("turns")
+    return out, view(request(long, out, "pan-left", "arc-right"))
+
+
+def test_a_turn_a_camera(two_turns: tuple[Path, ViewsReport], long: Path) -> None:
+    out, report = two_turns
+    assert [(turn.number, turn.camera) for turn in report.turns] == [(1, "pan-left"), (2, "arc-right")]
+    for turn, name in zip(report.turns, ("long_turn01_pan-left_v001", "long_turn02_arc-right_v001"), strict=True):
+        assert (turn.segments, turn.reused) == (2, 0)
+        assert Path(turn.output) == out / f"{name}.mp4"
+        before, after = probe(long), probe(Path(turn.output))
+        assert after.pts == before.pts
+        assert sound_packets(Path(turn.output)) == sound_packets(long)
+    assert not np.array_equal(*(decode_all(turn.output) for turn in report.turns))
+
+
+def test_a_segment_recalls_earlier_turns_and_earlier_segments(two_turns: tuple[Path, ViewsReport]) -> None:
+    first, second = two_turns[1].turns
+    assert recalled(first) == {(1, 1, 0)}
+    assert recalled(second) == {(0, 1, 0), (0, 1, 1), (1, 1, 0), (1, 1, 1), (1, 2, 0)}
+    assert {one.reason for one in second.recalled} == {"view"}
+    assert all(0 < one.score <= 1 for one in second.recalled)
+
+
+def test_each_segment_keeps_its_part_of_the_path(two_turns: tuple[Path, ViewsReport]) -> None:
+    rows = ViewStore(two_turns[0] / "memory").rows(turn=2)
+    whole = preset("arc-right", 14).poses[:, :3]
+    for row in rows:
+        np.testing.assert_allclose(row.trajectory, whole[row.start : row.stop], atol=1e-9)
+
+
+def test_the_page_shows_path_and_recalls(two_turns: tuple[Path, ViewsReport]) -> None:
+    page = Path(two_turns[1].turns[1].review).read_text()
+    assert "data:image/svg+xml;base64," in page
+    assert "turn 1, frame 0" in page
+    assert re.search(r"recalled as view, score 0\.\d{3}", page)
+
+
+def test_memory_changes_what_is_seen(two_turns: tuple[Path, ViewsReport], long: Path, tmp_path: Path) -> None:
+    alone = view(request(long, tmp_path, "pan-left", "arc-right", recall="none"))
+    assert [turn.recalled for turn in alone.turns] == [(), ()]
+    with_memory, without = (report.turns[1].output for report in (two_turns[1], alone))
+    assert not np.array_equal(decode_all(with_memory), decode_all(without))
+
+
+def test_repeating_makes_nothing_and_one_more_camera_one_turn(
+    two_turns: tuple[Path, ViewsReport], long: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "moved"  # the store, and the video, on another machine
+    shutil.copytree(two_turns[0], out)
+    video = Path(shutil.copy(long, tmp_path / "renamed.mp4"))
+    again = view(request(video, out, "pan-left", "arc-right"))
+    assert [(turn.number, turn.reused) for turn in again.turns] == [(1, 2), (2, 2)]
+    assert {Path(turn.output).parent for turn in again.turns} == {out}
+    more = view(request(video, out, "tilt-up", "pan-left", top_k=5))
+    assert [(turn.number, turn.reused) for turn in more.turns] == [(3, 0), (1, 2)]
+    assert {(turn, segment) for _, turn, segment in recalled(more.turns[0])} == {
+        *((turn, segment) for turn in (1, 2) for segment in (0, 1)),
+        (3, 0),
+    }
+    assert more.session == again.session == two_turns[1].session
+
+
+def test_a_store_is_gone_back_to_from_another_folder(
+    two_turns: tuple[Path, ViewsReport], long: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(two_turns[0], tmp_path / "store")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(long, "here.mp4")
+    turn = view(request(Path("here.mp4"), Path("store"), "zoom-in")).turns[0]
+    assert turn.number == 3
+    assert {earlier for _, earlier, _ in recalled(turn)} == {1, 2, 3}
+    rows = ViewStore(tmp_path / "store" / "memory").rows()
+    paths = [entry.path for entry in Ledger(tmp_path / "store" / "memory").entries()]
+    assert all(not Path(path).is_absolute() for path in paths)
+    assert str(two_turns[0]) not in str(rows)
+
+
+def test_a_file_of_poses_is_a_camera(cluster: None, short: Path, tmp_path: Path) -> None:
+    write_cameras(tmp_path / "path.json", {"cam01": preset("pan-left", 5)})
+    turn = view(request(short, tmp_path / "out", str(tmp_path / "path.json"))).turns[0]
+    assert Path(turn.output).name == "short_turn01_path_v001.mp4"
+
+
+def test_every_turn_costs_the_same(cluster: None, short: Path, tmp_path: Path) -> None:
+    """Ten turns: as many memories for the last as for the fourth, and each turn recalls only those before."""
+    report = view(request(short, tmp_path, *PRESETS, top_k=3))
+    assert [turn.number for turn in report.turns] == list(range(1, 11))
+    assert [len(turn.recalled) for turn in report.turns] == [0, 1, 2, *[3] * 7]
+    for turn in report.turns:
+        assert all(one.turn < turn.number for one in turn.recalled)
+    scores = [one.score for one in report.turns[-1].recalled]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_baselines_recall_what_they_say(cluster: None, short: Path, tmp_path: Path) -> None:
+    cameras = ("pan-left", "pan-right", "tilt-up", "pan-left")
+    recent = view(request(short, tmp_path, *cameras[:3], recall="recency", top_k=1))
+    assert [[(one.turn, one.reason) for one in turn.recalled] for turn in recent.turns] == [
+        [],
+        [(1, "recent")],
+        [(2, "recent")],
+    ]
+    drawn = view(request(short, tmp_path, *cameras[:3], recall="random", top_k=1))
+    assert [[one.reason for one in turn.recalled] for turn in drawn.turns] == [[], ["random"], ["random"]]
+    assert drawn.session != recent.session, "other settings are another session unless one is named"
+
+
+def test_in_a_chain_each_turn_renders_the_one_before(cluster: None, short: Path, tmp_path: Path) -> None:
+    chained = request(short, tmp_path, "pan-left", "arc-right", "pan-left", recall="none", chain=True)
+    report = view(chained)
+    assert [turn.number for turn in report.turns] == [1, 2, 3], "the third is no repetition: its source is another"
+    assert len({decode_all(turn.output).tobytes() for turn in report.turns}) == 3
+    plain = view(request(short, tmp_path, "pan-left", "arc-right", recall="none"))
+    assert np.array_equal(decode_all(plain.turns[0].output), decode_all(report.turns[0].output))
+    assert not np.array_equal(decode_all(plain.turns[1].output), decode_all(report.turns[1].output))
+    assert [turn.reused for turn in view(chained).turns] == [1, 1, 1]
+
+
+def test_a_lost_segment_is_made_again_to_the_same_bits(cluster: None, long: Path, tmp_path: Path) -> None:
+    wanted = request(long, tmp_path, "pan-left", "arc-right")
+    first = view(wanted)
+    turn = first.turns[1]
+    frames = decode_all(turn.output)
+    entries = Ledger(tmp_path / "memory").entries(kind="segment")
+    lost = tmp_path / next(entry.path for entry in entries if (entry.turn, entry.segment) == (2, 0))
+    content = lost.read_bytes()
+    lost.unlink()
+    Path(turn.output).unlink()
+    again = view(wanted)
+    assert [one.reused for one in again.turns] == [2, 1]
+    assert lost.read_bytes() == content
+    assert np.array_equal(decode_all(again.turns[1].output), frames)
+
+
+def test_no_camera_is_told(short: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no camera is given"):
+        request(short, tmp_path)
+
+
+def launch(video: Path, out: Path, log: Path, *cameras: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "flows.cli", "view", str(video), "--weights", "untrained", "--session", "s"]
+    named = [word for camera in cameras for word in ("--camera", camera)]
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [*command, *named, *OPTIONS, "--out", str(out), "--json"], stdout=file, stderr=subprocess.STDOUT
+        )
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 400) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.05)
+
+
+def committed_ids(out: Path) -> set[str]:
+    if not (out / "memory" / "ledger.lance" / "_versions").is_dir():
+        return set()
+    return {entry.id for entry in Ledger(out / "memory").entries(kind="segment")}
+
+
+def told(log: Path) -> list[dict]:
+    return json.loads(log.read_text().splitlines()[-1])["turns"]
+
+
+def test_killed_in_either_turn_it_ends_in_the_same_bits(cluster: None, long: Path, tmp_path: Path) -> None:
+    """kill -9 once 1 and 3 of 4 segments are committed: same turns, same frames, nothing made twice."""
+    out, log, cameras = tmp_path / "out", tmp_path / "log", ("pan-left", "arc-right")
+    kept: set[str] = set()
+    for segments in (1, 3):
+        run = launch(long, out, log, *cameras)
+        wait_for(lambda run=run, segments=segments: len(committed_ids(out)) >= segments or run.poll() is not None)
+        family = psutil.Process(run.pid).children(recursive=True)
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+        assert psutil.wait_procs(family, timeout=60)[1] == [], "a killed run leaves processes behind"
+        assert kept < committed_ids(out), "what was committed stays"
+        kept = committed_ids(out)
+    last = launch(long, out, log, *cameras)
+    assert last.wait(timeout=400) == 0, log.read_text()
+    assert sum(turn["reused"] for turn in told(log)) == len(kept) >= 3
+    assert len(committed_ids(out)) == 4
+    whole = view(request(long, tmp_path / "whole", *cameras, session="s"))
+    for turn, other in zip(told(log), whole.turns, strict=True):
+        assert (turn["number"], turn["camera"]) == (other.number, other.camera)
+        assert np.array_equal(decode_all(turn["output"]), decode_all(other.output))
+
+
+def test_two_processes_add_to_one_session(cluster: None, short: Path, tmp_path: Path) -> None:
+    """Both wait for the folder, and say so: then all turns are there, none twice, those of a process in a row."""
+    out, logs = tmp_path / "out", [tmp_path / "log0", tmp_path / "log1"]
+    out.mkdir()
+    with StoreLock(out):
+        runs = [
+            launch(short, out, logs[0], "pan-left", "tilt-up"),
+            launch(short, out, logs[1], "pan-right", "tilt-up"),
+        ]
+        ended = [run.poll for run in runs]
+        wait_for(lambda: all("waiting for it" in log.read_text() for log in logs) or any(end() for end in ended))
+    for run, log in zip(runs, logs, strict=True):
+        assert run.wait(timeout=400) == 0, log.read_text()
+        assert f"process {os.getpid()} is writing to it; waiting for it" in log.read_text()
+    turns = [told(log) for log in logs]
+    numbers = sorted([turn["number"] for turn in each] for each in turns)
+    assert numbers == [[1, 2], [3, 2]], "the one camera that both were given is one turn"
+    assert {turn["turn"] for each in turns for one in each for turn in one["recalled"]} == {1, 2}
+    assert len(committed_ids(out)) == 3
