@@ -17,7 +17,7 @@ from tasks.actors import descriptor_size, dismiss, start_editors, start_embedder
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import TurnRecord, edit_turn
 from tasks.footprint import footprint
-from tasks.ingest import Work, describe_work, ingest
+from tasks.ingest import Work, describe_work, ingest, number_turn
 from tasks.publish import publish, review_path
 from tasks.stitch import stitch_video
 from tasks.weights import locate_descriptor, locate_weights
@@ -79,7 +79,7 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     try:
         plan = ingest(work)
         with open_store(request.out, descriptor_size(embedder)) as store:
-            turn = store.ledger.turn_number(work.session, work.fingerprint)
+            turn = number_turn(work, store)
             record = edit_turn(plan, turn, store, editors, embedder)
             video = stitch_video(plan, record, store)
             publish(plan, record, video, store, time.time() - started)

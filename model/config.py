@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Precision = Literal["float32", "bfloat16"]
+SESSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 
 class Config(BaseModel):
@@ -171,8 +172,10 @@ class EditRequest(Config):
     """A local model folder or a hub id."""
     descriptor: str = "thumbnail"
     """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""
-    session: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
-    """Turns of one session share a memory; the default is the video's own session."""
+    session: str | None = Field(default=None, pattern=SESSION_NAME)
+    """Turns of one session share a memory; the default is a session of the turn's own."""
+    on: int | Literal["last"] = Field(default=0, ge=0)
+    """The turn whose result is edited, of the same session; 0 is the user's video, `last` the latest turn."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU if this machine has one."""
@@ -180,6 +183,12 @@ class EditRequest(Config):
     retrieval: RetrievalConfig = RetrievalConfig()
     edit: EditConfig = EditConfig()
     output: OutputConfig = OutputConfig()
+
+    @model_validator(mode="after")
+    def _turns_have_a_session(self) -> "EditRequest":
+        if self.on != 0 and self.session is None:
+            raise ValueError(f"to edit the result of a turn (on={self.on}), name its session")
+        return self
 
 
 class WorldConfig(Config):

@@ -12,6 +12,8 @@ import datetime as dt
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -27,9 +29,11 @@ from safetensors.numpy import load, save
 from model.errors import StoreError
 from model.memory.retrieval import rank_by_descriptor
 from model.types import Reason
+from storage.ledger import TurnKey
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, compact_payloads, open_table
 
 CACHE_BYTES = 256 * 2**20
+ROWS_PREFIX, LATENTS = "memories_", "latents"
 LATENTS_PER_FRAGMENT = 64  # about the commits between two maintenances, so that each payload is rewritten once
 SPARE_HITS = 8  # beyond those asked for, to see whether the last place is contested
 ROUNDING = 1e-5  # of cosines in single precision
@@ -82,10 +86,10 @@ class MemoryStore:
 
     def __init__(self, uri: Path, descriptor_size: int, cache_bytes: int = CACHE_BYTES) -> None:
         self._uri = uri
-        self._rows_name = f"memories_{descriptor_size}"
-        self._schema, self._latents_schema = _row_schema(descriptor_size), _latents_schema()
+        self._rows_name = f"{ROWS_PREFIX}{descriptor_size}"
+        self._schema, self._latents_schema = row_schema(descriptor_size), latents_schema()
         self._rows = open_table(uri, self._rows_name, self._schema)
-        self._latents = open_table(uri, "latents", self._latents_schema)
+        self._latents = open_table(uri, LATENTS, self._latents_schema)
         self._cache: OrderedDict[str, tuple[Latents, Latents]] = OrderedDict()
         self._cache_room = cache_bytes
         self._lock = Lock()
@@ -111,16 +115,19 @@ class MemoryStore:
         descriptor_name: str,
         limit: int,
         before: tuple[int, int],
+        turns: Sequence[TurnKey] | None = None,
     ) -> list[Hit]:
         """The `limit` memories of a session whose source is most like `descriptor`, best first, equal ones by id.
 
-        `before` is (turn, segment): only earlier turns, and earlier segments of that turn, are looked at. Where the
+        `before` is (turn, segment): only earlier turns, and earlier segments of that turn, are looked at. `turns` are
+        the keys of the session's turns, where they differ from all that is kept under its name. Where the
         last place is contested, or a blank picture may take it (all zeros: no angle, so no vector search finds it),
         every allowed row is ranked.
         """
         turn, segment = before
         earlier = (col("turn") < lit(turn)) | ((col("turn") == lit(turn)) & (col("segment") < lit(segment)))
-        allowed = (col("session") == lit(session)) & (col("descriptor_name") == lit(descriptor_name)) & earlier
+        mine = col("session") == lit(session) if turns is None else of_turns(turns)
+        allowed = mine & (col("descriptor_name") == lit(descriptor_name)) & earlier
         hits = self._nearest(descriptor, allowed, limit + SPARE_HITS)
         if len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
             everything = self._rows.search().where(allowed).select(["id", "descriptor"]).limit(None)
@@ -160,6 +167,10 @@ class MemoryStore:
         found = self._select(None if session is None else col("session") == lit(session))
         return sorted(found, key=lambda row: (row.session, row.turn, row.segment))
 
+    def rows_of(self, turn: TurnKey) -> list[MemoryRow]:
+        """The memories of one turn, by segment."""
+        return sorted(self._select(of_turns([turn])), key=lambda row: row.segment)
+
     def forget(self, ids: Sequence[str]) -> None:
         """Remove memories; ids that are not there are fine."""
         chosen = col("id").isin(list(ids))
@@ -178,7 +189,7 @@ class MemoryStore:
         if not self._rows.list_indices():
             self._rows.create_index("session", config=BTree())
         self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
-        compact_payloads(self._uri, "latents", LATENTS_PER_FRAGMENT)
+        compact_payloads(self._uri, LATENTS, LATENTS_PER_FRAGMENT)
 
     def _nearest(self, descriptor: Float[np.ndarray, " size"], allowed: Expr, limit: int) -> list[Hit]:
         query: Any = self._rows.search(descriptor)  # its stubs know no vector query
@@ -209,6 +220,15 @@ class MemoryStore:
                 self._cache.popitem(last=False)
 
 
+def of_turns(turns: Sequence[TurnKey]) -> Expr:
+    """What the memories of some turns have in common, as a predicate."""
+    numbers: dict[str, list[int]] = {}
+    for session, number in turns:
+        numbers.setdefault(session, []).append(number)
+    kept = [(col("session") == lit(session)) & col("turn").isin(those) for session, those in numbers.items()]
+    return reduce(or_, kept, lit(False))
+
+
 def _ranked(query: Float[np.ndarray, " size"], found: pa.Table) -> list[Hit]:
     """Hits of a query, best first, scored by the method's own arithmetic: no hit's score depends on its company."""
     flat = found["descriptor"].combine_chunks().flatten().to_numpy()
@@ -227,7 +247,8 @@ def _unpack(payload: bytes) -> tuple[Latents, Latents]:
     return tensors["edited"], tensors["source"]
 
 
-def _row_schema(descriptor_size: int) -> pa.Schema:
+def row_schema(descriptor_size: int) -> pa.Schema:
+    """Columns of memories whose descriptors have this size."""
     text, number = pa.string(), pa.int64()
     columns: dict[str, pa.DataType] = {
         **dict.fromkeys(("session", "video"), text),
@@ -245,7 +266,8 @@ def _row_schema(descriptor_size: int) -> pa.Schema:
     return pa.schema([PRIMARY_KEY, *(pa.field(name, kind) for name, kind in columns.items())])
 
 
-def _latents_schema() -> pa.Schema:
+def latents_schema() -> pa.Schema:
+    """Columns of the payloads: safetensors bytes by the id of their memory, of whatever kind."""
     return pa.schema([PRIMARY_KEY, lance.blob_field("data")])
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from model.errors import RequestError, StoreError
 from storage.content_id import hash_file
-from storage.ledger import Entry, Ledger, StoreLock
+from storage.ledger import Entry, Ledger, StoreLock, TurnRow
 from storage.memory import MemoryStore
 
-MEMORY = "memory"
+MEMORY, SEGMENTS = "memory", "segments"
 LEFTOVERS = (".*.encoding.mov", ".*.muxing.*", ".*.unfinished", "*.html.partial")
 """Files being written: by `storage/video.py` (two), `storage/segment_file.py` and `storage/review.py`."""
 
@@ -26,7 +26,7 @@ class Store:
 
     @property
     def segments(self) -> Path:
-        return self.folder / "segments"
+        return self.folder / SEGMENTS
 
     def path_of(self, entry: Entry) -> Path:
         return self.folder / entry.path
@@ -46,11 +46,12 @@ def open_store(folder: Path, descriptor_size: int) -> Iterator[Store]:
     """
     folder = folder.absolute()
     try:
-        (folder / "segments").mkdir(parents=True, exist_ok=True)
+        (folder / SEGMENTS).mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise StoreError(f"{folder}: cannot be made a folder ({fault.strerror}); choose another --out") from fault
     with StoreLock(folder):
-        _sweep(folder)
+        for path in leftovers(folder):
+            path.unlink()
         uri = folder / MEMORY
         yield Store(folder, MemoryStore(uri, descriptor_size), Ledger(uri))
 
@@ -82,14 +83,18 @@ def find_finished(folder: Path, id: str) -> Entry | None:
     return entry if entry and _whole(folder, entry) else None
 
 
+def read_turns(folder: Path, session: str) -> list[TurnRow]:
+    """The turns of a session in an output folder, by number. Creates nothing."""
+    return Ledger(folder / MEMORY).turns(session) if (folder / MEMORY).is_dir() else []
+
+
 def _whole(folder: Path, entry: Entry) -> bool:
     path = folder / entry.path
     return path.is_file() and hash_file(path) == entry.checksum
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a killed run was writing; the lock says that nobody is writing now."""
-    for place in (folder, folder / "segments", *folder.glob("*_review")):
-        for path in (path for pattern in LEFTOVERS for path in place.glob(pattern)):
-            if path.is_file():
-                path.unlink()
+def leftovers(folder: Path) -> list[Path]:
+    """What a killed run was writing, for whoever holds the lock: then nobody is writing now."""
+    places = (folder, folder / SEGMENTS, *folder.glob("*_review"))
+    found = (path for place in places for pattern in LEFTOVERS for path in place.glob(pattern))
+    return [path for path in found if path.is_file()]

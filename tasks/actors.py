@@ -44,7 +44,10 @@ LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers 
 
 @dataclass(frozen=True)
 class EditJob:
-    """What the Editor needs for one segment besides the pictures and the memories' latents."""
+    """What the Editor needs for one segment besides the pictures and the memories' latents.
+
+    `source_latents`, float16, are those of the pictures where they are known, else None.
+    """
 
     instruction: str
     frames: int
@@ -52,6 +55,7 @@ class EditJob:
     memory_ids: tuple[str, ...]
     previous: str | None
     config: EditConfig
+    source_latents: np.ndarray | None = None
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -86,7 +90,7 @@ class Editor:
             for id, (edited, source) in zip(job.memory_ids, latents, strict=True)
         ]
         padded = np.concatenate([frames, np.repeat(frames[-1:], job.frames - len(frames), axis=0)])
-        full = np.iinfo(frames.dtype).max
+        full, known = np.iinfo(frames.dtype).max, job.source_latents
         edited = model.edit(
             padded.astype(np.float32) / np.float32(full),
             job.instruction,
@@ -94,6 +98,7 @@ class Editor:
             seed=job.seed,
             config=job.config,
             progress=self._report,
+            source_latents=None if known is None else known.astype(np.float32),
         )
         pixels = np.rint(edited.frames[: len(frames)] * np.float32(full)).astype(frames.dtype)
         kept = (edited.edited.astype(LATENT_DTYPE), edited.source.astype(LATENT_DTYPE))

@@ -81,7 +81,8 @@ def committed(plan: VideoPlan, turn: int, store: Store, since: datetime) -> dict
     Those committed after `since`, when this run began, are its own work: an earlier attempt made them.
     """
     segments = {segment.index: segment for segment in plan.segments}
-    rows = [row for row in store.memory.rows(session=plan.work.session) if row.turn == turn and row.segment in segments]
+    kept = store.memory.rows_of(store.ledger.turn(plan.work.session, turn).key)
+    rows = [row for row in kept if row.segment in segments]
     rows = [row for row in rows if segment_id(plan, turn, segments[row.segment], row.recalled) == row.id]
     entries = store.ledger.find([row.id for row in rows])
     whole = ((row, entries[row.id]) for row in rows if row.id in entries and store.whole(entries[row.id]))
@@ -207,12 +208,15 @@ class EditingDesk:
     ) -> None:
         self.work, self._plan, self._turn, self._store = plan.work, plan, turn, store
         self._editor, self._committer, self._descriptor_name = editor, committer, descriptor_name
+        self._turns = {each.number: each.key for each in store.ledger.turns(plan.work.session)}
         self._shared: OrderedDict[str, Any] = OrderedDict()
         self._log = get_run_logger()
 
     def find(self, segment: Segment, descriptor: np.ndarray) -> list[Candidate]:
         """What the store holds for `segment` now; safe in another thread."""
-        return find(self._store.memory, self._unnamed_row(segment, descriptor), self.work.request.retrieval)
+        row, parent = self._unnamed_row(segment, descriptor), self.work.parent
+        edited = parent.row(segment).id if parent else None
+        return find(self._store.memory, row, self.work.request.retrieval, list(self._turns.values()), edited)
 
     def prepare(self, fetched: FetchedSegment, previous: str | None) -> PreparedSegment:
         """Choose the memories of a segment; its id follows from them."""
@@ -233,7 +237,7 @@ class EditingDesk:
         """The memory that `segment` will be, before it is known what it recalls."""
         return MemoryRow(
             id="",
-            session=self.work.session,
+            session=self._turns[self._turn][0],
             video=self.work.source_id,
             turn=self._turn,
             segment=segment.index,
@@ -255,12 +259,20 @@ class EditingDesk:
         """Edit one segment; `frames` is a Ray reference. `report` gets the share done."""
         row, request = prepared.row, self.work.request
         length = prepared.segment.frames
-        job = EditJob(request.instruction, length, row.seed, row.recalled, prepared.previous, request.edit)
+        handed_on = self._handed_on(prepared.segment)
+        job = EditJob(request.instruction, length, row.seed, row.recalled, prepared.previous, request.edit, handed_on)
         results = self._editor.edit.remote(frames, job, *self._latents(row.recalled))
         self._wait(results[0], report)
         pixels, (edited, source), seconds = ray.get(results)
         self._share(row.id, results[1])
         return EditedWork(row, pixels, edited, source, seconds["total"])
+
+    def _handed_on(self, segment: Segment) -> np.ndarray | None:
+        """The latents of the result that is edited, unless another model made them: nothing is encoded twice."""
+        parent = self.work.parent
+        if parent is None or parent.row(segment).model != self.work.model_id:
+            return None
+        return self._store.memory.latents([parent.row(segment).id])[0][0]
 
     def commit(self, prepared: PreparedSegment, edited: EditedWork) -> SegmentRecord:
         """Start the commit of an edited segment, and log what it recalled."""

@@ -16,9 +16,14 @@ from storage.content_id import hash_file, hash_folder, identify
 from storage.geometry import Fit, fit
 from storage.mux import choose_suffix
 from storage.probe import VideoInfo, probe
+from storage.ledger import USERS_VIDEO
+from storage.store import Store, read_turns
 from storage.video import read_thumbnails, require_displayable
+from tasks.parent import Parent, find_parent
 from tasks.weights import THUMBNAIL
 
+NOT_THE_PICTURE = {"video", "out", "weights", "output", "device", "descriptor", "session", "on"}
+"""Parts of a request that decide no pixel, or do so by what they stand for."""
 NUMERICS = ("torch", "diffusers")  # another version may compute other bits
 
 
@@ -26,7 +31,8 @@ NUMERICS = ("torch", "diffusers")  # another version may compute other bits
 class Work:
     """One turn over one video, named before anything is decoded.
 
-    `fingerprint` names what is to be done, whatever it is encoded to: turns with the same fingerprint share segments.
+    `settings` names what is to be done, whatever the session and the codec; `fingerprint` names the turn: turns with
+    the same one share segments. `parent` is the turn whose result is edited, None where it is the video itself.
     """
 
     request: EditRequest
@@ -37,7 +43,9 @@ class Work:
     model_id: str
     dtype: Precision
     device: str
+    settings: str
     fingerprint: str
+    parent: Parent | None = None
 
     @property
     def session(self) -> str:
@@ -69,25 +77,49 @@ def describe_work(request: EditRequest, weights: Path, descriptor: str, device: 
 
     Raises:
         VideoError: the video is missing, unreadable, or of a kind that is refused.
-        RequestError: the codec asked for cannot live beside the video's sound.
+        RequestError: the codec asked for cannot live beside the video's sound, or the turn to be edited is not there.
     """
     info = probe(request.video)
     require_displayable(info, tone_map=request.output.tone_map)
     choose_suffix(info, request.output.codec, ".mp4")
     source_id, model_id = hash_file(info.path), hash_folder(weights, cache)
     dtype: Precision = "bfloat16" if device.startswith("cuda") else "float32"
-    settings = request.model_dump(mode="json", exclude={"video", "out", "weights", "output", "device", "descriptor"})
-    fingerprint = identify(
-        {
-            **settings,
-            "source": source_id,
-            "tone_map": request.output.tone_map,
-            "model": model_id,
-            "descriptor": descriptor if descriptor == THUMBNAIL else hash_folder(Path(descriptor), cache),
-            "numerics": {"dtype": dtype, "device": device.split(":")[0], **{name: version(name) for name in NUMERICS}},
-        }
+    asked = {
+        **request.model_dump(mode="json", exclude=NOT_THE_PICTURE),
+        "source": source_id,
+        "tone_map": request.output.tone_map,
+        "model": model_id,
+        "descriptor": descriptor if descriptor == THUMBNAIL else hash_folder(Path(descriptor), cache),
+        "numerics": {"dtype": dtype, "device": device.split(":")[0], **{name: version(name) for name in NUMERICS}},
+    }
+
+    def name(parent: Parent | None) -> str:
+        return identify({**asked, "on": parent.id if parent else None})
+
+    parent = find_parent(request, source_id, name)
+    settings = name(parent)
+    fingerprint = _fingerprint(request, settings)
+    return Work(request, info, weights, descriptor, source_id, model_id, dtype, device, settings, fingerprint, parent)
+
+
+def number_turn(work: Work, store: Store) -> int:
+    """The number of the turn in its session; a new one is entered with what was asked."""
+    return store.ledger.turn_number(
+        work.session,
+        work.fingerprint,
+        settings=work.settings,
+        asked=work.request.instruction,
+        video=work.info.path.name,
+        source=work.source_id,
+        parent=work.parent.number if work.parent else USERS_VIDEO,
     )
-    return Work(request, info, weights, descriptor, source_id, model_id, dtype, device, fingerprint)
+
+
+def _fingerprint(request: EditRequest, settings: str) -> str:
+    """That of the session's turn which was asked for this, also where it was made before the session branched off."""
+    turns = read_turns(request.out, request.session) if request.session else []
+    known = next((turn.fingerprint for turn in turns if turn.settings == settings), None)
+    return known or identify({"settings": settings, "session": request.session})
 
 
 @task(task_run_name="ingest {work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)

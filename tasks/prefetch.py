@@ -22,7 +22,11 @@ Find = Callable[[Segment, np.ndarray], list[Candidate]]
 
 @dataclass(frozen=True)
 class FetchedSegment:
-    """A segment with its frames in Ray's object store, its source's descriptor, and what the store held for it."""
+    """A segment with the frames to edit in Ray's object store, a descriptor, and what the store held for it.
+
+    The descriptor is of the user's video, also where an earlier turn's result is edited: what looked alike there stays
+    alike, however often it was edited since.
+    """
 
     segment: Segment
     frames: Any
@@ -66,7 +70,8 @@ def _read(
         for segment, pixels in zip(segments, frames, strict=True):
             shared = ray.put(pixels)
             descriptor: Any = ray.get(embedder.describe.remote(shared))
-            if not _put(ready, FetchedSegment(segment, shared, descriptor, find(segment, descriptor)), stop):
+            edited = shared if work.parent is None else ray.put(work.parent.frames(segment))
+            if not _put(ready, FetchedSegment(segment, edited, descriptor, find(segment, descriptor)), stop):
                 break
     except BaseException as fault:  # noqa: BLE001 - handed over whole to the thread that waits
         _put(ready, fault, stop)

@@ -11,21 +11,31 @@ import numpy as np
 from model.config import RetrievalConfig
 from model.memory.retrieval import Candidate, choose, rank_by_descriptor
 from model.types import Recall
+from storage.ledger import TurnKey
 from storage.memory import MemoryRow, MemoryStore
 
 COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not repeat one another
 
 
-def find(memory: MemoryStore, row: MemoryRow, config: RetrievalConfig) -> list[Candidate]:
+def find(
+    memory: MemoryStore,
+    row: MemoryRow,
+    config: RetrievalConfig,
+    turns: Sequence[TurnKey] | None = None,
+    edited: str | None = None,
+) -> list[Candidate]:
     """The memories in the store that the segment of `row` might recall (supplement D.2, Algorithm 2).
 
     Only earlier turns of the session and earlier segments of this turn are looked at, so that a run that resumes sees
-    what the first one saw.
+    what the first one saw. `turns` are the session's, where it shares some with others. `edited` is the memory that
+    the turn edits at this span: being the source, it need not be recalled as well.
     """
     if config.top_k == 0:
         return []
-    hits = memory.search(row.session, row.descriptor, row.descriptor_name, _pool(config), (row.turn, row.segment))
-    return [Candidate(hit.id, hit.score, hit.descriptor) for hit in hits]
+    pool = _pool(config) + (edited is not None)
+    hits = memory.search(row.session, row.descriptor, row.descriptor_name, pool, (row.turn, row.segment), turns)
+    found = [Candidate(hit.id, hit.score, hit.descriptor) for hit in hits if hit.id != edited]
+    return found[: _pool(config)]
 
 
 def recall(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from prefect import task
@@ -44,17 +45,23 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store) -> Entry:
         id=work.output_id,
         kind="video",
         video=work.source_id,
-        session=work.session,
+        session=store.ledger.turn(work.session, record.turn).branch,
         turn=record.turn,
         segment=-1,
         path=path.name,
         checksum=hash_file(path),
         seconds=perf_counter() - started,
-        note=json.dumps({"frames": work.info.frames, "shots": len(plan.shots), "segments": len(plan.segments)}),
+        note=json.dumps(_note(plan)),
         recorded=datetime.now(UTC),
     )
     store.ledger.record(entry)
     return entry
+
+
+def _note(plan: VideoPlan) -> dict[str, Any]:
+    """What a report and a later turn must know of the video."""
+    counts = {"frames": plan.work.info.frames, "shots": len(plan.shots), "segments": len(plan.segments)}
+    return {**counts, "window": plan.work.request.window.model_dump(mode="json")}
 
 
 def output_path(source: Path, folder: Path) -> Path:
