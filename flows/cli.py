@@ -5,13 +5,15 @@ for all but some, which are named, 130 interrupted. Heavy libraries load inside 
 at once.
 """
 
-import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from flows.cli_sessions import sessions
+from flows.console import Json, Verbose
+from flows.console import print_json as _print_json
+from flows.console import say as _say
 from flows.environment import prepare_environment, user_folder
 from model.errors import MemoryV2VError
 
@@ -26,8 +28,7 @@ app = typer.Typer(
 
 PARTLY = 3  # exit code of a run that went to its end, though not for everything
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's log, with the memories recalled.")]
+app.add_typer(sessions)
 
 
 @app.command(
@@ -45,6 +46,7 @@ def edit(
         str, typer.Option(help="What segments are compared by: 'thumbnail', or a DINOv2 folder or hub id.")
     ] = "thumbnail",
     session: Annotated[str | None, typer.Option(help="Turns of one session share a memory.")] = None,
+    on: Annotated[str, typer.Option(help="Edit the result of this turn of the session: its number, or 'last'.")] = "0",
     frames: Annotated[int | None, typer.Option(help="Frames per segment, 4k+1.", show_default="the model's")] = None,
     overlap: Annotated[
         int | None, typer.Option(help="Frames shared by neighbours.", show_default="the model's")
@@ -79,6 +81,7 @@ def edit(
         "weights": weights,
         "descriptor": descriptor,
         "session": session,
+        "on": _parse_turn(on),
         "seed": seed,
         "output": {"codec": codec, "tone_map": tone_map},
         "device": device,
@@ -240,6 +243,14 @@ def serve(
     serve_flows(port, announce)
 
 
+def _parse_turn(on: str) -> int | str:
+    if on != "last" and not (on.isascii() and on.isdecimal()):
+        from model.errors import RequestError
+
+        raise RequestError(f"--on {on}: expected the number of a turn, or 'last'")
+    return on if on == "last" else int(on)
+
+
 def _parse_size(size: str | None) -> dict[str, int]:
     if size is None:
         return {}
@@ -249,14 +260,6 @@ def _parse_size(size: str | None) -> dict[str, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise RequestError(f"--size {size}: expected WIDTHxHEIGHT, for example 832x480")
     return {"width": int(width), "height": int(height)}
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _print_json(fields: dict[str, Any]) -> None:
-    print(json.dumps(fields, ensure_ascii=False), flush=True)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from lancedb.expr import Expr, col, lit
 from lancedb.table import Table
 
-from model.errors import StoreBusyError
+from model.errors import StoreBusyError, StoreError
 from storage.content_id import identify
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
 
@@ -87,12 +87,12 @@ class Ledger:
     """
 
     def __init__(self, uri: Path) -> None:
-        self._entries = open_table(uri, "ledger", _ENTRY_SCHEMA)
-        self._turns = open_table(uri, "turns", _TURN_SCHEMA)
+        self._entries = open_table(uri, "ledger", ENTRY_SCHEMA)
+        self._turns = open_table(uri, "turns", TURN_SCHEMA)
 
     def record(self, entry: Entry) -> None:
         """Write one row: the commit point of that work. Doing it again replaces the row."""
-        _upsert(self._entries, [asdict(entry)], _ENTRY_SCHEMA)
+        _upsert(self._entries, [asdict(entry)], ENTRY_SCHEMA)
 
     def find(self, ids: Sequence[str]) -> dict[str, Entry]:
         """The entries among `ids` that exist, by id."""
@@ -169,7 +169,7 @@ class Ledger:
 
     def add_turns(self, turns: Sequence[TurnRow]) -> None:
         """Write turns, all or none."""
-        _upsert(self._turns, [asdict(turn) for turn in turns], _TURN_SCHEMA)
+        _upsert(self._turns, [asdict(turn) for turn in turns], TURN_SCHEMA)
 
     def remove_turns(self, turns: Sequence[TurnRow]) -> None:
         """Remove turns, all or none; those that are not there are fine."""
@@ -224,7 +224,7 @@ def _upsert(table: Table, records: list[dict[str, Any]], schema: pa.Schema) -> N
     merge.use_index(False).execute(pa.Table.from_pylist(records, schema=schema))
 
 
-_ENTRY_SCHEMA = pa.schema(
+ENTRY_SCHEMA = pa.schema(
     [
         PRIMARY_KEY,
         pa.field("kind", pa.string()),
@@ -239,7 +239,7 @@ _ENTRY_SCHEMA = pa.schema(
         pa.field("note", pa.string()),
     ]
 )
-_TURN_SCHEMA = pa.schema(
+TURN_SCHEMA = pa.schema(
     [
         PRIMARY_KEY,
         pa.field("session", pa.string()),

@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from lancedb.expr import col
 from lancedb.table import Table
@@ -79,6 +80,5 @@ def _delete(table: Table, ids: Collection[str]) -> None:
         table.delete(col("id").isin(ordered[start : start + IDS_AT_ONCE]))
 
 
-def _from_record(record: dict) -> Remembered:
-    tuples = {name: tuple(record[name]) for name in ("recalled", "scores", "reasons")}
-    return Remembered(**{name: record[name] for name in COLUMNS} | tuples)
+def _from_record(record: dict[str, Any]) -> Remembered:
+    return Remembered(**{name: tuple(told) if isinstance(told, list) else told for name, told in record.items()})

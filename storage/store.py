@@ -1,6 +1,7 @@
 """One output folder: its lock, its memory, its ledger, and where its files lie."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +74,16 @@ def place_for(folder: Path) -> Path:
     if not os.access(place, os.W_OK | os.X_OK):
         raise RequestError(f"{folder}: {place} may not be written to; choose another --out")
     return place
+
+
+def next_version(folder: Path, stem: str, suffix: str) -> Path:
+    """`<stem>_v001<suffix>` in `folder`, or the next one: a version is never given twice.
+
+    Not even when only its review page is left of it.
+    """
+    taken = [path.name for path in folder.glob(f"{stem}_v*")]
+    versions = [int(found[1]) for name in taken if (found := re.match(rf"{re.escape(stem)}_v(\d+)[._]", name))]
+    return folder / f"{stem}_v{max(versions, default=0) + 1:03d}{suffix}"
 
 
 def find_finished(folder: Path, id: str) -> Entry | None:

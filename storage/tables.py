@@ -33,7 +33,9 @@ def open_table(uri: Path, name: str, schema: pa.Schema) -> Table:
         StoreError: what is there is no table, or one with other columns.
     """
     try:
-        table = _connect(uri).create_table(name, schema=schema, exist_ok=True)
+        database = _connect(uri)
+        there = name in database.list_tables(limit=MOST_TABLES).tables
+        table = database.open_table(name) if there else database.create_table(name, schema=schema, exist_ok=True)
         columns = table.schema.names
     except (RuntimeError, ValueError, OSError) as fault:
         raise StoreError(

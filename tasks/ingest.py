@@ -14,9 +14,9 @@ from model.shots import ContentShotDetector, shots_from_cuts
 from model.types import Segment, Shot
 from storage.content_id import hash_file, hash_folder, identify
 from storage.geometry import Fit, fit
+from storage.ledger import USERS_VIDEO
 from storage.mux import choose_suffix
 from storage.probe import VideoInfo, probe
-from storage.ledger import USERS_VIDEO
 from storage.store import Store, read_turns
 from storage.video import read_thumbnails, require_displayable
 from tasks.parent import Parent, find_parent

@@ -17,7 +17,7 @@ from model.types import Segment
 from storage.content_id import hash_file
 from storage.ledger import Entry
 from storage.segment_file import read_segment
-from storage.store import Store, find_finished
+from storage.store import Store, find_finished, next_version
 from storage.video import write_video
 from tasks.edit import TurnRecord
 from tasks.ingest import VideoPlan
@@ -65,11 +65,6 @@ def _note(plan: VideoPlan) -> dict[str, Any]:
 
 
 def output_path(source: Path, folder: Path) -> Path:
-    """`<stem>_edit_v001.mp4` in `folder`, where the stem keeps only characters that every file system takes.
-
-    A version is never given twice, not even when only its review page is left of it.
-    """
+    """`<stem>_edit_v001.mp4` in `folder`, where the stem keeps only characters that every file system takes."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", source.stem).strip("._-")[:80] or "video"
-    taken = [path.name for path in folder.glob(f"{stem}_edit_v*")]
-    versions = [int(found[1]) for name in taken if (found := re.match(rf"{re.escape(stem)}_edit_v(\d+)[._]", name))]
-    return folder / f"{stem}_edit_v{max(versions, default=0) + 1:03d}.mp4"
+    return next_version(folder, f"{stem}_edit", ".mp4")
