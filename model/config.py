@@ -7,7 +7,7 @@ sets wins over it.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 Precision = Literal["float32", "bfloat16"]
 SESSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -174,7 +174,7 @@ class EditRequest(Config):
     """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""
     session: str | None = Field(default=None, pattern=SESSION_NAME)
     """Turns of one session share a memory; the default is a session of the turn's own."""
-    on: int | Literal["last"] = Field(default=0, ge=0)
+    on: NonNegativeInt | Literal["last"] = 0
     """The turn whose result is edited, of the same session; 0 is the user's video, `last` the latest turn."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from struct import error
 from typing import Literal
 
 import lance
@@ -29,7 +30,7 @@ from lancedb.table import Table
 from pydantic import Field, ValidationError
 
 from model.config import SESSION_NAME, Config
-from model.errors import ArchiveError, RequestError, StoreError
+from model.errors import ArchiveError, RequestError, RunError, StoreError
 from storage.content_id import CHUNK, hash_file
 from storage.durable import publish
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnRow, turn_id
@@ -186,12 +187,23 @@ def open_archive(path: Path, report: Report) -> Iterator["Archive"]:
     Raises:
         ArchiveError: it is missing, damaged, of another version, or not what an export writes.
     """
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as opened:
+    if not path.is_file():
+        raise ArchiveError(f"{path}: no such file; expected what session export writes")
+    with _readable(path):
+        opened = zipfile.ZipFile(path)
+    with opened:
+        with _readable(path):
             archive = Archive(path, opened, _read_manifest(path, opened, path.stat().st_size))
             archive.verify(report)
-            yield archive
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as fault:
+        yield archive
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What `zipfile` raises where an archive is damaged, as one error."""
+    try:
+        yield
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, error) as fault:
         raise ArchiveError(f"{path}: not an exported session, or damaged ({fault}); export it again") from fault
 
 
@@ -250,8 +262,10 @@ class Archive:
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         if self._members[name].size > MOST_ROW_BYTES:
             raise ValueError(f"{name} is too large")
-        table = pa.ipc.open_file(pa.BufferReader(b"".join(self.read(name)))).read_all()
-        return table.cast(schema)
+        table = pa.ipc.open_file(pa.BufferReader(b"".join(self.read(name)))).read_all().cast(schema)
+        if any(column.null_count for column in table.columns):
+            raise ValueError(f"{name} has gaps")
+        return table
 
     def _require_sound(self, contents: Contents) -> None:
         keys = {turn.key for turn in contents.turns}
@@ -413,6 +427,11 @@ def _is_here(folder: Path, entry: Entry | None) -> bool:
 def _copy(archive: Archive, member: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("wb") as file:
-        file.writelines(archive.read(member))
-    publish(unfinished, path)
+    try:
+        with unfinished.open("wb") as file:
+            file.writelines(archive.read(member))
+        publish(unfinished, path)
+    except OSError as fault:
+        raise RunError(f"{path}: could not be written ({fault.strerror}); the same command goes on") from fault
+    finally:
+        unfinished.unlink(missing_ok=True)

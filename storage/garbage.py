@@ -63,7 +63,8 @@ def sweep(folder: Path, garbage: Garbage) -> None:
     forget(folder / MEMORY, garbage.memories, garbage.payloads)
     for path in garbage.files:
         rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        _mark(path).unlink(missing_ok=True)
+    for mark in folder.glob(f".*{MARK}"):
+        mark.unlink()
     reclaim(folder / MEMORY, LATENTS, LATENTS_PER_FRAGMENT)
 
 

@@ -27,7 +27,7 @@ from lancedb.index import BTree
 from safetensors.numpy import load, save
 
 from model.errors import StoreError
-from model.memory.retrieval import rank_by_descriptor
+from model.memory.retrieval import Candidate, rank_by_descriptor
 from model.types import Reason
 from storage.ledger import TurnKey
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, compact_payloads, open_table
@@ -35,6 +35,7 @@ from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, compact_payloads, open_ta
 CACHE_BYTES = 256 * 2**20
 ROWS_PREFIX, LATENTS = "memories_", "latents"
 LATENTS_PER_FRAGMENT = 64  # about the commits between two maintenances, so that each payload is rewritten once
+RANKED = ["id", "descriptor", "turn", "segment"]
 SPARE_HITS = 8  # beyond those asked for, to see whether the last place is contested
 ROUNDING = 1e-5  # of cosines in single precision
 
@@ -66,15 +67,6 @@ class MemoryRow:
     reasons: tuple[Reason, ...]
     model: str
     created: dt.datetime
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A memory that a search found; `score` is its cosine similarity to the query, in [-1, 1]."""
-
-    id: str
-    score: float
-    descriptor: Float[np.ndarray, " size"]
 
 
 class MemoryStore:
@@ -116,8 +108,8 @@ class MemoryStore:
         limit: int,
         before: tuple[int, int],
         turns: Sequence[TurnKey] | None = None,
-    ) -> list[Hit]:
-        """The `limit` memories of a session whose source is most like `descriptor`, best first, equal ones by id.
+    ) -> list[Candidate]:
+        """The `limit` memories of a session whose source is most like `descriptor`, best first.
 
         `before` is (turn, segment): only earlier turns, and earlier segments of that turn, are looked at. `turns` are
         the keys of the session's turns, where they differ from all that is kept under its name. Where the
@@ -130,7 +122,7 @@ class MemoryStore:
         allowed = mine & (col("descriptor_name") == lit(descriptor_name)) & earlier
         hits = self._nearest(descriptor, allowed, limit + SPARE_HITS)
         if len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
-            everything = self._rows.search().where(allowed).select(["id", "descriptor"]).limit(None)
+            everything = self._rows.search().where(allowed).select(RANKED).limit(None)
             hits = _ranked(descriptor, everything.to_arrow())
         return hits[:limit]
 
@@ -191,10 +183,10 @@ class MemoryStore:
         self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
         compact_payloads(self._uri, LATENTS, LATENTS_PER_FRAGMENT)
 
-    def _nearest(self, descriptor: Float[np.ndarray, " size"], allowed: Expr, limit: int) -> list[Hit]:
+    def _nearest(self, descriptor: Float[np.ndarray, " size"], allowed: Expr, limit: int) -> list[Candidate]:
         query: Any = self._rows.search(descriptor)  # its stubs know no vector query
         nearest = query.distance_type("cosine").bypass_vector_index().where(allowed, prefilter=True)
-        return _ranked(descriptor, nearest.select(["id", "descriptor", "_distance"]).limit(limit).to_arrow())
+        return _ranked(descriptor, nearest.select([*RANKED, "_distance"]).limit(limit).to_arrow())
 
     def _select(self, predicate: Expr | None) -> list[MemoryRow]:
         query = self._rows.search()
@@ -229,13 +221,14 @@ def of_turns(turns: Sequence[TurnKey]) -> Expr:
     return reduce(or_, kept, lit(False))
 
 
-def _ranked(query: Float[np.ndarray, " size"], found: pa.Table) -> list[Hit]:
+def _ranked(query: Float[np.ndarray, " size"], found: pa.Table) -> list[Candidate]:
     """Hits of a query, best first, scored by the method's own arithmetic: no hit's score depends on its company."""
     flat = found["descriptor"].combine_chunks().flatten().to_numpy()
     descriptors = flat.reshape(found.num_rows, len(query))
     scores = rank_by_descriptor(query, descriptors).tolist()
-    hits = map(Hit, found["id"].to_pylist(), scores, descriptors)
-    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+    made = zip(found["turn"].to_pylist(), found["segment"].to_pylist(), strict=True)
+    hits = map(Candidate, found["id"].to_pylist(), scores, descriptors, made)
+    return sorted(hits, key=lambda hit: hit.precedence)
 
 
 def _size(pair: tuple[Latents, Latents]) -> int:

@@ -72,8 +72,8 @@ def find_parent(request: EditRequest, source: str, name: Callable[[Parent | None
     turns = {turn.number: turn for turn in read_turns(request.out, request.session)}
     wanted = max(turns, default=0) if request.on == "last" else request.on
     if wanted not in turns:
-        there = ", ".join(map(str, turns)) or "none yet"
-        raise RequestError(f"--on {request.on}: not a turn of session {request.session} in {request.out} ({there})")
+        there = "turns " + ", ".join(map(str, turns)) if turns else "no turns"
+        raise RequestError(f"--on {request.on}: session {request.session} in {request.out} has {there}")
     turn = turns[wanted]
     if request.on == "last" and turn.parent in turns:
         before = _result(request, turns[turn.parent])

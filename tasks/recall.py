@@ -34,8 +34,7 @@ def find(
         return []
     pool = _pool(config) + (edited is not None)
     hits = memory.search(row.session, row.descriptor, row.descriptor_name, pool, (row.turn, row.segment), turns)
-    found = [Candidate(hit.id, hit.score, hit.descriptor) for hit in hits if hit.id != edited]
-    return found[: _pool(config)]
+    return [hit for hit in hits if hit.id != edited][: _pool(config)]
 
 
 def recall(
@@ -56,10 +55,10 @@ def recall(
     known = {candidate.id: candidate for candidate in found}
     for late in recent:
         if late.id not in known and _is_earlier(late, row):
-            known[late.id] = Candidate(late.id, _similarity(row.descriptor, late.descriptor), late.descriptor)
-    nearest = sorted(known.values(), key=lambda candidate: (-candidate.score, candidate.id))[: _pool(config)]
+            known[late.id] = _candidate(late, row.descriptor)
+    nearest = sorted(known.values(), key=lambda candidate: candidate.precedence)[: _pool(config)]
     if previous is not None and all(candidate.id != previous for candidate in nearest):
-        nearest.append(known.get(previous) or _candidate(memory, previous, row.descriptor))
+        nearest.append(known.get(previous) or _candidate(memory.row(previous), row.descriptor))
     worthy = [candidate for candidate in nearest if candidate.score >= config.least or candidate.id == previous]
     return choose(worthy, config.top_k, previous, config.coverage)
 
@@ -74,10 +73,6 @@ def _is_earlier(late: MemoryRow, row: MemoryRow) -> bool:
     return same and (late.turn, late.segment) < (row.turn, row.segment)
 
 
-def _candidate(memory: MemoryStore, id: str, descriptor: np.ndarray) -> Candidate:
-    row = memory.row(id)
-    return Candidate(id, _similarity(descriptor, row.descriptor), row.descriptor)
-
-
-def _similarity(query: np.ndarray, other: np.ndarray) -> float:
-    return float(rank_by_descriptor(query, other[None])[0])
+def _candidate(row: MemoryRow, descriptor: np.ndarray) -> Candidate:
+    score = float(rank_by_descriptor(descriptor, row.descriptor[None])[0])
+    return Candidate(row.id, score, row.descriptor, (row.turn, row.segment))

@@ -46,7 +46,7 @@ def _segment_fields(segment: Remembered, places: Places) -> dict[str, Any]:
 def turn_text(turn: Turn, places: Places) -> str:
     """A turn as lines: what was asked, of what, what came out, and what every segment recalled."""
     row = turn.row
-    of = f"the result of turn {row.parent}" if row.parent else row.video
+    of = f"the result of turn {row.parent}" if row.parent else _printable(row.video)
     shared = f", shared with {row.branch}" if row.branch != row.session else ""
     outputs = ", ".join(video.path for video in turn.videos) or "not finished"
     head = f"turn {row.number}  {row.asked!r} on {of}  {row.created:%Y-%m-%d %H:%M}{shared}\n  output  {outputs}"
@@ -62,6 +62,11 @@ def _segment_text(segment: Remembered, places: Places) -> str:
 def _place(id: str, places: Places) -> str:
     """Turn and segment as `2/7`; a memory that is gone by its id."""
     return "{}/{}".format(*places[id]) if id in places else f"{id[:8]} (deleted)"
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey: names come from other people's files."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def size_text(size: int) -> str:

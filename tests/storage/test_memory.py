@@ -42,7 +42,7 @@ def brute_force(rows: Sequence[MemoryRow], query: np.ndarray, limit: int) -> lis
     if not rows:
         return []
     scores = rank_by_descriptor(query, np.stack([row.descriptor for row in rows]))
-    ranked = sorted(zip(scores, rows, strict=True), key=lambda one: (-one[0], one[1].id))
+    ranked = sorted(zip(scores, rows, strict=True), key=lambda one: (-one[0], -one[1].turn, -one[1].segment, one[1].id))
     return [row.id for _, row in ranked[:limit]]
 
 

@@ -1,45 +1,26 @@
 """Sessions are listed, branch without copying, and are deleted with exactly what no other turn refers to."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from model.errors import RequestError, StoreBusyError, StoreError
 from storage import garbage, sessions
-from storage.content_id import hash_file
 from storage.garbage import find_garbage, size_of, sweep
 from storage.ledger import Ledger, StoreLock
-from storage.memory import MemoryRow, MemoryStore
+from storage.memory import MemoryStore
 from storage.remembered import payload_sizes, remembered
 from storage.sessions import Dependent, branch, list_sessions, plan_removal, read_session, remove
 from storage.store import MEMORY, open_store
 from storage.tables import open_tables
-from tests.storage.memories import SIZE, commit, make_descriptor, make_entry, make_row
+from tests.storage.memories import SIZE, commit, make_descriptor, make_session, row_of
 from tests.storage.test_store import committing
-
-
-def row_of(turn: int, segment: int, recalled: tuple[str, ...] = (), session: str = "film") -> MemoryRow:
-    row = make_row(segment, session=session, turn=turn)
-    return replace(row, recalled=recalled, scores=(0.5,) * len(recalled), reasons=("similar",) * len(recalled))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A session of three turns with two segments each: 2 recalls 1, and 3 edits the result of 2. Each has a video."""
-    with open_store(tmp_path, SIZE) as store:
-        for turn, (recalled, parent) in enumerate([((), 0), ((row_of(1, 0).id,), 0), ((), 2)], start=1):
-            number = store.ledger.turn_number("film", f"turn {turn}", asked="night", source="film", parent=parent)
-            assert number == turn
-            for segment in range(2):
-                commit(store, row_of(turn, segment, recalled))
-            path = tmp_path / f"film_edit_v00{turn}.mp4"
-            path.write_text(f"video {turn}")
-            path.with_suffix(".html").write_text("page")
-            entry = make_entry(row_of(turn, 0), path.name, hash_file(path))
-            store.ledger.record(replace(entry, id=f"video {turn}", kind="video"))
-    return tmp_path
+    return make_session(tmp_path)
 
 
 def ids(folder: Path) -> set[str]:
