@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from model.errors import RequestError
-from storage import archive, sessions
+from storage import sessions
+from storage.archive import open_archive
+from storage.exchange import export_session, import_session
 from storage.garbage import find_garbage, size_of, sweep
 from storage.ledger import Ledger, StoreLock
 from storage.sessions import Dependent, Session, Turn
@@ -157,7 +159,7 @@ def export_to(out: Path, name: str, file: Path) -> Done:
         StoreBusyError: another process is writing.
     """
     with sessions.locked(out), Counter(f"export {name}") as counter:
-        manifest = archive.export_session(out, name, file, counter.show)
+        manifest = export_session(out, name, file, counter.show)
     size = file.stat().st_size
     said = f"{file}: session {name}, {len(manifest.members)} members, {size_text(size)}"
     return Done(said, {"file": str(file), "session": name, "members": len(manifest.members), "bytes": size})
@@ -172,11 +174,11 @@ def import_from(file: Path, out: Path, name: str | None = None) -> Done:
         StoreBusyError: another process is writing.
     """
     place_for(out)
-    with archive.open_archive(file, _quiet) as opened:
+    with open_archive(file, _quiet) as opened:
         contents = opened.contents()
         out.mkdir(parents=True, exist_ok=True)
         with StoreLock(out), Counter(f"import {file.name}") as counter:
-            done = archive.import_session(opened, contents, out, name or opened.manifest.session, counter.show)
+            done = import_session(opened, contents, out, name or opened.manifest.session, counter.show)
     new = f"{done.turns} turns, {done.memories} memories and {done.files} files are new"
     said = f"{done.session}: {new if done.turns + done.memories + done.files else 'all of it was here already'}"
     return Done(said, vars(done))

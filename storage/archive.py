@@ -1,51 +1,41 @@
-"""A session as one file, to be carried to another output folder.
+"""A session as one file: what an archive holds, and how a foreign one is read.
 
-A zip of stored members: the rows as Arrow files, each payload and each file as it is, and last a manifest with the size
-and sha256 of every member. It is written to a temporary name and renamed; the same session gives the same bytes.
+A zip of stored members: the rows as Arrow streams, each payload and each file as it is, and last a manifest with the
+size and sha256 of every member (`storage/exchange.py` writes it).
 
-A foreign archive is believed nothing: member names come from a fixed list of forms and are never used as paths, links
-and compression are refused, sizes are bounded by the file's own, and every checksum is verified before anything is
-written. Then the turns' rows come first, so that an import that was killed goes on, and can be removed.
+A foreign archive is believed nothing. Member names have one of a few forms and are never used as paths; links and
+compression are refused, sizes are bounded by the file's own, every checksum is verified, and rows may name nothing but
+what the archive brings.
 """
 
-import io
 import json
-import os
 import re
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from struct import error
+from struct import error, unpack_from
 from typing import Literal
 
-import lance
 import pyarrow as pa
-from lancedb.expr import col, lit
-from lancedb.table import Table
 from pydantic import Field, ValidationError
 
 from model.config import SESSION_NAME, Config
-from model.errors import ArchiveError, RequestError, RunError, StoreError
-from storage.content_id import CHUNK, hash_file
-from storage.durable import publish
-from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnRow, turn_id
-from storage.memory import LATENTS, ROWS_PREFIX, latents_schema, of_turns, row_schema
-from storage.remembered import IDS_AT_ONCE, remembered, segment_tables
-from storage.sessions import require_new, require_session
-from storage.store import MEMORY, SEGMENTS, next_version
-from storage.tables import open_table, open_tables
+from model.errors import ArchiveError
+from storage.content_id import CHUNK
+from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, TurnRow
+from storage.remembered import schema_of
+from storage.store import SEGMENTS
 
 VERSION = 1
 MANIFEST = "manifest.json"
 MOST_MEMBERS, MOST_MANIFEST_BYTES, MOST_ROW_BYTES = 1_000_000, 256 * 2**20, 2**30
-EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip cannot be older
 ID = r"[0-9a-f]{64}"
-MEMBER = rf"turns\.arrow|ledger\.arrow|rows/{ROWS_PREFIX}\d{{1,5}}\.arrow|latents/{ID}|segments/{ID}\.mkv|videos/{ID}"
+MEMBER = rf"(turns|ledger|rows/[a-z]{{1,32}}(_\d{{1,5}})?)\.arrow|latents/{ID}|segments/{ID}\.mkv|videos/{ID}"
 VIDEO_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}_v\d{3,}\.(mp4|mov|mkv)"
 
 Report = Callable[[int, int], None]
@@ -82,102 +72,14 @@ class Contents:
         """Of all memories."""
         return sorted(id for table in self.memories.values() for id in table["id"].to_pylist())
 
-
-def export_session(folder: Path, name: str, path: Path, report: Report) -> Manifest:
-    """Write a session with all that it refers to; the caller holds the lock. Whole or not at all.
-
-    Raises:
-        RequestError: there is no such session.
-        StoreError: a file or a payload of it is missing or damaged.
-    """
-    contents = _contents(folder, require_session(folder, name))
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-            manifest = Manifest(version=VERSION, session=name, members=tuple(_write(archive, folder, contents, report)))
-            archive.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), manifest.model_dump_json())
-        publish(unfinished, path)
-    except OSError as fault:
-        raise RequestError(f"{path}: cannot be written ({fault.strerror}); choose another file") from fault
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return manifest
+    def __len__(self) -> int:
+        """Members that hold it."""
+        return 2 + len(self.memories) + len(self.ids) + len(self.entries)
 
 
-def _contents(folder: Path, turns: Sequence[TurnRow]) -> Contents:
-    keys = {turn.key for turn in turns}
-    entries = [entry for entry in Ledger(folder / MEMORY).entries() if entry.kind in ("segment", "video")]
-    memories: dict[str, pa.Table] = {}
-    for name, table in segment_tables(folder / MEMORY).items():
-        rows = table.search().where(of_turns(sorted(keys))).limit(None).to_arrow()
-        if rows.num_rows:
-            memories[name] = rows.sort_by("id")
-    mine = sorted((entry for entry in entries if (entry.session, entry.turn) in keys), key=lambda entry: entry.id)
-    return Contents(tuple(turns), tuple(mine), memories)
-
-
-def _write(archive: zipfile.ZipFile, folder: Path, contents: Contents, report: Report) -> Iterator[Member]:
-    """Write all members but the manifest, and yield what it will say of each."""
-    files = [(_member_of(entry), folder / entry.path, entry.checksum) for entry in contents.entries]
-    total, done = sum(path.stat().st_size for _, path, _ in files if path.is_file()), 0
-    tables = {
-        "turns.arrow": pa.Table.from_pylist([asdict(turn) for turn in contents.turns], TURN_SCHEMA),
-        "ledger.arrow": pa.Table.from_pylist([asdict(entry) for entry in contents.entries], ENTRY_SCHEMA),
-        **{f"rows/{name}.arrow": table for name, table in contents.memories.items()},
-    }
-    for name, table in tables.items():
-        yield _add(archive, name, [_to_bytes(table)])
-    for id, payload in _payloads(open_tables(folder / MEMORY)[LATENTS], contents.ids):
-        yield _add(archive, f"latents/{id}", [payload])
-    for name, path, checksum in files:
-        if not path.is_file():
-            raise StoreError(f"{path}: is missing; run the command of its turn again, or delete the turn")
-        member = _add(archive, name, _pieces(path))
-        if member.sha256 != checksum:
-            raise StoreError(f"{path}: is damaged; run the command of its turn again, or delete the turn")
-        done += member.size
-        report(done, total)
-        yield member
-
-
-def _member_of(entry: Entry) -> str:
+def member_of(entry: Entry) -> str:
+    """The member that holds the file of a ledger entry."""
     return f"segments/{entry.id}.mkv" if entry.kind == "segment" else f"videos/{entry.id}"
-
-
-def _add(archive: zipfile.ZipFile, name: str, pieces: Iterable[bytes]) -> Member:
-    digest, size = sha256(), 0
-    with archive.open(zipfile.ZipInfo(name, EPOCH), "w", force_zip64=True) as member:
-        for piece in pieces:
-            digest.update(piece)
-            size += len(piece)
-            member.write(piece)
-    return Member(name=name, size=size, sha256=digest.hexdigest())
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            yield piece
-
-
-def _to_bytes(table: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
-
-
-def _payloads(table: Table, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Payloads one by one, in the order of `ids`.
-
-    Raises:
-        StoreError: one is missing.
-    """
-    for id in ids:
-        found = table.search().where(col("id") == lit(id)).select(["id"]).with_row_id(True).limit(1).to_arrow()
-        if not found.num_rows:
-            raise StoreError(f"the latents of memory {id} are missing; restore the folder, or delete the turn")
-        yield id, table.fetch_blobs("data", found["_rowid"].to_pylist())[0].as_py()
 
 
 @contextmanager
@@ -248,7 +150,7 @@ class Archive:
             entries = tuple(Entry(**record) for record in self._table("ledger.arrow", ENTRY_SCHEMA).to_pylist())
             contents = Contents(turns, entries, dict(self._rows()))
             self._require_sound(contents)
-        except (pa.ArrowException, KeyError, TypeError, ValueError) as fault:
+        except (pa.ArrowException, TypeError, ValueError, error) as fault:
             reason = str(fault).splitlines()[0][:200]
             raise ArchiveError(f"{self.path}: its tables are not those of a session ({reason})") from fault
         return contents
@@ -257,15 +159,12 @@ class Archive:
         for name in sorted(self._members):
             if name.startswith("rows/"):
                 table = name.removeprefix("rows/").removesuffix(".arrow")
-                yield table, self._table(name, row_schema(int(table.removeprefix(ROWS_PREFIX))))
+                yield table, self._table(name, schema_of(table))
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         if self._members[name].size > MOST_ROW_BYTES:
             raise ValueError(f"{name} is too large")
-        table = pa.ipc.open_file(pa.BufferReader(b"".join(self.read(name)))).read_all().cast(schema)
-        if any(column.null_count for column in table.columns):
-            raise ValueError(f"{name} has gaps")
-        return table
+        return read_rows(b"".join(self.read(name)), schema)
 
     def _require_sound(self, contents: Contents) -> None:
         keys = {turn.key for turn in contents.turns}
@@ -273,7 +172,7 @@ class Archive:
         wanted |= (
             {f"rows/{name}.arrow" for name in contents.memories}
             | {f"latents/{id}" for id in ids}
-            | {_member_of(entry) for entry in contents.entries}
+            | {member_of(entry) for entry in contents.entries}
         )
         rows = [row for table in contents.memories.values() for row in table.select(["session", "turn"]).to_pylist()]
         sound = {
@@ -331,107 +230,40 @@ def _parse(path: Path, text: bytes) -> Manifest:
         raise ArchiveError(f"{path}: its manifest is not valid ({reason})") from fault
 
 
-@dataclass(frozen=True)
-class Imported:
-    """What an import wrote: 0 of each where all was there already."""
-
-    session: str
-    turns: int
-    memories: int
-    files: int
-
-
-def import_session(archive: Archive, contents: Contents, folder: Path, name: str, report: Report) -> Imported:
-    """Bring the session of an archive into an output folder, as `name`; the caller holds the lock.
-
-    What the folder has already is shared with whoever has it. Killed in the middle, doing it again goes on.
+def read_rows(stream: bytes, schema: pa.Schema) -> pa.Table:
+    """Rows of an Arrow stream that has just these columns, takes as much memory as it is long, and has no gaps.
 
     Raises:
-        RequestError: the folder has another session of that name; nothing was written.
+        ValueError: it is another stream (`ArrowInvalid` is one).
     """
-    ledger = Ledger(folder / MEMORY)
-    turns, missing = _place(contents, folder, name)
-    ledger.add_turns(turns)
-    moved = {old.key: new.key for old, new in zip(contents.turns, turns, strict=True)}
-    memories = _add_memories(archive, folder, contents, moved)
-    files = _add_files(archive, folder, contents, moved, report)
-    return Imported(name, missing, memories, files)
+    messages = pa.ipc.MessageReader.open_stream(pa.BufferReader(stream))
+    for number, message in enumerate(messages):
+        wanted = "schema" if number == 0 else "record batch"
+        if message.type != wanted or (number and _is_compressed(message.metadata.to_pybytes())):
+            raise ValueError("rows are compressed, or not told as rows")
+    with pa.ipc.open_stream(stream) as reader:
+        if not reader.schema.equals(schema):
+            raise ValueError("rows have other columns")
+        table = reader.read_all()
+    table.validate(full=True)
+    if any(column.null_count for column in table.columns):
+        raise ValueError("rows have gaps")
+    return table
 
 
-def _place(contents: Contents, folder: Path, name: str) -> tuple[list[TurnRow], int]:
-    """The turns as they will be here, and how many of them are new.
-
-    A turn whose memories are here lies where they do; any other, under the session's name.
-    """
-    known = {turn.number: turn for turn in Ledger(folder / MEMORY).turns(name)}
-    if not known:
-        require_new(folder, name)
-    here = {memory.id: memory.session for memory in remembered(folder / MEMORY)}
-    turns = [_move(turn, contents, name, here) for turn in contents.turns]
-    if known and any(known.get(turn.number, turn).fingerprint != turn.fingerprint for turn in turns):
-        raise RequestError(f"{name}: {folder} has another session of that name; choose another with --as NAME")
-    if known and not {turn.number for turn in turns} <= set(known):
-        raise RequestError(f"{name}: {folder} has another session of that name; choose another with --as NAME")
-    return [known.get(turn.number, turn) for turn in turns], sum(turn.number not in known for turn in turns)
+def _is_compressed(metadata: bytes) -> bool:
+    """Whether a record batch says that its body is compressed (Arrow's Message.fbs: fields 2 and 3 of the tables)."""
+    header = _field(metadata, unpack_from("<I", metadata)[0], 2)
+    assert header is not None
+    batch = header + unpack_from("<I", metadata, header)[0]
+    return _field(metadata, batch, 3) is not None
 
 
-def _move(turn: TurnRow, contents: Contents, name: str, here: dict[str, str]) -> TurnRow:
-    rows = [row for table in contents.memories.values() for row in table.select(["id", "session", "turn"]).to_pylist()]
-    mine = [row["id"] for row in rows if (row["session"], row["turn"]) == turn.key]
-    lies = next((here[id] for id in mine if id in here), name)
-    return replace(turn, id=turn_id(name, turn.fingerprint), session=name, branch=lies)
-
-
-def _add_memories(archive: Archive, folder: Path, contents: Contents, moved: dict) -> int:
-    """Payloads, then rows, where they are not here yet; returns how many rows were not."""
-    here = {memory.id for memory in remembered(folder / MEMORY)}
-    latents = open_table(folder / MEMORY, LATENTS, latents_schema())
-    for id in contents.ids:
-        if id not in here:
-            blob = lance.blob_array([b"".join(archive.read(f"latents/{id}"))])
-            _insert(latents, pa.table([[id], blob], schema=latents_schema()))
-    for name, table in contents.memories.items():
-        rows = [{**row, "session": moved[row["session"], row["turn"]][0]} for row in table.to_pylist()]
-        schema = row_schema(int(name.removeprefix(ROWS_PREFIX)))
-        _insert(open_table(folder / MEMORY, name, schema), pa.Table.from_pylist(rows, schema=schema))
-    return len(set(contents.ids) - here)
-
-
-def _insert(table: Table, rows: pa.Table) -> None:
-    table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(rows)
-
-
-def _add_files(archive: Archive, folder: Path, contents: Contents, moved: dict, report: Report) -> int:
-    """Each file, then its ledger entry, where they are not here yet; returns how many were not."""
-    ledger = Ledger(folder / MEMORY)
-    known: dict[str, Entry] = {}
-    ids = [entry.id for entry in contents.entries]
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        known |= ledger.find(ids[start : start + IDS_AT_ONCE])
-    missing = [entry for entry in contents.entries if not _is_here(folder, known.get(entry.id))]
-    for done, entry in enumerate(missing, start=1):
-        path = folder / entry.path
-        if entry.kind == "video" and path.exists():
-            path = next_version(folder, re.sub(r"_v\d+$", "", path.stem), path.suffix)
-        _copy(archive, _member_of(entry), path)
-        session, turn = moved[entry.session, entry.turn]
-        ledger.record(replace(entry, session=session, turn=turn, path=path.relative_to(folder).as_posix()))
-        report(done, len(missing))
-    return len(missing)
-
-
-def _is_here(folder: Path, entry: Entry | None) -> bool:
-    return entry is not None and (folder / entry.path).is_file() and hash_file(folder / entry.path) == entry.checksum
-
-
-def _copy(archive: Archive, member: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            file.writelines(archive.read(member))
-        publish(unfinished, path)
-    except OSError as fault:
-        raise RunError(f"{path}: could not be written ({fault.strerror}); the same command goes on") from fault
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _field(metadata: bytes, table: int, number: int) -> int | None:
+    """Where a FlatBuffers table keeps a field; None where it has none."""
+    vtable = table - unpack_from("<i", metadata, table)[0]
+    slot = 4 + 2 * number
+    if slot >= unpack_from("<H", metadata, vtable)[0]:
+        return None
+    offset = unpack_from("<H", metadata, vtable + slot)[0]
+    return table + offset if offset else None

@@ -5,16 +5,17 @@ by the same ids. Reads whatever tables an output folder has, and creates none.
 """
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from lancedb.expr import col
 from lancedb.table import Table
 
 from storage.ledger import TurnKey
-from storage.memory import LATENTS, of_turns
+from storage.memory import LATENTS, ROWS_PREFIX, of_turns, row_schema
 from storage.tables import open_tables
 
 IDS_AT_ONCE = 1000  # in one predicate
@@ -39,6 +40,22 @@ class Remembered:
 
 
 COLUMNS = [field.name for field in fields(Remembered)]
+
+
+SCHEMAS: dict[str, Callable[[int], pa.Schema]] = {ROWS_PREFIX: row_schema}
+"""Columns of a kind's tables by the beginning of their names, given its end, the size of their vectors."""
+
+
+def schema_of(table: str) -> pa.Schema:
+    """Columns of a table of remembered segments by its name.
+
+    Raises:
+        ValueError: no kind has tables of this name.
+    """
+    for prefix, schema in SCHEMAS.items():
+        if table.startswith(prefix) and table.removeprefix(prefix).isdecimal():
+            return schema(int(table.removeprefix(prefix)))
+    raise ValueError(f"{table} is no table of remembered segments")
 
 
 def segment_tables(uri: Path) -> dict[str, Table]:

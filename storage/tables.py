@@ -35,15 +35,13 @@ def open_table(uri: Path, name: str, schema: pa.Schema) -> Table:
     try:
         database = _connect(uri)
         there = name in database.list_tables(limit=MOST_TABLES).tables
-        table = database.open_table(name) if there else database.create_table(name, schema=schema, exist_ok=True)
-        columns = table.schema.names
+        if there and database.open_table(name).schema.names != schema.names:
+            raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
+        return database.create_table(name, schema=schema, exist_ok=True)
     except (RuntimeError, ValueError, OSError) as fault:
         raise StoreError(
             f"{uri}: table {name} cannot be read ({_first_line(fault)}); restore the folder or choose another"
         ) from fault
-    if columns != schema.names:
-        raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
-    return table
 
 
 def open_tables(uri: Path) -> dict[str, Table]:

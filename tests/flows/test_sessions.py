@@ -21,12 +21,13 @@ from tests.clips import run_ffmpeg
 from tests.flows.test_edit import CHEAP, CLIP, committed_ids, decode_all, wait_for
 
 FRAMES = 40  # three segments
+AS_TYPED = CHEAP | {"first_guidance": CHEAP["guidance"]}  # as the command line puts it
 
 
 def request(video: Path, out: Path, instruction: str, session: str | None = "film", **options: object) -> EditRequest:
     fixed = {"video": video, "instruction": instruction, "out": out, "weights": "untrained", "session": session}
     window = {name: options.pop(name) for name in ("frames", "overlap") if name in options}
-    return build_request({**fixed, **options}, {"window": window, "retrieval": {}, "sampling": CHEAP})
+    return build_request({**fixed, **options}, {"window": window, "retrieval": {}, "sampling": AS_TYPED})
 
 
 def rows_of(out: Path, session: str, number: int) -> list[MemoryRow]:

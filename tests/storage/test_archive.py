@@ -1,5 +1,6 @@
 """An archive brings a session over whole; hostile and damaged ones are refused before anything is written."""
 
+import io
 import json
 import os
 import stat
@@ -13,9 +14,10 @@ import pyarrow as pa
 import pytest
 
 from model.errors import ArchiveError, RequestError, StoreError
-from storage import archive
-from storage.archive import MANIFEST, Imported, export_session, import_session, open_archive
+from storage import exchange
+from storage.archive import MANIFEST, open_archive
 from storage.content_id import hash_file
+from storage.exchange import Imported, export_session, import_session
 from storage.garbage import find_garbage
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Ledger
 from storage.memory import MemoryStore
@@ -133,7 +135,7 @@ def test_an_import_that_was_killed_goes_on(
 
     there = tmp_path / "there"
     with monkeypatch.context() as patch:
-        patch.setattr(archive, step, killed)
+        patch.setattr(exchange, step, killed)
         with pytest.raises(KeyboardInterrupt):
             bring(exported, there)
     assert {memory.id for memory in remembered(there / MEMORY)} <= set(payload_sizes(there / MEMORY))
@@ -205,17 +207,26 @@ def write_rows(name: str, schema: pa.Schema, **changes: object) -> Rewrite:
     """The same table with another value in its first row."""
 
     def change(members: dict[str, bytes]) -> None:
-        rows = pa.ipc.open_file(members[name]).read_all().to_pylist()
+        rows = pa.ipc.open_stream(members[name]).read_all().to_pylist()
         rows[0] |= changes
-        members[name] = archive._to_bytes(pa.Table.from_pylist(rows, schema))
+        members[name] = exchange._to_bytes(pa.Table.from_pylist(rows, schema))
 
     return change
+
+
+def squeeze(members: dict[str, bytes]) -> None:
+    """Rows that would be a thousand times as large in memory."""
+    rows = pa.ipc.open_stream(members["turns.arrow"]).read_all()
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(rows)
+    members["turns.arrow"] = sink.getvalue()
 
 
 HOSTILE: dict[str, tuple[Rewrite, str]] = {
     "traversal": (lambda members: rename(members, "segments/../../evil.mkv"), "manifest is not valid"),
     "absolute": (lambda members: rename(members, "/tmp/evil.mkv"), "manifest is not valid"),
-    "unknown table": (lambda members: rename(members, "rows/ledger.arrow"), "manifest is not valid"),
+    "unknown table": (lambda members: rename(members, "rows/ledger.arrow"), "no table of remembered"),
     "member that no row names": (lambda members: rename(members, f"latents/{64 * 'e'}"), "not those of a session"),
     "member missing": (lambda members: members.pop(first(members, "latents/")) and None, "not those of a session"),
     "member untold": (lambda members: say()(members) or members.update(extra=b"x"), "not those of its manifest"),
@@ -230,7 +241,9 @@ HOSTILE: dict[str, tuple[Rewrite, str]] = {
     "entry of another turn": (write_rows("ledger.arrow", ENTRY_SCHEMA, turn=9), "entries are of its turns"),
     "turn of another session": (write_rows("turns.arrow", TURN_SCHEMA, session="other"), "turns are of the session"),
     "turn on itself": (write_rows("turns.arrow", TURN_SCHEMA, parent=1), "counted from 1"),
-    "gaps": (write_rows("turns.arrow", TURN_SCHEMA, created=None), "has gaps"),
+    "compressed rows": (squeeze, "compressed"),
+    "other columns": (lambda members: members.update({"turns.arrow": members["ledger.arrow"]}), "other columns"),
+    "gaps": (write_rows("turns.arrow", TURN_SCHEMA, created=None), "rows have gaps"),
     "no Arrow": (lambda members: members.update({"turns.arrow": b"ARROW1"}), "not those of a session"),
 }
 
