@@ -98,4 +98,5 @@ def _delete(table: Table, ids: Collection[str]) -> None:
 
 
 def _from_record(record: dict[str, Any]) -> Remembered:
-    return Remembered(**{name: tuple(told) if isinstance(told, list) else told for name, told in record.items()})
+    fields: dict[str, Any] = {name: tuple(told) if isinstance(told, list) else told for name, told in record.items()}
+    return Remembered(**fields)

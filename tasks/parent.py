@@ -110,12 +110,12 @@ def _result(request: EditRequest, turn: TurnRow) -> Parent | None:
     """A turn's result, if all of it is there."""
     ledger = Ledger(request.out / MEMORY)
     videos = _videos(ledger, turn)
-    rows = {Span(row.start, row.stop): row for row in text_memories(request.out / MEMORY, turn.key)}
-    entries = ledger.find([row.id for row in rows.values()])
-    files = {span: request.out / entries[row.id].path for span, row in rows.items() if row.id in entries}
+    made = text_memories(request.out / MEMORY, turn.key)
+    files = {id: request.out.absolute() / entry.path for id, entry in ledger.find([row.id for row in made]).items()}
+    rows = {Span(row.start, row.stop): row for row in made if row.id in files and files[row.id].is_file()}
     if not videos or len(rows) < json.loads(videos[-1].note)["segments"]:
         return None
-    return Parent(turn.number, rows, files) if all(span in files and files[span].is_file() for span in rows) else None
+    return Parent(turn.number, rows, {span: files[row.id] for span, row in rows.items()})
 
 
 def _videos(ledger: Ledger, turn: TurnRow) -> Sequence[Entry]:

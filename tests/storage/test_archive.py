@@ -26,7 +26,7 @@ from storage.sessions import branch, list_sessions, read_session
 from storage.store import MEMORY, open_store
 from tests.storage.memories import SIZE, commit, make_session, row_of
 
-Rewrite = Callable[[dict[str, bytes]], None]
+Rewrite = Callable[[dict[str, bytes]], object]
 
 
 def quiet(_done: int, _total: int) -> None:
