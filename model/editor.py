@@ -101,13 +101,13 @@ class MemoryEditor:
 
         Raises:
             RequestError: the number of frames is not 4k+1, the size does not fit the model, a trajectory is given or
-                missing against the nature of the model, or it cannot continue the predecessor.
+                missing against the nature of the model, or latents do not fit.
         """
         self._require_fitting(source)
         config = config or EditConfig()
         watch = _Stopwatch()
         self.backbone.tile(config.tile)
-        encoded = self._encode(source) if source_latents is None else self._on_device(source_latents)
+        encoded = self._encode(source) if source_latents is None else self._known(source_latents, len(source))
         watch.lap("encode")
         clean = self._clean_latents(encoded, predecessor, config)
         noise = begin_with(clean, draw_noise(tuple(encoded.shape), seed, self.backbone.device))
@@ -126,8 +126,10 @@ class MemoryEditor:
         pixels = torch.from_numpy(source * 2.0 - 1.0).to(self.backbone.device)
         return self.backbone.encode(rearrange(pixels, "f h w c -> 1 c f h w"))
 
-    def _on_device(self, latents: np.ndarray) -> Float[Tensor, "1 channel time row column"]:
-        return torch.from_numpy(latents)[None].to(self.backbone.device)
+    def _known(self, latents: np.ndarray, frames: int) -> Float[Tensor, "1 channel time row column"]:
+        if latents.shape[1] != (frames - 1) // 4 + 1:
+            raise RequestError(f"source_latents {latents.shape}: expected those of {frames} frames")
+        return torch.tensor(latents)[None].to(self.backbone.device)
 
     def _clean_latents(
         self, source: Tensor, predecessor: np.ndarray | None, config: EditConfig

@@ -14,7 +14,7 @@ from storage.memory import MemoryStore
 
 MEMORY, SEGMENTS = "memory", "segments"
 LEFTOVERS = (".*.encoding.mov", ".*.muxing.*", ".*.unfinished", "*.html.partial")
-"""Files being written: by `storage/video.py` (two), `storage/segment_file.py` and `storage/review.py`."""
+"""Files being written: by `storage/video.py` (two), `storage/segment_file.py`, `exchange.py`, `review.py`."""
 
 
 @dataclass(frozen=True)
