@@ -18,6 +18,7 @@ from storage.sessions import Dependent, Session, Turn
 from storage.store import MEMORY, place_for
 from tasks.sessions import Counter, size_text, turn_fields, turn_text
 
+NAMED_SEGMENTS = 8  # in a sentence
 Agree = Callable[[str], bool]
 
 
@@ -144,8 +145,9 @@ def _dependents_text(dependents: Sequence[Dependent]) -> str:
     for session, turn in dict.fromkeys((each.session, each.turn) for each in dependents):
         segments = [each.segment for each in dependents if (each.session, each.turn) == (session, turn)]
         recalling = [str(segment) for segment in segments if segment is not None]
+        named = ", ".join(recalling[:NAMED_SEGMENTS]) + (", ..." if len(recalling) > NAMED_SEGMENTS else "")
         edits = "edits its result" if None in segments else ""
-        recalls = f"recalled it in segments {', '.join(recalling)}" if recalling else ""
+        recalls = f"recalled it in {len(recalling)} segments ({named})" if recalling else ""
         said.append(f"turn {turn} of {session} {' and '.join(filter(None, (edits, recalls)))}")
     return "; ".join(said)
 
@@ -174,10 +176,10 @@ def import_from(file: Path, out: Path, name: str | None = None) -> Done:
         StoreBusyError: another process is writing.
     """
     place_for(out)
-    with open_archive(file, _quiet) as opened:
+    with Counter(f"import {file.name}") as counter, open_archive(file, counter.show) as opened:
         contents = opened.contents()
         out.mkdir(parents=True, exist_ok=True)
-        with StoreLock(out), Counter(f"import {file.name}") as counter:
+        with StoreLock(out):
             done = import_session(opened, contents, out, name or opened.manifest.session, counter.show)
     new = f"{done.turns} turns, {done.memories} memories and {done.files} files are new"
     said = f"{done.session}: {new if done.turns + done.memories + done.files else 'all of it was here already'}"
@@ -203,7 +205,3 @@ def collect_garbage(out: Path, *, dry_run: bool) -> Done:
     what += f" ({size_text(found.file_bytes)})"
     end = "would be removed, and old versions of tables" if dry_run else f"removed; {size_text(freed)} freed in all"
     return Done(f"{what} {end}", {"dry_run": dry_run, **counts, **sizes})
-
-
-def _quiet(_done: int, _total: int) -> None:
-    """Reading an archive is quick beside writing it."""

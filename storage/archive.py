@@ -25,7 +25,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from model.config import SESSION_NAME, Config
-from model.errors import ArchiveError
+from model.errors import ArchiveError, StoreError
 from storage.content_id import CHUNK
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, TurnRow
 from storage.remembered import schema_of
@@ -150,7 +150,7 @@ class Archive:
             entries = tuple(Entry(**record) for record in self._table("ledger.arrow", ENTRY_SCHEMA).to_pylist())
             contents = Contents(turns, entries, dict(self._rows()))
             self._require_sound(contents)
-        except (pa.ArrowException, TypeError, ValueError, error) as fault:
+        except (pa.ArrowException, StoreError, TypeError, ValueError, error) as fault:
             reason = str(fault).splitlines()[0][:200]
             raise ArchiveError(f"{self.path}: its tables are not those of a session ({reason})") from fault
         return contents

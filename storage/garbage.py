@@ -16,7 +16,8 @@ from storage.remembered import forget, payload_sizes, remembered
 from storage.store import MEMORY, SEGMENTS, leftovers
 from storage.tables import reclaim
 
-MARK = ".removed"
+VIDEOS, MARK = (".mp4", ".mov", ".mkv"), ".removed"
+"""Beside a video that is being removed lies a mark, from before its entry goes: no other row tells of a video."""
 OF_TURNS = ("segment", "video")  # kinds of ledger entries that belong to a turn
 
 
@@ -57,8 +58,8 @@ def find_garbage(folder: Path, turns: Sequence[TurnRow]) -> Garbage:
 def sweep(folder: Path, garbage: Garbage) -> None:
     """Remove garbage; killed in the middle, doing it again goes on. The caller holds the lock."""
     for path in garbage.files:
-        if path.parent == folder and not path.name.startswith("."):
-            _mark(path).touch()
+        if path.parent == folder and path.suffix in VIDEOS and not path.name.startswith("."):
+            path.with_name(f".{path.name}{MARK}").touch()
     Ledger(folder / MEMORY).remove(garbage.entries)
     forget(folder / MEMORY, garbage.memories, garbage.payloads)
     for path in garbage.files:
@@ -78,15 +79,11 @@ def size_of(path: Path) -> int:
 def _files(folder: Path, kept: Sequence[Entry], lost: Sequence[Entry], memories: set[str]) -> tuple[Path, ...]:
     """Files of lost entries, segments that nobody knows, and what killed runs were writing."""
     used = {folder / entry.path for entry in kept}
-    mine = {path for entry in lost for path in _beside(folder / entry.path) if folder / entry.path not in used}
-    mine |= {path.with_name(path.name.removeprefix(".").removesuffix(MARK)) for path in folder.glob(f".*{MARK}")}
+    going = {folder / entry.path for entry in lost}
+    going |= {mark.with_name(mark.name.removeprefix(".").removesuffix(MARK)) for mark in folder.glob(f".*{MARK}")}
+    mine = {path for file in going - used for path in _beside(file)}
     segments = {path for path in (folder / SEGMENTS).glob("*.mkv") if path.stem not in memories}
     return tuple(sorted(path for path in {*mine, *segments, *leftovers(folder)} - used if path.exists()))
-
-
-def _mark(path: Path) -> Path:
-    """Says that a file is being removed, from before its entry goes: no other row tells of a video."""
-    return path.with_name(f".{path.name}{MARK}")
 
 
 def _beside(path: Path) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from lancedb.expr import col
 from lancedb.table import Table
 
+from model.errors import StoreError
 from storage.ledger import TurnKey
 from storage.memory import LATENTS, ROWS_PREFIX, of_turns, row_schema
 from storage.tables import open_tables
@@ -50,12 +51,12 @@ def schema_of(table: str) -> pa.Schema:
     """Columns of a table of remembered segments by its name.
 
     Raises:
-        ValueError: no kind has tables of this name.
+        StoreError: no kind has tables of this name.
     """
     for prefix, schema in SCHEMAS.items():
         if table.startswith(prefix) and table.removeprefix(prefix).isdecimal():
             return schema(int(table.removeprefix(prefix)))
-    raise ValueError(f"{table} is no table of remembered segments")
+    raise StoreError(f"{table}: no table of remembered segments that this version knows")
 
 
 def segment_tables(uri: Path) -> dict[str, Table]:

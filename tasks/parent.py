@@ -89,14 +89,12 @@ def _require(request: EditRequest, turn: TurnRow, source: str) -> Parent:
     if turn.source != source:
         raise RequestError(f"{what} edited {turn.video}; give that video, not {request.video.name}")
     window = _window(request, turn)
-    if window is None:
-        raise RequestError(f"{what} is not finished; run its command again first")
-    if window != request.window:
+    if window is not None and window != request.window:
         said = f"{window.frames} frames, overlap {window.overlap}, {window.width}x{window.height}"
         raise RequestError(f"{what} has windows of {said}; give the same --frames, --overlap and --size")
     parent = _result(request, turn)
     if parent is None:
-        raise RequestError(f"{what} is not finished: segments are missing; run its command again first")
+        raise RequestError(f"{what} is not finished; run its command again first")
     return parent
 
 

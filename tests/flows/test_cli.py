@@ -194,7 +194,7 @@ def test_the_commands_of_sessions_from_end_to_end(call: Callable[..., Done], tmp
         (["branch", "film", "--from", "1", "--as", "../x"], "no name for a session"),
         (["branch", "film", "--from", "1", "--as", "film"], "the name is taken"),
         (["delete", "film", "--turn", "2", "--yes"], "turn 3 of film edits its result"),
-        (["delete", "film", "--turn", "1", "--yes"], "turn 2 of film recalled it in segments 0, 1"),
+        (["delete", "film", "--turn", "1", "--yes"], "turn 2 of film recalled it in 2 segments (0, 1)"),
         (["delete", "film"], "add --yes"),
         (["export", "film", "/nowhere/film.zip"], "cannot be written"),
         (["import", "/nowhere/film.zip"], "no such file"),
@@ -217,7 +217,7 @@ def test_force_says_what_is_lost(call: Callable[..., Done], tmp_path: Path) -> N
     folder = make_session(tmp_path)
     done = call("session", "delete", "film", "--turn", "1", "--force", "--yes", "--out", folder)
     assert done.returncode == 0
-    assert "can no longer be replayed: turn 2 of film recalled it in segments 0, 1" in done.stderr
+    assert "can no longer be replayed: turn 2 of film recalled it in 2 segments (0, 1)" in done.stderr
 
 
 @pytest.mark.parametrize("words", [["gc"], ["delete", "film", "--yes"], ["export", "film", "x.zip"]])

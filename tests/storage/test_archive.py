@@ -226,7 +226,7 @@ def squeeze(members: dict[str, bytes]) -> None:
 HOSTILE: dict[str, tuple[Rewrite, str]] = {
     "traversal": (lambda members: rename(members, "segments/../../evil.mkv"), "manifest is not valid"),
     "absolute": (lambda members: rename(members, "/tmp/evil.mkv"), "manifest is not valid"),
-    "unknown table": (lambda members: rename(members, "rows/ledger.arrow"), "no table of remembered"),
+    "unknown table": (lambda members: rename(members, "rows/ledger.arrow"), "ledger: no table of remembered"),
     "member that no row names": (lambda members: rename(members, f"latents/{64 * 'e'}"), "not those of a session"),
     "member missing": (lambda members: members.pop(first(members, "latents/")) and None, "not those of a session"),
     "member untold": (lambda members: say()(members) or members.update(extra=b"x"), "not those of its manifest"),
