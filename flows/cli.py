@@ -5,13 +5,14 @@ for all but some, which are named, 130 interrupted. Heavy libraries load inside 
 at once.
 """
 
-import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from flows.cli_cameras import cameras
+from flows.cli_sessions import sessions
+from flows.console import Json, Scale, Verbose, Wait, print_json, say
 from flows.environment import prepare_environment, user_folder
 from model.errors import MemoryV2VError
 
@@ -24,22 +25,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-camera_app = typer.Typer(
-    help="Camera moves for new views: what there is, and what one would do.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.add_typer(camera_app, name="camera")
-
 PARTLY = 3  # exit code of a run that went to its end, though not for everything
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
-Wait = Annotated[float, typer.Option(help="Seconds to wait for another run that writes to the same folder.")]
-Scale = Annotated[
-    float | None,
-    typer.Option(help="Metres to a unit, in camera files that name none (NeRF, COLMAP).", show_default="1"),
-]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's log, with the memories recalled.")]
+app.add_typer(cameras)
+app.add_typer(sessions)
 
 
 @app.command(
@@ -57,6 +46,7 @@ def edit(
         str, typer.Option(help="What segments are compared by: 'thumbnail', or a DINOv2 folder or hub id.")
     ] = "thumbnail",
     session: Annotated[str | None, typer.Option(help="Turns of one session share a memory.")] = None,
+    on: Annotated[str, typer.Option(help="Edit the result of this turn of the session: its number, or 'last'.")] = "0",
     frames: Annotated[int | None, typer.Option(help="Frames per segment, 4k+1.", show_default="the model's")] = None,
     overlap: Annotated[
         int | None, typer.Option(help="Frames shared by neighbours.", show_default="the model's")
@@ -94,6 +84,7 @@ def edit(
         "weights": weights,
         "descriptor": descriptor,
         "session": session,
+        "on": _parse_turn(on),
         "seed": seed,
         "output": {"codec": codec, "tone_map": tone_map},
         "device": device,
@@ -106,9 +97,9 @@ def edit(
 
     report = run(build_request(fixed, choices))
     if as_json:
-        _print_json(asdict(report))
+        print_json(asdict(report))
     else:
-        _say(report.summary())
+        say(report.summary())
 
 
 @app.command(
@@ -197,9 +188,9 @@ def view(
 
     report = run(build_view_request(fixed, choices))
     if as_json:
-        _print_json(asdict(report))
+        print_json(asdict(report))
     else:
-        _say(report.summary())
+        say(report.summary())
 
 
 @app.command(
@@ -227,9 +218,9 @@ def train(
 
     report = run(manifest, config, out)
     if as_json:
-        _print_json(asdict(report))
+        print_json(asdict(report))
     else:
-        _say(report.summary())
+        say(report.summary())
 
 
 @app.command(epilog="Example: memory-v2v extend senorita/ --framepack framepack/ --weights lucy/ --out extended")
@@ -297,10 +288,10 @@ def extend(
     request = build_extension_request(fixed, {**_parse_size(size), "segment_frames": segment_frames})
     if dry_run:
         planned = plan(request)
-        _print_json(asdict(planned)) if as_json else _say(planned.summary())
+        print_json(asdict(planned)) if as_json else say(planned.summary())
         return
     report = run(request)
-    _print_json(asdict(report)) if as_json else _say(report.summary())
+    print_json(asdict(report)) if as_json else say(report.summary())
     if report.failed:
         raise typer.Exit(PARTLY)
 
@@ -319,12 +310,12 @@ def doctor(
 
     findings = examine(weights, out, user_folder("cache"))
     for finding in findings:
-        _say(f"{finding.state:8}{finding.name:12}{finding.detail}")
+        say(f"{finding.state:8}{finding.name:12}{finding.detail}")
         if finding.fix:
-            _say(f"{'':20}-> {finding.fix}")
+            say(f"{'':20}-> {finding.fix}")
     missing = [finding.name for finding in findings if finding.state == "missing"]
     if as_json:
-        _print_json({"ready": not missing, "missing": missing, "findings": [asdict(finding) for finding in findings]})
+        print_json({"ready": not missing, "missing": missing, "findings": [asdict(finding) for finding in findings]})
     if missing:
         raise typer.Exit(1)
 
@@ -340,54 +331,19 @@ def serve(
 
     def announce(page: str, login: str) -> None:
         if as_json:
-            _print_json({"page": page, "login": login})
+            print_json({"page": page, "login": login})
         else:
-            _say(f"page   {page}\nlogin  {login}\nstop   Ctrl-C")
+            say(f"page   {page}\nlogin  {login}\nstop   Ctrl-C")
 
     serve_flows(port, announce)
 
 
-@camera_app.command("plot", epilog='Example: memory-v2v camera plot pan-right "orbit left 30deg, then dolly in 1m"')
-def plot_cameras(
-    camera: Annotated[
-        list[str],
-        typer.Argument(
-            help="A preset, a sentence, the JSON of ReCamMaster (FILE.json#cam03), a NeRF's transforms.json, or a "
-            "folder of COLMAP's text files.",
-            show_default=False,
-        ),
-    ],
-    frames: Annotated[int, typer.Option(help="Frames of each camera; files of other lengths are resampled.")] = 81,
-    fov: Annotated[
-        float | None,
-        typer.Option(help="Horizontal degrees seen by cameras that bring no lens.", show_default="a 24 mm lens"),
-    ] = None,
-    scale: Scale = None,
-    save: Annotated[Path, typer.Option(help="Page (.html) or picture (.svg), written anew.")] = Path("cameras.html"),
-    as_json: Json = False,
-) -> None:
-    """Draw each CAMERA as it was understood, its path and frustums, and how much the cameras share."""
-    from dataclasses import asdict
+def _parse_turn(on: str) -> int | str:
+    if on != "last" and not (on.isascii() and on.isdecimal()):
+        from model.errors import RequestError
 
-    from flows.cameras import plot_cameras as run
-
-    report = run(camera, frames, fov, scale, save)
-    if as_json:
-        _print_json(asdict(report))
-    else:
-        print(report.summary())
-
-
-@camera_app.command("list", epilog="Example: memory-v2v camera list")
-def list_cameras(as_json: Json = False) -> None:
-    """Name the presets, and say what each does."""
-    from flows.cameras import list_presets
-
-    presets = list_presets()
-    if as_json:
-        _print_json(presets)
-    else:
-        print("\n".join(f"{name:16}{what}" for name, what in presets.items()))
+        raise RequestError(f"--on {on}: expected the number of a turn, or 'last'")
+    return on if on == "last" else int(on)
 
 
 def _parse_size(size: str | None) -> dict[str, int]:
@@ -401,23 +357,15 @@ def _parse_size(size: str | None) -> dict[str, int]:
     return {"width": int(width), "height": int(height)}
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _print_json(fields: dict[str, Any]) -> None:
-    print(json.dumps(fields, ensure_ascii=False), flush=True)
-
-
 def main() -> None:
     """Entry point: every error a user can cause is one line, never a traceback."""
     try:
         app(standalone_mode=True)
     except MemoryV2VError as fault:
-        _say(f"memory-v2v: {fault}")
+        say(f"memory-v2v: {fault}")
         raise SystemExit(fault.exit_code) from None
     except KeyboardInterrupt:
-        _say("memory-v2v: interrupted; what was committed is kept, the same command goes on from there")
+        say("memory-v2v: interrupted; what was committed is kept, the same command goes on from there")
         raise SystemExit(130) from None
 
 

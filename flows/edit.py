@@ -17,7 +17,7 @@ from tasks.actors import descriptor_of, dismiss, start_editors, start_embedder
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import TurnRecord, edit_turn
 from tasks.footprint import footprint
-from tasks.ingest import EditWork, describe_work, ingest
+from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.progress import say
 from tasks.publish import publish, review_path
 from tasks.recall import TextTurn
@@ -82,8 +82,8 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
         plan = ingest(work)
         name, size = descriptor_of(embedder)
         with open_store(request.out, size, Patience(request.wait, say)) as store:
-            number = store.ledger.turn_number(work.session, work.fingerprint)
-            record = edit_turn(TextTurn(plan, number, store.memory, embedder, name), store, editors)
+            turn = TextTurn(plan, enter_turn(work, store), store.memory, embedder, name)
+            record = edit_turn(turn, store, editors)
             video = stitch_video(plan, record, store)
             publish(plan, record, video, store, time.time() - started)
     finally:

@@ -18,7 +18,7 @@ from storage.views import ViewStore
 from tasks.actors import EditorPool, start_editors
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import TurnRecord, edit_turn
-from tasks.ingest import VideoPlan, ingest
+from tasks.ingest import VideoPlan, enter_turn, ingest
 from tasks.progress import say
 from tasks.publish import publish, review_path
 from tasks.stitch import stitch_video
@@ -121,8 +121,7 @@ def _render_each(
 def _render(
     plan: VideoPlan[ViewWork], store: Store[ViewStore], editors: EditorPool, started: float
 ) -> tuple[Entry, TurnRecord]:
-    turn = ViewTurn(plan, store.ledger.turn_number(plan.work.session, plan.work.fingerprint), store.memory)
-    record = edit_turn(turn, store, editors)
+    record = edit_turn(ViewTurn(plan, enter_turn(plan.work, store), store.memory), store, editors)
     video = stitch_video(plan, record, store)
     publish(plan, record, video, store, time.time() - started)
     return video, record
@@ -152,7 +151,7 @@ def _next(call: ViewCall, video: Entry) -> Footage:
     """What the next turn renders."""
     if not call.request.chain:
         return call.footage
-    return Footage(probe(call.request.out / video.path), video.checksum)
+    return Footage(probe(call.request.out / video.path), video.checksum, video.turn)
 
 
 def _report(work: ViewWork, video: Entry, record: TurnRecord | None, memory: ViewStore, started: float) -> TurnReport:
@@ -168,7 +167,7 @@ def _report(work: ViewWork, video: Entry, record: TurnRecord | None, memory: Vie
         reused=segments - made,
         seconds=round(time.time() - started, 2),
         notes=work.camera.notes,
-        recalled=recalled_in(memory, work.session, video.turn),
+        recalled=recalled_in(memory, (video.session, video.turn)),
     )
 
 

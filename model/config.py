@@ -7,11 +7,12 @@ sets wins over it.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 Precision = Literal["float32", "bfloat16"]
 RecallBy = Literal["views", "recency", "random", "none"]
 """How a novel view recalls others: by what they saw (the paper), or a baseline."""
+SESSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 
 class Config(BaseModel):
@@ -171,7 +172,7 @@ class VideoRequest(Config):
     out: Path
     weights: str
     """A local model folder or a hub id."""
-    session: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    session: str | None = Field(default=None, pattern=SESSION_NAME)
     """Turns of one session share a memory; the default is one of the work's own."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -190,6 +191,14 @@ class EditRequest(VideoRequest):
     instruction: str = Field(min_length=1, max_length=4000)
     descriptor: str = "thumbnail"
     """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""
+    on: NonNegativeInt | Literal["last"] = 0
+    """The turn whose result is edited, of the same session; 0 is the user's video, `last` the latest turn."""
+
+    @model_validator(mode="after")
+    def _turns_have_a_session(self) -> "EditRequest":
+        if self.on != 0 and self.session is None:
+            raise ValueError(f"to edit the result of a turn (on={self.on}), name its session")
+        return self
 
 
 class ViewRequest(VideoRequest):

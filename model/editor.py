@@ -90,36 +90,46 @@ class MemoryEditor:
         progress: Progress | None = None,
         trajectory: Trajectory | None = None,
         predecessor: Float32[np.ndarray, "channel time row column"] | None = None,
+        source_latents: Float32[np.ndarray, "channel time row column"] | None = None,
     ) -> EditedSegment:
         """Edit `source`, in [0, 1], as `instruction` says, consistently with `memories`, best first.
 
         A model for new views renders it along `trajectory`, relative to the source's first camera; the instruction
         may then describe what is seen. `predecessor` are the edited latents of the segment before: its last
-        `config.clean_latents` frames begin this one, untouched (see `EditConfig.clean_overlap`).
+        `config.clean_latents` frames begin this one, untouched (see `EditConfig.clean_overlap`). `source_latents` are
+        those of `source` where they are known, as of an earlier edit's result: then nothing is encoded.
 
         Raises:
             RequestError: the number of frames is not 4k+1, the size does not fit the model, a trajectory is given or
-                missing against the nature of the model, or it cannot continue the predecessor.
+                missing against the nature of the model, or latents do not fit.
         """
         self._require_fitting(source)
         config = config or EditConfig()
         watch = _Stopwatch()
         self.backbone.tile(config.tile)
-        pixels = torch.from_numpy(source * 2.0 - 1.0).to(self.backbone.device)
-        source_latents = self.backbone.encode(rearrange(pixels, "f h w c -> 1 c f h w"))
+        encoded = self._encode(source) if source_latents is None else self._known(source_latents, len(source))
         watch.lap("encode")
-        clean = self._clean_latents(source_latents, predecessor, config)
-        noise = begin_with(clean, draw_noise(tuple(source_latents.shape), seed, self.backbone.device))
-        conditionings = self._conditionings(source_latents, memories, trajectory, config)
-        given = _Given(source_latents, noise, clean, config.sampling.scale(recalls=bool(memories)))
+        clean = self._clean_latents(encoded, predecessor, config)
+        noise = begin_with(clean, draw_noise(tuple(encoded.shape), seed, self.backbone.device))
+        conditionings = self._conditionings(encoded, memories, trajectory, config)
+        given = _Given(encoded, noise, clean, config.sampling.scale(recalls=bool(memories)))
         velocity = self._velocity(given, instruction, conditionings, config)
         latents = denoise(self.backbone.scheduler, velocity, noise, config.sampling.steps, progress, clean)
         watch.lap("denoise")
         video = self.backbone.decode(latents)
         frames = rearrange((video / 2 + 0.5).clamp(0, 1), "1 c f h w -> f h w c").float().cpu().numpy()
         watch.lap("decode")
-        edited, kept = (each[0].float().cpu().numpy() for each in (latents, source_latents))
+        edited, kept = (each[0].float().cpu().numpy() for each in (latents, encoded))
         return EditedSegment(frames=frames, edited=edited, source=kept, seconds=watch.seconds())
+
+    def _encode(self, source: np.ndarray) -> Float[Tensor, "1 channel time row column"]:
+        pixels = torch.from_numpy(source * 2.0 - 1.0).to(self.backbone.device)
+        return self.backbone.encode(rearrange(pixels, "f h w c -> 1 c f h w"))
+
+    def _known(self, latents: np.ndarray, frames: int) -> Float[Tensor, "1 channel time row column"]:
+        if latents.shape[1] != (frames - 1) // 4 + 1:
+            raise RequestError(f"source_latents {latents.shape}: expected those of {frames} frames")
+        return torch.tensor(latents)[None].to(self.backbone.device)
 
     def _clean_latents(
         self, source: Tensor, predecessor: np.ndarray | None, config: EditConfig

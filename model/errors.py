@@ -4,7 +4,8 @@ MemoryV2VError
 ├── InputError            exit code 2: the request cannot be carried out as given
 │   ├── VideoError        the file is missing, unreadable, damaged, or of a kind we refuse
 │   ├── RequestError      an option, or a combination of options, that makes no sense
-│   └── WeightsError      the model folder is missing, incomplete or of another architecture
+│   ├── WeightsError      the model folder is missing, incomplete or of another architecture
+│   └── ArchiveError      the file is no exported session, or it is damaged
 └── RunError              exit code 1: something went wrong on the way
     ├── LostActorError    a process of the run died
     ├── StoreBusyError    another process holds the store
@@ -35,6 +36,10 @@ class RequestError(InputError):
 
 class WeightsError(InputError):
     """A model folder that is missing, incomplete, or of another architecture."""
+
+
+class ArchiveError(InputError):
+    """A file that is no exported session, is damaged, or of a version that this one cannot read."""
 
 
 class RunError(MemoryV2VError):

@@ -18,8 +18,12 @@ from safetensors.numpy import load, save
 from model.errors import StoreError
 from storage.tables import PRIMARY_KEY, compact_payloads, open_table
 
+TABLE = "latents"
 CACHE_BYTES = 256 * 2**20
 LATENTS_PER_FRAGMENT = 64  # about the commits between two maintenances, so that each payload is rewritten once
+
+SCHEMA = pa.schema([PRIMARY_KEY, lance.blob_field("data")])
+"""Safetensors bytes by the id of their memory, of whatever kind."""
 
 Latents = Float16[np.ndarray, "channel time row column"]
 
@@ -33,8 +37,7 @@ class LatentStore:
 
     def __init__(self, uri: Path, cache_bytes: int = CACHE_BYTES) -> None:
         self._uri = uri
-        self._schema = pa.schema([PRIMARY_KEY, lance.blob_field("data")])
-        self._table = open_table(uri, "latents", self._schema)
+        self._table = open_table(uri, TABLE, SCHEMA)
         self._cache: OrderedDict[str, tuple[Latents, Latents]] = OrderedDict()
         self._cache_room = cache_bytes
         self._lock = Lock()
@@ -42,7 +45,7 @@ class LatentStore:
     def put(self, id: str, edited: Latents, source: Latents) -> None:
         """Keep a payload; the first one of an id stays."""
         payload = save({"edited": np.ascontiguousarray(edited), "source": np.ascontiguousarray(source)})
-        blob = pa.table([[id], lance.blob_array([payload])], schema=self._schema)
+        blob = pa.table([[id], lance.blob_array([payload])], schema=SCHEMA)
         done = self._table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(blob)
         if done.num_inserted_rows:
             self._keep(id, (edited, source))
@@ -73,7 +76,7 @@ class LatentStore:
 
     def maintain(self) -> None:
         """Merge small fragments. Never `optimize()`, which rewrites every payload."""
-        compact_payloads(self._uri, "latents", LATENTS_PER_FRAGMENT)
+        compact_payloads(self._uri, TABLE, LATENTS_PER_FRAGMENT)
 
     def _fetch(self, ids: Sequence[str]) -> dict[str, tuple[Latents, Latents]]:
         found = self._table.search().where(col("id").isin(list(ids))).select(["id"]).with_row_id(True)

@@ -1,13 +1,14 @@
 """The ledger: what is done. One row a finished unit of work, written last; what has no row was never finished.
 
 Beside it the turns of each session, which get their numbers here, and the lock that keeps two processes from writing
-to one folder.
+to one folder. A turn's row is there before anything of the turn is and goes after all of it: what belongs to no turn is
+garbage (`storage/sessions.py`).
 """
 
 import datetime as dt
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from filelock import FileLock, Timeout
 from lancedb.expr import Expr, col, lit
 from lancedb.table import Table
 
-from model.errors import StoreBusyError
+from model.errors import StoreBusyError, StoreError
 from storage.content_id import identify
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
 
@@ -40,6 +41,57 @@ class Entry:
     note: str = "{}"
 
 
+TurnKey = tuple[str, int]
+"""The session and the number under which the memories and files of a turn are kept."""
+TurnKind = Literal["text", "view"]
+USERS_VIDEO = 0  # the parent of a turn that edits the video itself
+
+
+@dataclass(frozen=True)
+class TurnRow:
+    """One turn of a session.
+
+    `fingerprint` names the turn and `settings` what was asked, whatever the session. `asked` is the instruction or the
+    camera, `video` the source's name and `source` its content id, `parent` the number of the turn whose result was
+    edited. `branch` is the session in which the turn was made: another one where `session` branched off later.
+    """
+
+    id: str
+    session: str
+    number: int
+    fingerprint: str
+    settings: str
+    kind: TurnKind
+    asked: str
+    video: str
+    source: str
+    parent: int
+    branch: str
+    created: dt.datetime
+
+    @property
+    def key(self) -> TurnKey:
+        return self.branch, self.number
+
+
+@dataclass(frozen=True)
+class TurnPlace:
+    """Where a turn stands in its session: its number, and the keys of all the session's turns by their numbers."""
+
+    number: int
+    keys: Mapping[int, TurnKey]
+
+    @property
+    def key(self) -> TurnKey:
+        """Of the turn itself."""
+        return self.keys[self.number]
+
+
+def turn_id(session: str, fingerprint: str) -> str:
+    """The id of a turn's row: a session has a turn once."""
+    return identify({"session": session, "fingerprint": fingerprint})
+
+
 class Ledger:
     """The finished work of one output folder.
 
@@ -48,12 +100,12 @@ class Ledger:
     """
 
     def __init__(self, uri: Path) -> None:
-        self._entries = open_table(uri, "ledger", _ENTRY_SCHEMA)
-        self._turns = open_table(uri, "turns", _TURN_SCHEMA)
+        self._entries = open_table(uri, "ledger", ENTRY_SCHEMA)
+        self._turns = open_table(uri, "turns", TURN_SCHEMA)
 
     def record(self, entry: Entry) -> None:
         """Write one row: the commit point of that work. Doing it again replaces the row."""
-        _upsert(self._entries, asdict(entry), _ENTRY_SCHEMA)
+        _upsert(self._entries, [asdict(entry)], ENTRY_SCHEMA)
 
     def find(self, ids: Sequence[str]) -> dict[str, Entry]:
         """The entries among `ids` that exist, by id."""
@@ -67,17 +119,78 @@ class Ledger:
         predicate = wanted[0] & wanted[1] if len(wanted) == 2 else (wanted or [None])[0]
         return sorted(self._select(predicate), key=lambda entry: (entry.recorded, entry.id))
 
-    def turn_number(self, session: str, fingerprint: str) -> int:
-        """The number of a turn in its session, from 1. A fingerprint keeps its number; a new one gets the next."""
-        known = self._turns.search().where(col("session") == lit(session)).limit(None).to_list()
-        for turn in known:
-            if turn["fingerprint"] == fingerprint:
-                return turn["number"]
-        number = max((turn["number"] for turn in known), default=0) + 1
-        id = identify({"session": session, "fingerprint": fingerprint})
-        record = {"id": id, "session": session, "fingerprint": fingerprint, "number": number}
-        _upsert(self._turns, record, _TURN_SCHEMA)
-        return number
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove entries; ids that are not there are fine."""
+        self._entries.delete(col("id").isin(list(ids)))
+
+    def turn_number(
+        self,
+        session: str,
+        fingerprint: str,
+        *,
+        settings: str = "",
+        kind: TurnKind = "text",
+        asked: str = "",
+        video: str = "",
+        source: str = "",
+        parent: int = USERS_VIDEO,
+    ) -> int:
+        """The number of a turn in its session, from 1. A fingerprint keeps its number; a new one gets the next.
+
+        Numbers under which another session's turns are kept are not given again.
+        """
+        everywhere = self.turns()
+        for turn in everywhere:
+            if (turn.session, turn.fingerprint) == (session, fingerprint):
+                return turn.number
+        taken = [turn.number for turn in everywhere if session in (turn.session, turn.branch)]
+        turn = TurnRow(
+            id=turn_id(session, fingerprint),
+            session=session,
+            number=max(taken, default=0) + 1,
+            fingerprint=fingerprint,
+            settings=settings,
+            kind=kind,
+            asked=asked,
+            video=video,
+            source=source,
+            parent=parent,
+            branch=session,
+            created=dt.datetime.now(dt.UTC),
+        )
+        self.add_turns([turn])
+        return turn.number
+
+    def turns(self, session: str | None = None) -> list[TurnRow]:
+        """All turns, or those of one session, by session and number."""
+        query = self._turns.search()
+        if session is not None:
+            query = query.where(col("session") == lit(session))
+        rows = [TurnRow(**record) for record in query.limit(None).to_list()]
+        return sorted(rows, key=lambda turn: (turn.session, turn.number))
+
+    def turn(self, session: str, number: int) -> TurnRow:
+        """One turn of a session.
+
+        Raises:
+            StoreError: it has none of this number.
+        """
+        found = [turn for turn in self.turns(session) if turn.number == number]
+        if not found:
+            raise StoreError(f"session {session} has no turn {number}; restore the folder, or choose another --out")
+        return found[0]
+
+    def place(self, session: str, number: int) -> TurnPlace:
+        """Where turn `number` of a session stands."""
+        return TurnPlace(number, {turn.number: turn.key for turn in self.turns(session)})
+
+    def add_turns(self, turns: Sequence[TurnRow]) -> None:
+        """Write turns, all or none."""
+        _upsert(self._turns, [asdict(turn) for turn in turns], TURN_SCHEMA)
+
+    def remove_turns(self, turns: Sequence[TurnRow]) -> None:
+        """Remove turns, all or none; those that are not there are fine."""
+        self._turns.delete(col("id").isin([turn.id for turn in turns]))
 
     def maintain(self) -> None:
         """Merge small fragments and drop old versions. Every few dozen commits, by the writer."""
@@ -132,12 +245,12 @@ class StoreLock:
             return "unknown"
 
 
-def _upsert(table: Table, record: dict[str, Any], schema: pa.Schema) -> None:
+def _upsert(table: Table, records: list[dict[str, Any]], schema: pa.Schema) -> None:
     merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-    merge.use_index(False).execute(pa.Table.from_pylist([record], schema=schema))
+    merge.use_index(False).execute(pa.Table.from_pylist(records, schema=schema))
 
 
-_ENTRY_SCHEMA = pa.schema(
+ENTRY_SCHEMA = pa.schema(
     [
         PRIMARY_KEY,
         pa.field("kind", pa.string()),
@@ -152,11 +265,19 @@ _ENTRY_SCHEMA = pa.schema(
         pa.field("note", pa.string()),
     ]
 )
-_TURN_SCHEMA = pa.schema(
+TURN_SCHEMA = pa.schema(
     [
         PRIMARY_KEY,
         pa.field("session", pa.string()),
-        pa.field("fingerprint", pa.string()),
         pa.field("number", pa.int64()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("settings", pa.string()),
+        pa.field("kind", pa.string()),
+        pa.field("asked", pa.string()),
+        pa.field("video", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("parent", pa.int64()),
+        pa.field("branch", pa.string()),
+        pa.field("created", pa.timestamp("us", "UTC")),
     ]
 )

@@ -8,6 +8,7 @@ values. One process writes at a time (`storage/ledger.py`: StoreLock); threads m
 Does not know which memories are worth recalling; `model/memory/retrieval.py` does.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ import pyarrow as pa
 from jaxtyping import Float
 from lancedb.expr import Expr, col, lit
 
-from model.memory.retrieval import rank_by_descriptor
+from model.memory.retrieval import Candidate, rank_by_descriptor
 from storage.latents import CACHE_BYTES
-from storage.remembered import Remembered, RememberedStore, common_fields, is_earlier, row_schema
+from storage.ledger import TurnKey
+from storage.remembered import Remembered, RememberedStore, common_fields, is_earlier, of_turns, row_schema
 
+TABLE = "memories_"  # and the size of descriptors
+RANKED = ["id", "descriptor", "turn", "segment"]
 SPARE_HITS = 8  # beyond those asked for, to see whether the last place is contested
 ROUNDING = 1e-5  # of cosines in single precision
 
@@ -33,15 +37,6 @@ class MemoryRow(Remembered):
     descriptor_name: str
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A memory that a search found; `score` is its cosine similarity to the query, in [-1, 1]."""
-
-    id: str
-    score: float
-    descriptor: Float[np.ndarray, " size"]
-
-
 class MemoryStore(RememberedStore[MemoryRow]):
     """The memories of one output folder. Descriptors of another size live in a table of their own.
 
@@ -50,35 +45,33 @@ class MemoryStore(RememberedStore[MemoryRow]):
     """
 
     def __init__(self, uri: Path, descriptor_size: int, cache_bytes: int = CACHE_BYTES) -> None:
-        own = {"descriptor": pa.list_(pa.float32(), descriptor_size), "descriptor_name": pa.string()}
-        super().__init__(uri, f"memories_{descriptor_size}", row_schema(own), cache_bytes)
+        super().__init__(uri, f"{TABLE}{descriptor_size}", memory_schema(descriptor_size), cache_bytes)
 
     def search(
         self,
-        session: str,
+        turns: Sequence[TurnKey],
         descriptor: Float[np.ndarray, " size"],
         descriptor_name: str,
         limit: int,
         before: tuple[int, int],
-    ) -> list[Hit]:
-        """The `limit` memories of a session whose source is most like `descriptor`, best first, equal ones by id.
+    ) -> list[Candidate]:
+        """The `limit` memories of `turns` whose source is most like `descriptor`, best first.
 
         `before` is (turn, segment): only earlier turns, and earlier segments of that turn, are looked at. Where the
         last place is contested, or a blank picture may take it (all zeros: no angle, so no vector search finds it),
         every allowed row is ranked.
         """
-        mine = (col("session") == lit(session)) & (col("descriptor_name") == lit(descriptor_name))
-        allowed = mine & is_earlier(*before)
+        allowed = of_turns(turns) & (col("descriptor_name") == lit(descriptor_name)) & is_earlier(*before)
         hits = self._nearest(descriptor, allowed, limit + SPARE_HITS)
         if len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
-            everything = self._rows.search().where(allowed).select(["id", "descriptor"]).limit(None)
+            everything = self._rows.search().where(allowed).select(RANKED).limit(None)
             hits = _ranked(descriptor, everything.to_arrow())
         return hits[:limit]
 
-    def _nearest(self, descriptor: Float[np.ndarray, " size"], allowed: Expr, limit: int) -> list[Hit]:
+    def _nearest(self, descriptor: Float[np.ndarray, " size"], allowed: Expr, limit: int) -> list[Candidate]:
         query: Any = self._rows.search(descriptor)  # its stubs know no vector query
         nearest = query.distance_type("cosine").bypass_vector_index().where(allowed, prefilter=True)
-        return _ranked(descriptor, nearest.select(["id", "descriptor", "_distance"]).limit(limit).to_arrow())
+        return _ranked(descriptor, nearest.select([*RANKED, "_distance"]).limit(limit).to_arrow())
 
     def _to_record(self, row: MemoryRow) -> dict[str, Any]:
         return {**asdict(row), "descriptor": row.descriptor.astype(np.float32).tolist()}
@@ -88,12 +81,18 @@ class MemoryStore(RememberedStore[MemoryRow]):
         return [MemoryRow(**common, descriptor=vector, descriptor_name=name) for common, vector, name in kept]
 
 
-def _ranked(query: Float[np.ndarray, " size"], found: pa.Table) -> list[Hit]:
+def memory_schema(descriptor_size: int) -> pa.Schema:
+    """Columns of memories whose descriptors have this size."""
+    return row_schema({"descriptor": pa.list_(pa.float32(), descriptor_size), "descriptor_name": pa.string()})
+
+
+def _ranked(query: Float[np.ndarray, " size"], found: pa.Table) -> list[Candidate]:
     """Hits of a query, best first, scored by the method's own arithmetic: no hit's score depends on its company."""
     descriptors = _descriptors(found)
     scores = rank_by_descriptor(query, descriptors).tolist()
-    hits = map(Hit, found["id"].to_pylist(), scores, descriptors)
-    return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+    made = zip(found["turn"].to_pylist(), found["segment"].to_pylist(), strict=True)
+    hits = map(Candidate, found["id"].to_pylist(), scores, descriptors, made)
+    return sorted(hits, key=lambda hit: hit.precedence)
 
 
 def _descriptors(found: pa.Table) -> Float[np.ndarray, "rows size"]:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import and_
+from operator import or_
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,12 +19,13 @@ from lancedb.index import BTree
 from model.errors import StoreError
 from model.types import Reason, Recall
 from storage.latents import CACHE_BYTES, Latents, LatentStore
+from storage.ledger import TurnKey
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """One memory without its latents.
+    """One memory without its latents. `session` and `turn` are the key of its turn (`storage/ledger.py`).
 
     `recalled`, `scores` and `reasons` say which memories it was made with: with them, any segment can be edited again
     alone.
@@ -45,6 +46,10 @@ class Remembered:
     reasons: tuple[Reason, ...]
     model: str
     created: dt.datetime
+
+    @property
+    def key(self) -> TurnKey:
+        return self.session, self.turn
 
     @property
     def recalls(self) -> tuple[Recall, ...]:
@@ -113,13 +118,14 @@ class RememberedStore(ABC, Generic[Row]):
         """The memories among `ids` that exist, by id."""
         return {row.id: row for row in self._select(col("id").isin(list(ids)))} if ids else {}
 
-    def rows(self, session: str | None = None, turn: int | None = None) -> list[Row]:
-        """All memories, those of one session, or of one turn of it, by turn and segment."""
-        wanted = [
-            col(name) == lit(value) for name, value in (("session", session), ("turn", turn)) if value is not None
-        ]
-        found = self._select(reduce(and_, wanted) if wanted else None)
+    def rows(self, session: str | None = None) -> list[Row]:
+        """All memories, or those kept under the name of one session, by turn and segment."""
+        found = self._select(None if session is None else col("session") == lit(session))
         return sorted(found, key=lambda row: (row.session, row.turn, row.segment))
+
+    def rows_of(self, turn: TurnKey) -> list[Row]:
+        """The memories of one turn, by segment."""
+        return sorted(self._select(of_turns([turn])), key=lambda row: row.segment)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove memories; ids that are not there are fine."""
@@ -152,6 +158,15 @@ class RememberedStore(ABC, Generic[Row]):
 def is_earlier(turn: int, segment: int) -> Expr:
     """Predicate: of an earlier turn, or an earlier segment of this turn."""
     return (col("turn") < lit(turn)) | ((col("turn") == lit(turn)) & (col("segment") < lit(segment)))
+
+
+def of_turns(turns: Sequence[TurnKey]) -> Expr:
+    """Predicate: of one of these turns."""
+    numbers: dict[str, list[int]] = {}
+    for session, number in turns:
+        numbers.setdefault(session, []).append(number)
+    kept = [(col("session") == lit(session)) & col("turn").isin(those) for session, those in numbers.items()]
+    return reduce(or_, kept, lit(False))
 
 
 def row_schema(own: dict[str, pa.DataType]) -> pa.Schema:

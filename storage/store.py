@@ -1,6 +1,7 @@
 """One output folder: its lock, its memory, its ledger, and where its files lie."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from typing import Any, Generic, TypeVar
 
 from model.errors import RequestError, StoreError
 from storage.content_id import hash_file
-from storage.ledger import Entry, Ledger, StoreLock
+from storage.ledger import Entry, Ledger, StoreLock, TurnRow
 from storage.memory import MemoryStore
 from storage.remembered import RememberedStore
 from storage.views import ViewStore
 
-MEMORY = "memory"
+MEMORY, SEGMENTS = "memory", "segments"
 LEFTOVERS = (".*.encoding.mov", ".*.muxing.*", ".*.unfinished", "*.html.partial")
-"""Files being written: by `storage/video.py` (two), `storage/segment_file.py` and `storage/review.py`."""
+"""Files being written: by `storage/video.py` (two), `storage/segment_file.py`, `exchange.py`, `review.py`."""
 
 
 Memory = TypeVar("Memory", bound=RememberedStore[Any])
@@ -41,7 +42,7 @@ class Store(Generic[Memory]):
 
     @property
     def segments(self) -> Path:
-        return self.folder / "segments"
+        return self.folder / SEGMENTS
 
     def path_of(self, entry: Entry) -> Path:
         return self.folder / entry.path
@@ -80,11 +81,12 @@ def _held(folder: Path, patience: Patience) -> Iterator[Path]:
     """The folder, made and swept, while it is ours."""
     folder = folder.absolute()
     try:
-        (folder / "segments").mkdir(parents=True, exist_ok=True)
+        (folder / SEGMENTS).mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise StoreError(f"{folder}: cannot be made a folder ({fault.strerror}); choose another --out") from fault
     with StoreLock(folder, patience.seconds, patience.say):
-        _sweep(folder)
+        for path in leftovers(folder):
+            path.unlink()
         yield folder
 
 
@@ -107,6 +109,16 @@ def place_for(folder: Path) -> Path:
     return place
 
 
+def next_version(folder: Path, stem: str, suffix: str) -> Path:
+    """`<stem>_v001<suffix>` in `folder`, or the next one: a version is never given twice.
+
+    Not even when only its review page is left of it.
+    """
+    taken = [path.name for path in folder.glob(f"{stem}_v*")]
+    versions = [int(found[1]) for name in taken if (found := re.match(rf"{re.escape(stem)}_v(\d+)[._]", name))]
+    return folder / f"{stem}_v{max(versions, default=0) + 1:03d}{suffix}"
+
+
 def find_finished(folder: Path, id: str) -> Entry | None:
     """The ledger's entry `id` of an output folder, if its file is there as it was recorded. Creates nothing."""
     if not (folder / MEMORY).is_dir():
@@ -115,14 +127,18 @@ def find_finished(folder: Path, id: str) -> Entry | None:
     return entry if entry and _whole(folder, entry) else None
 
 
+def read_turns(folder: Path, session: str) -> list[TurnRow]:
+    """The turns of a session in an output folder, by number. Creates nothing."""
+    return Ledger(folder / MEMORY).turns(session) if (folder / MEMORY).is_dir() else []
+
+
 def _whole(folder: Path, entry: Entry) -> bool:
     path = folder / entry.path
     return path.is_file() and hash_file(path) == entry.checksum
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a killed run was writing; the lock says that nobody is writing now."""
-    for place in (folder, folder / "segments", *folder.glob("*_review")):
-        for path in (path for pattern in LEFTOVERS for path in place.glob(pattern)):
-            if path.is_file():
-                path.unlink()
+def leftovers(folder: Path) -> list[Path]:
+    """What a killed run was writing, for whoever holds the lock: then nobody is writing now."""
+    places = (folder, folder / SEGMENTS, *folder.glob("*_review"))
+    found = (path for place in places for pattern in LEFTOVERS for path in place.glob(pattern))
+    return [path for path in found if path.is_file()]

@@ -8,6 +8,7 @@ from typing import Any
 import lance
 import lancedb
 import pyarrow as pa
+from lancedb import DBConnection
 from lancedb.table import Table
 
 from model.errors import StoreError
@@ -21,6 +22,7 @@ warnings.filterwarnings("ignore", "lancedb fork support is experimental")
 CACHES = lancedb.Session(index_cache_size_bytes=4 * 2**20, metadata_cache_size_bytes=4 * 2**20)
 """Shared by all tables. Left to itself Lance keeps the metadata of every version that a process wrote, without end."""
 
+MOST_TABLES = 1000
 KEEP_VERSIONS = dt.timedelta(hours=1)
 
 
@@ -30,22 +32,51 @@ def open_table(uri: Path, name: str, schema: pa.Schema) -> Table:
     Raises:
         StoreError: what is there is no table, or one with other columns.
     """
-    options: dict[str, Any] = {
-        "storage_options": {"new_table_enable_stable_row_ids": "true"},
-        "read_consistency_interval": dt.timedelta(0),
-        "session": CACHES,
-    }
     try:
-        database = lancedb.connect(str(uri), **options)
-        table = database.create_table(name, schema=schema, exist_ok=True)
-        columns = table.schema.names
+        database = _connect(uri)
+        there = name in database.list_tables(limit=MOST_TABLES).tables
+        if there and database.open_table(name).schema.names != schema.names:
+            raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
+        return database.create_table(name, schema=schema, exist_ok=True)
     except (RuntimeError, ValueError, OSError) as fault:
         raise StoreError(
             f"{uri}: table {name} cannot be read ({_first_line(fault)}); restore the folder or choose another"
         ) from fault
-    if columns != schema.names:
-        raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
-    return table
+
+
+def open_tables(uri: Path) -> dict[str, Table]:
+    """All tables that are there, by name, whatever their columns.
+
+    Raises:
+        StoreError: one of them is damaged.
+    """
+    try:
+        database = _connect(uri)
+        return {name: database.open_table(name) for name in sorted(database.list_tables(limit=MOST_TABLES).tables)}
+    except (RuntimeError, ValueError, OSError) as fault:
+        raise StoreError(f"{uri}: cannot be read ({_first_line(fault)}); restore the folder") from fault
+
+
+def _connect(uri: Path) -> DBConnection:
+    options: dict[str, Any] = {"storage_options": {"new_table_enable_stable_row_ids": "true"}}
+    return lancedb.connect(str(uri), **options, read_consistency_interval=dt.timedelta(0), session=CACHES)
+
+
+def reclaim(uri: Path, payloads: str, rows_per_fragment: int) -> None:
+    """Give back what deleted rows and old versions of all tables occupy, those of `payloads` without rewriting others.
+
+    Nobody else may be reading or writing.
+    """
+    for name, table in open_tables(uri).items():
+        if name != payloads:
+            with warnings.catch_warnings(action="ignore"):  # that readers would fail
+                table.optimize(cleanup_older_than=dt.timedelta(0), delete_unverified=True)
+    if (uri / f"{payloads}.lance").is_dir():
+        dataset = lance.dataset(str(uri / f"{payloads}.lance"))
+        dataset.optimize.compact_files(target_rows_per_fragment=rows_per_fragment, materialize_deletions_threshold=0.0)
+        dataset.cleanup_old_versions(
+            older_than=dt.timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+        )
 
 
 def compact_payloads(uri: Path, name: str, rows_per_fragment: int) -> None:

@@ -8,6 +8,7 @@ recalled are read, none is searched.
 Does not know which views are worth recalling; `model/memory/retrieval.py` does.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from lancedb.expr import col, lit
 from model.camera.fov import PACKED_BYTES
 from model.camera.trajectory import Trajectory
 from storage.latents import CACHE_BYTES
-from storage.remembered import Remembered, RememberedStore, common_fields, is_earlier, row_schema
+from storage.ledger import TurnKey
+from storage.remembered import Remembered, RememberedStore, common_fields, is_earlier, of_turns, row_schema
 
+TABLE = "views"
 OWN: dict[str, pa.DataType] = {
     "camera": pa.string(),
     "trajectory": pa.list_(pa.float64()),
@@ -60,11 +63,11 @@ class ViewStore(RememberedStore[ViewRow]):
     """
 
     def __init__(self, uri: Path, cache_bytes: int = CACHE_BYTES) -> None:
-        super().__init__(uri, "views", row_schema(OWN), cache_bytes)
+        super().__init__(uri, TABLE, view_schema(), cache_bytes)
 
-    def earlier(self, session: str, video: str, shot: int, before: tuple[int, int]) -> list[ViewRow]:
-        """The views of one shot of a session's video that were made `before` (turn, segment), in no order."""
-        same = (col("session") == lit(session)) & (col("video") == lit(video)) & (col("shot") == lit(shot))
+    def earlier(self, turns: Sequence[TurnKey], video: str, shot: int, before: tuple[int, int]) -> list[ViewRow]:
+        """The views that `turns` made of one shot of a video, `before` (turn, segment), in no order."""
+        same = of_turns(turns) & (col("video") == lit(video)) & (col("shot") == lit(shot))
         return self._select(same & is_earlier(*before))
 
     def _to_record(self, row: ViewRow) -> dict[str, Any]:
@@ -75,3 +78,8 @@ class ViewStore(RememberedStore[ViewRow]):
         bitmaps = (np.frombuffer(bitmap, np.uint8) for bitmap in found["seen"].to_pylist())
         kept = zip(common_fields(found), found["camera"].to_pylist(), paths, bitmaps, strict=True)
         return [ViewRow(**common, camera=camera, trajectory=path, seen=seen) for common, camera, path, seen in kept]
+
+
+def view_schema() -> pa.Schema:
+    """Columns of views."""
+    return row_schema(OWN)

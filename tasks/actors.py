@@ -49,7 +49,10 @@ LatentPair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class EditJob:
-    """What the Editor needs for one segment of a text edit besides the pictures and the memories' latents."""
+    """What the Editor needs for one segment of a text edit besides the pictures and the memories' latents.
+
+    `source_latents`, float16, are those of the pictures where they are known, else None.
+    """
 
     instruction: str
     frames: int
@@ -57,6 +60,7 @@ class EditJob:
     memory_ids: tuple[str, ...]
     previous: str | None
     config: EditConfig
+    source_latents: np.ndarray | None = None
     trajectory: None = None
 
     def memories(self, latents: Sequence[LatentPair]) -> list[Memory]:
@@ -78,6 +82,7 @@ class ViewJob:
     cameras: tuple[Trajectory, ...]
     config: EditConfig
     trajectory: Trajectory
+    source_latents: None = None
 
     def memories(self, latents: Sequence[LatentPair]) -> list[ViewMemory]:
         """The memories as the model takes them."""
@@ -113,7 +118,7 @@ class Editor:
         """
         model = self._model.result()
         padded = np.concatenate([frames, np.repeat(frames[-1:], job.frames - len(frames), axis=0)])
-        full = np.iinfo(frames.dtype).max
+        full, known = np.iinfo(frames.dtype).max, job.source_latents
         edited = model.edit(
             padded.astype(np.float32) / np.float32(full),
             job.instruction,
@@ -122,6 +127,7 @@ class Editor:
             config=job.config,
             progress=self._report,
             trajectory=job.trajectory,
+            source_latents=None if known is None else known.astype(np.float32),
         )
         pixels = np.rint(edited.frames[: len(frames)] * np.float32(full)).astype(frames.dtype)
         kept = (edited.edited.astype(LATENT_DTYPE), edited.source.astype(LATENT_DTYPE))

@@ -21,7 +21,7 @@ from ray.exceptions import RayActorError
 from model.errors import EditError
 from model.types import Recall, Segment
 from storage.content_id import identify
-from storage.ledger import Entry
+from storage.ledger import Entry, TurnPlace
 from storage.remembered import Remembered, Row
 from storage.store import Store
 from tasks.actors import EditJob, EditorPool, ViewJob
@@ -45,13 +45,13 @@ class PreparedSegment:
 
 
 class Turn(Protocol):
-    """What differs between the kinds of turns. `number` is the turn's in its session."""
+    """What differs between the kinds of turns."""
 
     @property
     def plan(self) -> VideoPlan[Work]: ...
 
     @property
-    def number(self) -> int: ...
+    def place(self) -> TurnPlace: ...
 
     @property
     def actors(self) -> Mapping[str, Any]:
@@ -59,7 +59,11 @@ class Turn(Protocol):
         ...
 
     def look(self, segment: Segment, frames: Any) -> Any:
-        """What can be known before the segment before is edited; `frames` is a Ray reference. In another thread."""
+        """What can be known before the segment before is edited; in another thread.
+
+        `frames`, a Ray reference, are those of the user's video, also where an earlier turn's result is edited: what
+        looked alike there stays alike, however often it was edited since.
+        """
         ...
 
     def prepare(
@@ -110,19 +114,19 @@ def noise_seed(plan: VideoPlan[Work], turn: int, segment: Segment) -> int:
     return int.from_bytes(sha256(parts.encode()).digest()[:8], "big") >> 1
 
 
-def origin(plan: VideoPlan[Work], turn: int, segment: Segment, instruction: str) -> dict[str, Any]:
+def origin(plan: VideoPlan[Work], place: TurnPlace, segment: Segment, instruction: str) -> dict[str, Any]:
     """The fields that every memory has, of the one that `segment` will be, before it is known what it recalls."""
     return {
         "id": "",
-        "session": plan.work.session,
+        "session": place.key[0],
         "video": plan.work.video_id,
-        "turn": turn,
+        "turn": place.number,
         "segment": segment.index,
         "shot": segment.shot,
         "start": segment.span.start,
         "stop": segment.span.stop,
         "instruction": instruction,
-        "seed": noise_seed(plan, turn, segment),
+        "seed": noise_seed(plan, place.number, segment),
         "recalled": (),
         "scores": (),
         "reasons": (),
@@ -143,15 +147,15 @@ def named(row: Row, plan: VideoPlan[Work], segment: Segment, recalled: Sequence[
     )
 
 
-def committed(plan: VideoPlan[Work], turn: int, store: Store[Any], since: datetime) -> dict[int, SegmentRecord]:
-    """Segments of this turn that are done: in the ledger, file whole, id as it would be computed today.
+def committed(turn: Turn, store: Store[Any], since: datetime) -> dict[int, SegmentRecord]:
+    """Segments of a turn that are done: in the ledger, file whole, id as it would be computed today.
 
     Those committed after `since`, when this run began, are its own work: an earlier attempt made them.
     """
-    segments = {segment.index: segment for segment in plan.segments}
-    made: list[Remembered] = store.memory.rows(plan.work.session, turn)
+    segments = {segment.index: segment for segment in turn.plan.segments}
+    made: list[Remembered] = store.memory.rows_of(turn.place.key)
     rows = [row for row in made if row.segment in segments]
-    rows = [row for row in rows if segment_id(plan, turn, segments[row.segment], row.recalled) == row.id]
+    rows = [row for row in rows if segment_id(turn.plan, row.turn, segments[row.segment], row.recalled) == row.id]
     entries = store.ledger.find([row.id for row in rows])
     whole = ((row, entries[row.id]) for row in rows if row.id in entries and store.whole(entries[row.id]))
     return {row.segment: _found(segments[row.segment], row, entry, since) for row, entry in whole}
@@ -199,18 +203,18 @@ def edit_segments(turn: Turn, store: Store[Any], editors: EditorPool, since: dat
         RayActorError: an actor died; the retry goes on where it stopped.
     """
     plan = turn.plan
-    records = committed(plan, turn.number, store, since)
+    records = committed(turn, store, since)
     todo = [segment for segment in plan.segments if segment.index not in records]
     with EditProgress(plan.work.name, len(plan.segments), f"edit-{plan.work.fingerprint[:12]}") as progress:
         progress.show(len(records))
         if not todo:
-            return TurnRecord(turn.number, _in_order(plan, records), (), None, {})
+            return TurnRecord(turn.place.number, _in_order(plan, records), (), None, {})
         with editors.lease() as editor, Committer(store) as committer:
             ray.get(editor.load.remote())
             desk = EditingDesk(turn, store, editor, committer)
             first_started, overheads = _edit_each(desk, todo, records, progress)
         peak = {name: _peak(actor) for name, actor in {"editor": editor, **turn.actors}.items()}
-    return TurnRecord(turn.number, _in_order(plan, records), overheads, first_started, peak)
+    return TurnRecord(turn.place.number, _in_order(plan, records), overheads, first_started, peak)
 
 
 def _edit_each(

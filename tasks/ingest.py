@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -17,9 +18,12 @@ from model.shots import ContentShotDetector, shots_from_cuts
 from model.types import Segment, Shot
 from storage.content_id import hash_file, hash_folder, identify
 from storage.geometry import Fit, fit
+from storage.ledger import USERS_VIDEO, TurnKind, TurnPlace
 from storage.mux import choose_suffix
 from storage.probe import VideoInfo, probe
+from storage.store import Store, read_turns
 from storage.video import read_thumbnails, require_displayable
+from tasks.parent import Parent, find_parent
 from tasks.weights import THUMBNAIL
 
 NUMERICS = ("torch", "diffusers")  # another version may compute other bits
@@ -29,8 +33,9 @@ NUMERICS = ("torch", "diffusers")  # another version may compute other bits
 class Work(ABC):
     """One turn over one video, named before anything is decoded.
 
-    `fingerprint` names what is to be done, whatever it is encoded to: turns with the same fingerprint share segments.
-    `source_id` is the content of the video that is edited, `video_id` that of the user's: the same, but in a chain.
+    `settings` names what is to be done, whatever the session and the codec; `fingerprint` names the turn: turns with
+    the same one share segments. `source_id` is the content of the video that is edited, `video_id` that of the user's:
+    the same, but in a chain. `edits` is the number of the turn whose result is edited; 0 is the user's video.
     """
 
     request: VideoRequest
@@ -42,6 +47,8 @@ class Work(ABC):
     dtype: Precision
     device: str
     session: str
+    edits: int
+    settings: str
     fingerprint: str
 
     @property
@@ -64,6 +71,10 @@ class Work(ABC):
 
     @property
     @abstractmethod
+    def kind(self) -> TurnKind: ...
+
+    @property
+    @abstractmethod
     def recall_by(self) -> str:
         """What memories are chosen by."""
 
@@ -76,13 +87,25 @@ class Work(ABC):
     def label(self, turn: int) -> str:
         """The part of the output's name that says what it is."""
 
+    def frames_to_edit(self, segment: Segment) -> np.ndarray | None:
+        """The frames `[n, h, w, 3]` of a segment where they are not those of the video; None where they are."""
+        return None
+
 
 @dataclass(frozen=True)
 class EditWork(Work):
-    """A turn by an instruction; `descriptor` is `thumbnail` or a folder."""
+    """A turn by an instruction; `descriptor` is `thumbnail` or a folder.
+
+    `parent` is the turn whose result is edited, None where it is the video itself.
+    """
 
     request: EditRequest
     descriptor: str
+    parent: Parent | None = None
+
+    @property
+    def kind(self) -> TurnKind:
+        return "text"
 
     @property
     def title(self) -> str:
@@ -94,6 +117,9 @@ class EditWork(Work):
 
     def label(self, turn: int) -> str:
         return "edit"
+
+    def frames_to_edit(self, segment: Segment) -> np.ndarray | None:
+        return self.parent.frames(segment) if self.parent else None
 
 
 AnyWork = TypeVar("AnyWork", bound=Work, covariant=True)
@@ -116,19 +142,24 @@ def describe_work(request: EditRequest, weights: Path, descriptor: str, device: 
 
     Raises:
         VideoError: the video is missing, unreadable, or of a kind that is refused.
-        RequestError: the codec asked for cannot live beside the video's sound.
+        RequestError: the codec asked for cannot live beside the video's sound, or the turn to be edited is not there.
     """
     info = examine_video(request)
     source_id, model_id, dtype = hash_file(info.path), hash_folder(weights, cache), precision(device)
-    fingerprint = identify(
-        {
-            **settings_of(request, "descriptor"),
-            "source": source_id,
-            "model": model_id,
-            "descriptor": descriptor if descriptor == THUMBNAIL else hash_folder(Path(descriptor), cache),
-            "numerics": numerics(device),
-        }
-    )
+    asked = {
+        **settings_of(request, "descriptor", "on"),
+        "source": source_id,
+        "model": model_id,
+        "descriptor": descriptor if descriptor == THUMBNAIL else hash_folder(Path(descriptor), cache),
+        "numerics": numerics(device),
+    }
+
+    def name(parent: Parent | None) -> str:
+        return identify({**asked, "on": parent.id if parent else None})
+
+    parent = find_parent(request, source_id, name)
+    settings = name(parent)
+    fingerprint = name_turn(request.out, request.session, settings)
     return EditWork(
         request=request,
         info=info,
@@ -139,9 +170,34 @@ def describe_work(request: EditRequest, weights: Path, descriptor: str, device: 
         dtype=dtype,
         device=device,
         session=request.session or f"turn-{fingerprint[:16]}",
+        edits=parent.number if parent else USERS_VIDEO,
+        settings=settings,
         fingerprint=fingerprint,
         descriptor=descriptor,
+        parent=parent,
     )
+
+
+def name_turn(out: Path, session: str | None, settings: str) -> str:
+    """The fingerprint of the session's turn with these settings, also where it was made before the session branched."""
+    turns = read_turns(out, session) if session else []
+    known = next((turn.fingerprint for turn in turns if turn.settings == settings), None)
+    return known or identify({"settings": settings, "session": session})
+
+
+def enter_turn(work: Work, store: Store[Any]) -> TurnPlace:
+    """Where the turn stands in its session; a new one gets the next number, and is entered with what was asked."""
+    number = store.ledger.turn_number(
+        work.session,
+        work.fingerprint,
+        settings=work.settings,
+        kind=work.kind,
+        asked=work.title,
+        video=work.request.video.name,
+        source=work.video_id,
+        parent=work.edits,
+    )
+    return store.ledger.place(work.session, number)
 
 
 def examine_video(request: VideoRequest) -> VideoInfo:
@@ -158,8 +214,8 @@ def examine_video(request: VideoRequest) -> VideoInfo:
 
 
 def settings_of(request: VideoRequest, *others: str) -> dict[str, Any]:
-    """The settings that decide pixels: not places, nor how the result is encoded, nor `others`."""
-    silent = {"video", "out", "weights", "output", "device", "wait", *others}
+    """The settings that decide pixels: not places nor sessions, nor how the result is encoded, nor `others`."""
+    silent = {"video", "out", "weights", "output", "device", "wait", "session", *others}
     return {**request.model_dump(mode="json", exclude=silent), "tone_map": request.output.tone_map}
 
 

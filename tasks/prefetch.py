@@ -16,12 +16,12 @@ AHEAD = 1  # segments waiting; one more is being decoded
 
 Looked = TypeVar("Looked")
 Look = Callable[[Segment, Any], Looked]
-"""What can be known of a segment, with its frames in Ray's object store, before the one before it is edited."""
+"""What can be known of a segment, with the video's frames in Ray's store, before the one before it is edited."""
 
 
 @dataclass(frozen=True)
 class FetchedSegment(Generic[Looked]):
-    """A segment with its frames in Ray's object store, and what was found out about it."""
+    """A segment with the frames to edit in Ray's object store, and what was found out about it."""
 
     segment: Segment
     frames: Any
@@ -58,7 +58,9 @@ def _read(
         frames = read_spans(work.info, spans, work.fit, tone_map=work.request.output.tone_map)
         for segment, pixels in zip(segments, frames, strict=True):
             shared = ray.put(pixels)
-            if not _put(ready, FetchedSegment(segment, shared, look(segment, shared)), stop):
+            looked, other = look(segment, shared), work.frames_to_edit(segment)
+            edited = shared if other is None else ray.put(other)
+            if not _put(ready, FetchedSegment(segment, edited, looked), stop):
                 break
     except BaseException as fault:  # noqa: BLE001 - handed over whole to the thread that waits
         _put(ready, fault, stop)

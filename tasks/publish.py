@@ -128,6 +128,7 @@ def _settings(plan: VideoPlan) -> dict[str, str]:
         "weights": work.model_id[:16],
         "source": work.source_id[:16],
         "session": work.session,
+        "edits": f"the result of turn {work.edits}" if work.edits else "the video itself",
         "seed": str(request.seed),
         "window": f"{window.frames} frames, overlap {window.overlap}, {window.width}x{window.height}",
         "recall": f"{request.retrieval.top_k} memories, by {work.recall_by}",

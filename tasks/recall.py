@@ -14,6 +14,7 @@ import ray
 from model.config import RetrievalConfig
 from model.memory.retrieval import Candidate, choose, rank_by_descriptor
 from model.types import Recall, Segment
+from storage.ledger import TurnKey, TurnPlace
 from storage.memory import MemoryRow, MemoryStore
 from storage.remembered import Remembered
 from tasks.actors import EditJob
@@ -37,7 +38,7 @@ class TextTurn:
     """A turn by an instruction (see `tasks/edit.py`: Turn); segments are compared by `descriptor_name`."""
 
     plan: VideoPlan[EditWork]
-    number: int
+    place: TurnPlace
     memory: MemoryStore
     embedder: Any
     descriptor_name: str
@@ -49,7 +50,10 @@ class TextTurn:
     def look(self, segment: Segment, frames: Any) -> Looked:
         """Describe a segment, and search the store for it."""
         descriptor: Any = ray.get(self.embedder.describe.remote(frames))
-        return Looked(descriptor, find(self.memory, self._row(segment, descriptor), self.plan.work.request.retrieval))
+        row, parent = self._row(segment, descriptor), self.plan.work.parent
+        edited = parent.row(segment).id if parent else None
+        turns = list(self.place.keys.values())
+        return Looked(descriptor, find(self.memory, turns, row, self.plan.work.request.retrieval, edited))
 
     def prepare(
         self, fetched: FetchedSegment[Looked], recent: Sequence[Remembered], previous: str | None
@@ -60,24 +64,40 @@ class TextTurn:
         late = [one for one in recent if isinstance(one, MemoryRow)]
         recalled = recall(self.memory, fetched.looked.found, late, row, previous, request.retrieval)
         row = named(row, self.plan, segment, recalled)
-        job = EditJob(request.instruction, segment.frames, row.seed, row.recalled, previous, request.edit)
+        handed_on = self._handed_on(segment)
+        job = EditJob(request.instruction, segment.frames, row.seed, row.recalled, previous, request.edit, handed_on)
         return PreparedSegment(segment, row, job)
 
+    def _handed_on(self, segment: Segment) -> np.ndarray | None:
+        """The latents of the result that is edited, unless another model made them: nothing is encoded twice."""
+        work = self.plan.work
+        if work.parent is None or work.parent.row(segment).model != work.model_id:
+            return None
+        return self.memory.latents([work.parent.row(segment).id])[0][0]
+
     def _row(self, segment: Segment, descriptor: np.ndarray) -> MemoryRow:
-        common = origin(self.plan, self.number, segment, self.plan.work.request.instruction)
+        common = origin(self.plan, self.place, segment, self.plan.work.request.instruction)
         return MemoryRow(**common, descriptor=descriptor, descriptor_name=self.descriptor_name)
 
 
-def find(memory: MemoryStore, row: MemoryRow, config: RetrievalConfig) -> list[Candidate]:
+def find(
+    memory: MemoryStore,
+    turns: Sequence[TurnKey],
+    row: MemoryRow,
+    config: RetrievalConfig,
+    edited: str | None = None,
+) -> list[Candidate]:
     """The memories in the store that the segment of `row` might recall (supplement D.2, Algorithm 2).
 
-    Only earlier turns of the session and earlier segments of this turn are looked at, so that a run that resumes sees
-    what the first one saw.
+    Only earlier turns of the session, whose keys are `turns`, and earlier segments of this turn are looked at, so that
+    a run that resumes sees what the first one saw. `edited` is the memory that the turn edits at this span: being the
+    source, it need not be recalled as well.
     """
     if config.top_k == 0:
         return []
-    hits = memory.search(row.session, row.descriptor, row.descriptor_name, _pool(config), (row.turn, row.segment))
-    return [Candidate(hit.id, hit.score, hit.descriptor) for hit in hits]
+    pool = _pool(config) + (edited is not None)
+    hits = memory.search(turns, row.descriptor, row.descriptor_name, pool, (row.turn, row.segment))
+    return [hit for hit in hits if hit.id != edited][: _pool(config)]
 
 
 def recall(
@@ -98,10 +118,10 @@ def recall(
     known = {candidate.id: candidate for candidate in found}
     for late in recent:
         if late.id not in known and _is_earlier(late, row):
-            known[late.id] = Candidate(late.id, _similarity(row.descriptor, late.descriptor), late.descriptor)
-    nearest = sorted(known.values(), key=lambda candidate: (-candidate.score, candidate.id))[: _pool(config)]
+            known[late.id] = _candidate(late, row.descriptor)
+    nearest = sorted(known.values(), key=lambda candidate: candidate.precedence)[: _pool(config)]
     if previous is not None and all(candidate.id != previous for candidate in nearest):
-        nearest.append(known.get(previous) or _candidate(memory, previous, row.descriptor))
+        nearest.append(known.get(previous) or _candidate(memory.row(previous), row.descriptor))
     worthy = [candidate for candidate in nearest if candidate.score >= config.least or candidate.id == previous]
     return choose(worthy, config.top_k, previous, config.coverage)
 
@@ -116,10 +136,6 @@ def _is_earlier(late: MemoryRow, row: MemoryRow) -> bool:
     return same and (late.turn, late.segment) < (row.turn, row.segment)
 
 
-def _candidate(memory: MemoryStore, id: str, descriptor: np.ndarray) -> Candidate:
-    row = memory.row(id)
-    return Candidate(id, _similarity(descriptor, row.descriptor), row.descriptor)
-
-
-def _similarity(query: np.ndarray, other: np.ndarray) -> float:
-    return float(rank_by_descriptor(query, other[None])[0])
+def _candidate(row: MemoryRow, descriptor: np.ndarray) -> Candidate:
+    score = float(rank_by_descriptor(descriptor, row.descriptor[None])[0])
+    return Candidate(row.id, score, row.descriptor, (row.turn, row.segment))

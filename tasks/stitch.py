@@ -17,7 +17,7 @@ from model.types import Segment
 from storage.content_id import hash_file
 from storage.ledger import Entry
 from storage.segment_file import read_segment
-from storage.store import Store, find_finished
+from storage.store import Store, find_finished, next_version
 from storage.video import write_video
 from tasks.edit import TurnRecord
 from tasks.ingest import VideoPlan
@@ -46,28 +46,28 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
         id=work.output_id,
         kind="video",
         video=work.video_id,
-        session=work.session,
+        session=store.ledger.turn(work.session, record.turn).branch,
         turn=record.turn,
         segment=-1,
         path=path.name,
         checksum=hash_file(path),
         seconds=perf_counter() - started,
-        note=json.dumps({"frames": work.info.frames, "shots": len(plan.shots), "segments": len(plan.segments)}),
+        note=json.dumps(_note(plan)),
         recorded=datetime.now(UTC),
     )
     store.ledger.record(entry)
     return entry
 
 
-def output_path(source: Path, folder: Path, label: str = "edit") -> Path:
-    """`<stem>_<label>_v001.mp4` in `folder`, where stem and label keep only characters that every file system takes.
+def _note(plan: VideoPlan) -> dict[str, Any]:
+    """What a report and a later turn must know of the video."""
+    counts = {"frames": plan.work.info.frames, "shots": len(plan.shots), "segments": len(plan.segments)}
+    return {**counts, "window": plan.work.request.window.model_dump(mode="json")}
 
-    A version is never given twice, not even when only its review page is left of it.
-    """
-    name = f"{_plain(source.stem)[:80] or 'video'}_{_plain(label)[:60]}"
-    taken = [path.name for path in folder.glob(f"{name}_v*")]
-    versions = [int(found[1]) for path in taken if (found := re.match(rf"{re.escape(name)}_v(\d+)[._]", path))]
-    return folder / f"{name}_v{max(versions, default=0) + 1:03d}.mp4"
+
+def output_path(source: Path, folder: Path, label: str = "edit") -> Path:
+    """`<stem>_<label>_v001.mp4` in `folder`, where stem and label keep only characters that every file system takes."""
+    return next_version(folder, f"{_plain(source.stem)[:80] or 'video'}_{_plain(label)[:60]}", ".mp4")
 
 
 def _plain(text: str) -> str:

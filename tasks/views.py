@@ -21,12 +21,13 @@ from model.memory.retrieval import SeenView, choose_by_view
 from model.types import Recall, Segment
 from storage.content_id import hash_file, hash_folder, identify
 from storage.geometry import fit
+from storage.ledger import USERS_VIDEO, TurnKey, TurnKind, TurnPlace
 from storage.probe import VideoInfo
 from storage.remembered import Remembered
 from storage.views import ViewRow, ViewStore
 from tasks.actors import ViewJob
 from tasks.edit import PreparedSegment, named, origin
-from tasks.ingest import VideoPlan, Work, examine_video, numerics, precision, settings_of
+from tasks.ingest import VideoPlan, Work, examine_video, name_turn, numerics, precision, settings_of
 from tasks.prefetch import FetchedSegment
 
 ORIGIN = np.eye(4)  # the first camera of the user's video, to which every trajectory of a session is relative
@@ -40,6 +41,10 @@ class ViewWork(Work):
     request: ViewRequest
     camera: WrittenCamera
     lens: Intrinsics
+
+    @property
+    def kind(self) -> TurnKind:
+        return "view"
 
     @property
     def name(self) -> str:
@@ -64,10 +69,11 @@ class ViewWork(Work):
 
 @dataclass(frozen=True)
 class Footage:
-    """A video and the name of its content."""
+    """A video and the name of its content: the user's, or in a chain the result of an earlier turn."""
 
     info: VideoInfo = field(repr=False)
     id: str
+    turn: int = USERS_VIDEO
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,9 @@ class ViewCall:
         """The turn along `camera` over `footage`: the user's video, or in a chain the result of the turn before."""
         lens = camera.intrinsics or self._lens()
         path = np.ascontiguousarray(camera.trajectory.poses, "<f8")
-        fingerprint = identify(
+        settings = identify(
             {
                 **settings_of(self.request, "cameras", "scale", "chain"),
-                "session": self.session,
                 "video": self.footage.id,
                 "source": footage.id,
                 "model": self.model_id,
@@ -108,7 +113,9 @@ class ViewCall:
             dtype=precision(self.device),
             device=self.device,
             session=self.session,
-            fingerprint=fingerprint,
+            edits=footage.turn,
+            settings=settings,
+            fingerprint=name_turn(self.request.out, self.session, settings),
             camera=camera,
             lens=lens,
         )
@@ -134,7 +141,7 @@ def describe_call(request: ViewRequest, weights: Path, device: str, cache: Path)
     info = examine_video(request)
     cameras = tuple(_rounded(read_camera(text, info.frames, scale=request.scale)) for text in request.cameras)
     footage, model_id = Footage(info, hash_file(info.path)), hash_folder(weights, cache)
-    own = identify({**settings_of(request, "cameras", "scale", "session"), "source": footage.id, "model": model_id})
+    own = identify({**settings_of(request, "cameras", "scale"), "source": footage.id, "model": model_id})
     session = request.session or f"views-{own[:16]}"
     return ViewCall(request, footage, weights, model_id, device, session, cameras)
 
@@ -158,7 +165,7 @@ class ViewTurn:
     """A turn along a camera path (see `tasks/edit.py`: Turn); segments are compared by what they see."""
 
     plan: VideoPlan[ViewWork]
-    number: int
+    place: TurnPlace
     memory: ViewStore
 
     @property
@@ -169,7 +176,8 @@ class ViewTurn:
         """Draw what a segment will see, and read what there is to be recalled."""
         work, span = self.plan.work, segment.span
         path = work.path.part(span.start, span.stop, segment.frames)
-        found = self.memory.earlier(work.session, work.video_id, segment.shot, (self.number, segment.index))
+        before = (self.place.number, segment.index)
+        found = self.memory.earlier(list(self.place.keys.values()), work.video_id, segment.shot, before)
         return LookedView(path, video_fov(path, work.lens, ORIGIN), found)
 
     def prepare(
@@ -188,7 +196,7 @@ class ViewTurn:
 
     def _row(self, segment: Segment, looked: LookedView) -> ViewRow:
         work = self.plan.work
-        common = origin(self.plan, self.number, segment, work.request.instruction)
+        common = origin(self.plan, self.place, segment, work.request.instruction)
         return ViewRow(**common, camera=work.camera.name, trajectory=looked.path.rows, seen=looked.target.packed)
 
 
@@ -213,9 +221,9 @@ class RecalledView:
     reason: str
 
 
-def recalled_in(memory: ViewStore, session: str, turn: int) -> tuple[RecalledView, ...]:
+def recalled_in(memory: ViewStore, turn: TurnKey) -> tuple[RecalledView, ...]:
     """What the segments of a turn recalled and the store still has, in their order, best first."""
-    latest = {row.segment: row for row in sorted(memory.rows(session, turn), key=lambda row: row.created)}
+    latest = {row.segment: row for row in sorted(memory.rows_of(turn), key=lambda row: row.created)}
     rows = [latest[index] for index in sorted(latest)]
     views = memory.find({id for row in rows for id in row.recalled})
     return tuple(

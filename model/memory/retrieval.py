@@ -22,11 +22,22 @@ RELEVANCE = 0.6  # coverage: weight of likeness to the query against unlikeness 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A memory that could be recalled; `score` is its cosine similarity to the query, in [-1, 1]."""
+    """A memory that could be recalled; `score` is its cosine similarity to the query, in [-1, 1].
+
+    `made` is its turn and segment: what was made last comes first among equals, as one span has them turn after turn.
+    Ids decide only where that is equal too: they differ between sessions that are otherwise the same.
+    """
 
     id: str
     score: float
     descriptor: Float[np.ndarray, " dimension"]
+    made: tuple[int, int] = (0, 0)
+
+    @property
+    def precedence(self) -> tuple[float, int, int, str]:
+        """The smallest comes first."""
+        turn, segment = self.made
+        return -self.score, -turn, -segment, self.id
 
 
 def rank_by_descriptor(
@@ -47,10 +58,10 @@ def choose(
     """At most `top_k` memories, best first.
 
     `previous` names the candidate edited just before in the same shot, which always comes first; None at the start of
-    a shot. The others follow by falling score, equal ones by id. With `coverage` they follow by maximal marginal
-    relevance: each pick is the one most like the query and least like those already chosen.
+    a shot. The others follow by falling score, of equals the latest first. With `coverage` they follow by maximal
+    marginal relevance: each pick is the one most like the query and least like those already chosen.
     """
-    ranked = sorted(candidates, key=lambda candidate: (-candidate.score, candidate.id))
+    ranked = sorted(candidates, key=lambda candidate: candidate.precedence)
     first = [candidate for candidate in ranked if candidate.id == previous][:top_k]
     assert first or previous is None or top_k == 0, f"the previous segment {previous} is not among the candidates"
     others = [candidate for candidate in ranked if candidate.id != previous]

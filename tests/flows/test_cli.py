@@ -7,14 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows.cli import main
 from flows.environment import user_folder
+from storage.ledger import StoreLock
 from tasks.weights import NOVEL_VIEWS, locate_weights
 from tests.clips import BAD_INPUTS, make_bad_input
 from tests.pair_files import write_senorita
+from tests.storage.memories import make_session
 from tests.training_files import write_files
 
 Done = subprocess.CompletedProcess[str]
@@ -29,6 +32,12 @@ def run(*words: str | Path, cwd: Path | None = None) -> Done:
     if os.geteuid() == 0 and shutil.which(OBEDIENT[0]):
         command = [*OBEDIENT, *command]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+def start(*words: str | Path) -> "subprocess.Popen[bytes]":
+    """A command that is not waited for."""
+    command = [sys.executable, "-m", "flows.cli", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture
@@ -72,6 +81,7 @@ def test_options_of_edit_are_frozen() -> None:
             "--weights",
             "--descriptor",
             "--session",
+            "--on",
             "--frames",
             "--overlap",
             "--size",
@@ -120,6 +130,9 @@ def test_bad_input_is_one_clear_line(kind: str, call: Callable[..., Done], tmp_p
         (["--codec", "vp8"], "codec"),
         (["--top-k", "-1"], "top_k"),
         (["--session", "../x"], "session"),
+        (["--on", "1"], "session"),
+        (["--on", "first"], "--on first"),
+        (["--on", "last", "--session", "film"], "--on last"),
         (["--device", "cuda"], "cuda"),
         (["--descriptor", "/nowhere/dino"], "/nowhere/dino"),
         (["--seed", "-1"], "seed"),
@@ -179,6 +192,84 @@ def test_an_output_folder_that_cannot_be_is_one_clear_line(kind: str, tmp_path: 
     assert names[kind] in error_line(done)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "locked"]
     assert (tmp_path / "file").read_text() == "mine"
+
+
+SESSION_COMMANDS = ("list", "show", "branch", "delete", "export", "import", "gc")
+
+
+@pytest.mark.parametrize("command", SESSION_COMMANDS)
+def test_help_of_session_commands_shows_an_example(command: str, call: Callable[..., Done]) -> None:
+    done = call("session", command, "--help")
+    assert done.returncode == 0
+    assert f"Example: memory-v2v session {command}" in " ".join(done.stdout.split())
+
+
+def test_the_commands_of_sessions_from_end_to_end(call: Callable[..., Done], tmp_path: Path) -> None:
+    """Each with --json: one object on the last line of standard output."""
+    here, there, archive = make_session(tmp_path / "here"), tmp_path / "there", tmp_path / "film.zip"
+
+    def told(*words: str | Path, out: Path = here) -> dict[str, Any]:
+        done = call("session", *words, "--out", out, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    assert [session["turns"] for session in told("list")["sessions"]] == [3]
+    shown = told("show", "film", "--turn", "2")["turns"]
+    assert [turn["number"] for turn in shown] == [2]
+    recalled = shown[0]["segments"][1]["recalled"]
+    assert [(memory["turn"], memory["segment"], memory["reason"]) for memory in recalled] == [(1, 0, "similar")]
+    assert told("branch", "film", "--from", "2", "--as", "blue")["turns"] == 2
+    assert told("export", "blue", archive)["bytes"] == archive.stat().st_size
+    assert told("import", archive, out=there) == {"session": "blue", "turns": 2, "memories": 4, "files": 6}
+    assert told("import", archive, out=there) == {"session": "blue", "turns": 0, "memories": 0, "files": 0}
+    assert told("delete", "film", "--yes")["segments"] == 2, "those of turn 3, which blue does not share"
+    assert told("gc", "--dry-run")["freed_bytes"] == 0
+    assert told("gc") | {"freed_bytes": 0} == told("gc", "--dry-run") | {"dry_run": False}
+    assert [session["name"] for session in told("list")["sessions"]] == ["blue"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["show", "nofilm"], "nofilm: no such session"),
+        (["show", "film", "--turn", "9"], "has no turn 9"),
+        (["branch", "film", "--from", "4", "--as", "blue"], "has no turn 4"),
+        (["branch", "film", "--from", "1", "--as", "../x"], "no name for a session"),
+        (["branch", "film", "--from", "1", "--as", "film"], "the name is taken"),
+        (["delete", "film", "--turn", "2", "--yes"], "turn 3 of film edits its result"),
+        (["delete", "film", "--turn", "1", "--yes"], "turn 2 of film recalled it in 2 segments (0, 1)"),
+        (["delete", "film"], "add --yes"),
+        (["export", "film", "/nowhere/film.zip"], "cannot be written"),
+        (["import", "/nowhere/film.zip"], "no such file"),
+    ],
+)
+def test_a_bad_session_command_is_one_clear_line(
+    words: list[str], named: str, call: Callable[..., Done], tmp_path: Path
+) -> None:
+    folder = make_session(tmp_path)
+    before = sorted(path for path in folder.iterdir())
+    done = call("session", *words, "--out", folder)
+    assert done.returncode == 2
+    assert named in error_line(done)
+    assert [path for path in sorted(folder.iterdir()) if path.name != "store.lock"] == [
+        path for path in before if path.name != "store.lock"
+    ]
+
+
+def test_force_says_what_is_lost(call: Callable[..., Done], tmp_path: Path) -> None:
+    folder = make_session(tmp_path)
+    done = call("session", "delete", "film", "--turn", "1", "--force", "--yes", "--out", folder)
+    assert done.returncode == 0
+    assert "can no longer be replayed: turn 2 of film recalled it in 2 segments (0, 1)" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["gc"], ["delete", "film", "--yes"], ["export", "film", "x.zip"]])
+def test_two_commands_at_once_are_told(words: list[str], call: Callable[..., Done], tmp_path: Path) -> None:
+    folder = make_session(tmp_path)
+    with StoreLock(folder):
+        done = call("session", *words, "--out", folder)
+    assert done.returncode == 1
+    assert f"process {os.getpid()} is writing to it" in error_line(done)
 
 
 def test_doctor_reports_everything() -> None:

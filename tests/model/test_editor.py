@@ -55,6 +55,17 @@ def test_a_seed_decides_everything(editor: MemoryEditor, memories: tuple[Memory,
     assert np.abs(runs[0].edited - runs[2].edited).max() > 1e-2
 
 
+def test_latents_that_are_known_are_not_encoded_again(editor: MemoryEditor, first: EditedSegment) -> None:
+    """They are what counts: with those of `CLIP`, other pictures make no difference."""
+    known = first.source.copy()
+    known.flags.writeable = False
+    again = editor.edit(1 - CLIP, PROMPT, seed=1, config=config(), source_latents=known)
+    assert_array_equal(again.edited, first.edited)
+    assert_array_equal(again.source, first.source)
+    with pytest.raises(RequestError, match="expected those of 9 frames"):
+        editor.edit(CLIP, PROMPT, config=config(), source_latents=first.source[:, :-1])
+
+
 def test_the_result_is_complete(first: EditedSegment) -> None:
     assert first.frames.shape == CLIP.shape
     assert first.frames.dtype == first.edited.dtype == np.float32

@@ -12,12 +12,17 @@ import numpy as np
 
 from storage.content_id import hash_file, identify
 from storage.latents import Latents
-from storage.ledger import Entry
+from storage.ledger import Entry, TurnKey
 from storage.memory import MemoryRow
 from storage.store import Store, open_store
 
 SIZE = 8  # of the descriptors
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def keys_of(session: str, turns: int = 10) -> list[TurnKey]:
+    """The keys of a session that shares no turn with another."""
+    return [(session, number) for number in range(turns)]
 
 
 def make_descriptor(number: int, size: int = SIZE) -> np.ndarray:
@@ -77,6 +82,27 @@ def commit(store: Store, row: MemoryRow) -> Entry:
     entry = make_entry(row, str(path.relative_to(store.folder)), hash_file(path))
     store.ledger.record(entry)
     return entry
+
+
+def row_of(turn: int, segment: int, recalled: tuple[str, ...] = (), session: str = "film") -> MemoryRow:
+    """The memory of a segment of a session's turn, made with the memories `recalled`."""
+    row = make_row(segment, session=session, turn=turn)
+    return replace(row, recalled=recalled, scores=(0.5,) * len(recalled), reasons=("similar",) * len(recalled))
+
+
+def make_session(folder: Path) -> Path:
+    """Session `film`: three turns of two segments; 2 recalls 1, and 3 edits the result of 2. Each has a video."""
+    with open_store(folder, SIZE) as store:
+        for turn, (recalled, parent) in enumerate([((), 0), ((row_of(1, 0).id,), 0), ((), 2)], start=1):
+            store.ledger.turn_number("film", f"turn {turn}", asked="night", source="film", parent=parent)
+            for segment in range(2):
+                commit(store, row_of(turn, segment, recalled))
+            path = folder / f"film_edit_v00{turn}.mp4"
+            path.write_text(f"video {turn}")
+            path.with_suffix(".html").write_text("page")
+            entry = make_entry(row_of(turn, 0), path.name, hash_file(path))
+            store.ledger.record(replace(entry, id=identify({"video": turn}), kind="video", segment=-1))
+    return folder
 
 
 def at(row: MemoryRow, descriptor: np.ndarray) -> MemoryRow:

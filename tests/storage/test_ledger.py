@@ -99,6 +99,20 @@ def test_a_turn_keeps_its_number(tmp_path: Path) -> None:
     assert [reopened.turn_number("wedding", mark) for mark in "aa"] == [1, 1]
 
 
+def test_a_turn_says_what_was_asked_and_keeps_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    told = {"settings": "s", "kind": "view", "asked": "arc-left", "video": "film.mp4", "source": "f00", "parent": 0}
+    ledger.turn_number("holiday", "a")
+    assert ledger.turn_number("holiday", "b", **told) == 2
+    assert ledger.turn_number("holiday", "b", asked="something else") == 2
+    turn = Ledger(tmp_path).turn("holiday", 2)
+    assert {name: getattr(turn, name) for name in told} == told
+    assert (turn.fingerprint, turn.branch, turn.key) == ("b", "holiday", ("holiday", 2))
+    assert [(one.number, one.kind, one.parent) for one in ledger.turns("holiday")] == [(1, "text", 0), (2, "view", 0)]
+    with pytest.raises(StoreError, match="session holiday has no turn 3"):
+        ledger.turn("holiday", 3)
+
+
 def test_a_session_has_more_turns_than_a_page_of_rows(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     marks = [f"turn {number}" for number in range(12)]

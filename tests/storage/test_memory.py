@@ -22,7 +22,7 @@ from storage import latents
 from storage.latents import Latents, LatentStore
 from storage.memory import MemoryRow, MemoryStore
 from storage.tables import compact_payloads
-from tests.storage.memories import SIZE, at, make_descriptor, make_latents, make_row
+from tests.storage.memories import SIZE, at, keys_of, make_descriptor, make_latents, make_row
 
 ALL = (10**6, 0)  # before the first segment of a turn that never comes
 SESSIONS = ["holiday", "x' OR '1'='1", 'a "quoted" one', "ünï-会话-🎬", "it's", "", "a\\b%_", "holiday "]
@@ -43,12 +43,12 @@ def brute_force(rows: Sequence[MemoryRow], query: np.ndarray, limit: int) -> lis
     if not rows:
         return []
     scores = rank_by_descriptor(query, np.stack([row.descriptor for row in rows]))
-    ranked = sorted(zip(scores, rows, strict=True), key=lambda one: (-one[0], one[1].id))
+    ranked = sorted(zip(scores, rows, strict=True), key=lambda one: (-one[0], -one[1].turn, -one[1].segment, one[1].id))
     return [row.id for _, row in ranked[:limit]]
 
 
 def found(store: MemoryStore, query: np.ndarray, limit: int = 10, session: str = "holiday") -> list[str]:
-    return [hit.id for hit in store.search(session, query, "noise", limit, ALL)]
+    return [hit.id for hit in store.search(keys_of(session), query, "noise", limit, ALL)]
 
 
 def fragments(folder: Path, table: str) -> int:
@@ -131,7 +131,7 @@ def test_search_of_a_maintained_store_equals_brute_force(
         store = MemoryStore(folder, SIZE)
         fill(store, rows)
         store.maintain()
-    hits = MemoryStore(folder, SIZE).search("holiday", make_descriptor(query), "noise", limit, ALL)
+    hits = MemoryStore(folder, SIZE).search(keys_of("holiday"), make_descriptor(query), "noise", limit, ALL)
     assert [hit.id for hit in hits] == brute_force(rows, make_descriptor(query), limit)
     assert all(-1 <= hit.score <= 1 for hit in hits)
     for hit in hits:
@@ -145,7 +145,7 @@ def test_search_looks_at_earlier_turns_and_earlier_segments_only(tmp_path: Path)
     query = make_descriptor(99)
     for before in [(1, 0), (1, 1), (2, 0), (2, 3), (3, 4), (4, 0)]:
         earlier = [row for row in rows if (row.turn, row.segment) < before]
-        hits = store.search("holiday", query, "noise", 5, before)
+        hits = store.search(keys_of("holiday"), query, "noise", 5, before)
         assert [hit.id for hit in hits] == brute_force(earlier, query, 5)
 
 
@@ -280,7 +280,7 @@ def test_threads_search_and_fetch_while_one_remembers(tmp_path: Path) -> None:
     def read(query: int) -> int:
         rounds = seen = 0
         while not done.is_set() or not rounds:
-            hits = store.search("holiday", make_descriptor(query), "noise", 5, ALL)
+            hits = store.search(keys_of("holiday"), make_descriptor(query), "noise", 5, ALL)
             numbers = {row.id: row.segment for row in rows}
             for hit, pair in zip(hits, store.latents([hit.id for hit in hits]), strict=True):
                 assert_same_bits(pair, numbers[hit.id])

@@ -15,7 +15,7 @@ from model.errors import StoreError
 from storage.memory import MemoryStore
 from storage.store import open_view_store
 from storage.views import ViewRow, ViewStore
-from tests.storage.memories import SIZE, STARTED, make_latents, make_row
+from tests.storage.memories import SIZE, STARTED, keys_of, make_latents, make_row
 
 LENS = Intrinsics.from_lens(96, 64)
 
@@ -65,7 +65,7 @@ def test_rows_come_back_to_the_bit(tmp_path: Path) -> None:
     store = ViewStore(tmp_path)
     for kept, made in zip(store.rows(), rows, strict=True):
         assert_equal(kept, made)
-    assert_equal(store.rows("holiday", 2)[0], rows[2])
+    assert_equal(store.rows_of(("holiday", 2))[0], rows[2])
     np.testing.assert_array_equal(store.row(rows[1].id).cameras.poses, rows[1].cameras.poses)
     assert [one.reason for one in store.row(rows[0].id).recalls] == ["view", "random"]
 
@@ -76,7 +76,7 @@ def test_only_earlier_views_of_the_same_shot_are_looked_at(tmp_path: Path) -> No
     store = ViewStore(tmp_path)
     fill(store, *mine, *others)
     for before in [(1, 0), (2, 1), (3, 2), (9, 0)]:
-        found = {row.id for row in store.earlier("holiday", "film", 0, before)}
+        found = {row.id for row in store.earlier(keys_of("holiday"), "film", 0, before)}
         assert found == {row.id for row in mine if (row.turn, row.segment) < before}
 
 

@@ -11,14 +11,17 @@ from model.camera.fov import video_fov
 from model.config import ViewRequest
 from model.errors import RequestError
 from model.types import Segment, Span
+from storage.ledger import TurnPlace
 from storage.views import ViewStore
 from tasks.ingest import VideoPlan
 from tasks.prefetch import FetchedSegment
 from tasks.views import ORIGIN, ViewCall, ViewTurn, describe_call, recall_views
 from tasks.weights import NOVEL_VIEWS, locate_weights
 from tests.clips import make_clip
-from tests.storage.memories import make_latents
+from tests.storage.memories import keys_of, make_latents
 from tests.storage.test_views import LENS, make_view
+
+PLACE = TurnPlace(1, dict(enumerate(keys_of("holiday"))))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def test_a_short_segment_sees_its_part_and_is_told_its_cameras(home: Path, tmp_p
     call = describe(home, "pan-right")
     work, store = call.turn(call.cameras[0], call.footage), ViewStore(tmp_path)
     segment = Segment(3, 0, Span(53, 60), 9)
-    turn = ViewTurn(VideoPlan(work, (), (segment,)), 1, store)
+    turn = ViewTurn(VideoPlan(work, (), (segment,)), PLACE, store)
     prepared = turn.prepare(FetchedSegment(segment, None, turn.look(segment, None)), [], None)
     path, whole = prepared.job.trajectory, work.path.poses
     assert path is not None
@@ -86,7 +89,7 @@ def test_rows_on_their_way_count_as_if_they_had_arrived(home: Path, tmp_path: Pa
         store = ViewStore(tmp_path / str(stored))
         for row in [*mine[:stored], other_shot]:
             store.remember(row, *make_latents(row.segment))
-        turn = ViewTurn(VideoPlan(work, (), (segment,)), 1, store)
+        turn = ViewTurn(VideoPlan(work, (), (segment,)), PLACE, store)
         fetched = FetchedSegment(segment, None, turn.look(segment, None))
         ids.append(turn.prepare(fetched, mine, None).row.recalled)
     assert ids[0] == ids[1] == ids[2]

@@ -83,6 +83,17 @@ def test_ties_are_broken_by_id() -> None:
         assert [memory.id for memory in choose(candidates, 2, None, coverage)] == ["a", "b"]
 
 
+def test_of_equals_the_latest_comes_first() -> None:
+    """A span is as like itself turn after turn; ids differ between sessions that are otherwise the same."""
+    query, row = np.array([1, 0], np.float32), np.array([1, 1], np.float32)
+    made = {"c": (1, 4), "a": (1, 5), "b": (2, 0)}
+    candidates = [Candidate(id, 0.5, row, when) for id, when in made.items()]
+    for coverage in (False, True):
+        assert [memory.id for memory in choose(candidates, 3, None, coverage)] == ["b", "a", "c"]
+    better = Candidate("d", 0.6, query, (0, 0))
+    assert choose([*candidates, better], 1)[0].id == "d"
+
+
 def test_across_a_cut_the_last_segment_is_recalled_only_if_it_looks_alike() -> None:
     query = np.array([1, 0, 0], np.float32)
     candidates = candidates_for(query, {"last": [0, 1, 0], "alike": [1, 0.1, 0], "near": [1, 0.5, 0]})

@@ -1,0 +1,232 @@
+"""Sessions out of an output folder, as an archive (`storage/archive.py`), and into another one.
+
+An archive is written to a temporary name and renamed; the same session gives the same bytes. What is brought in is
+verified before anything is written. Then the turns' rows come first, so that an import that was killed goes on, or can
+be deleted; no memory is ever there without its latents, and no ledger row without its file.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+from lancedb.expr import col, lit
+from lancedb.table import Table
+
+from model.errors import RequestError, RunError, StoreError
+from storage import latents
+from storage.archive import MANIFEST, VERSION, Archive, Contents, Manifest, Member, Report, member_of
+from storage.content_id import CHUNK, hash_file
+from storage.durable import publish
+from storage.garbage import OF_TURNS
+from storage.kinds import IDS_AT_ONCE, remembered, schema_of, segment_tables
+from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, turn_id
+from storage.remembered import of_turns
+from storage.sessions import require_new, require_session
+from storage.store import MEMORY, next_version
+from storage.tables import open_table
+
+PAYLOADS_AT_ONCE = 16  # each insert is a version of the table
+EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip cannot be older
+
+
+def export_session(folder: Path, name: str, path: Path, report: Report) -> Manifest:
+    """Write a session with all that it refers to; the caller holds the lock. Whole or not at all.
+
+    Raises:
+        RequestError: there is no such session.
+        StoreError: a file or a payload of it is missing or damaged.
+    """
+    contents = _contents(folder, require_session(folder, name))
+    unfinished = path.with_name(f".{path.name}.partial")
+    try:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+            members = []
+            for member in _write(archive, folder, contents):
+                members.append(member)
+                report(len(members), len(contents))
+            manifest = Manifest(version=VERSION, session=name, members=tuple(members))
+            archive.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), manifest.model_dump_json())
+        publish(unfinished, path)
+    except OSError as fault:
+        raise RequestError(f"{path}: cannot be written ({fault.strerror}); choose another file") from fault
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return manifest
+
+
+def _contents(folder: Path, turns: Sequence[TurnRow]) -> Contents:
+    keys = {turn.key for turn in turns}
+    entries = [entry for entry in Ledger(folder / MEMORY).entries() if entry.kind in OF_TURNS]
+    memories: dict[str, pa.Table] = {}
+    for name, table in segment_tables(folder / MEMORY).items():
+        rows = table.search().where(of_turns(sorted(keys))).limit(None).to_arrow()
+        if rows.num_rows:
+            memories[name] = rows.sort_by("id").cast(schema_of(name))
+    mine = sorted((entry for entry in entries if (entry.session, entry.turn) in keys), key=lambda entry: entry.id)
+    return Contents(tuple(turns), tuple(mine), memories)
+
+
+def _write(archive: zipfile.ZipFile, folder: Path, contents: Contents) -> Iterator[Member]:
+    """Write all members but the manifest, and yield what it will say of each."""
+    files = [(member_of(entry), folder / entry.path, entry.checksum) for entry in contents.entries]
+    tables = {
+        "turns.arrow": pa.Table.from_pylist([asdict(turn) for turn in contents.turns], TURN_SCHEMA),
+        "ledger.arrow": pa.Table.from_pylist([asdict(entry) for entry in contents.entries], ENTRY_SCHEMA),
+        **{f"rows/{name}.arrow": table for name, table in contents.memories.items()},
+    }
+    for name, table in tables.items():
+        yield _add(archive, name, [_to_bytes(table)])
+    for id, payload in _payloads(folder, contents.ids):
+        yield _add(archive, f"latents/{id}", [payload])
+    for name, path, checksum in files:
+        if not path.is_file():
+            raise StoreError(f"{path}: is missing; run the command of its turn again, or delete the turn")
+        member = _add(archive, name, _pieces(path))
+        if member.sha256 != checksum:
+            raise StoreError(f"{path}: is damaged; run the command of its turn again, or delete the turn")
+        yield member
+
+
+def _add(archive: zipfile.ZipFile, name: str, pieces: Iterable[bytes]) -> Member:
+    digest, size = sha256(), 0
+    with archive.open(zipfile.ZipInfo(name, EPOCH), "w", force_zip64=True) as member:
+        for piece in pieces:
+            digest.update(piece)
+            size += len(piece)
+            member.write(piece)
+    return Member(name=name, size=size, sha256=digest.hexdigest())
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            yield piece
+
+
+def _to_bytes(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _payloads(folder: Path, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Payloads one by one, in the order of `ids`.
+
+    Raises:
+        StoreError: one is missing.
+    """
+    table = open_table(folder / MEMORY, latents.TABLE, latents.SCHEMA)
+    for id in ids:
+        found = table.search().where(col("id") == lit(id)).select(["id"]).with_row_id(True).limit(1).to_arrow()
+        if not found.num_rows:
+            raise StoreError(f"the latents of memory {id} are missing; restore the folder, or delete the turn")
+        yield id, table.fetch_blobs("data", found["_rowid"].to_pylist())[0].as_py()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import wrote: 0 of each where all was there already."""
+
+    session: str
+    turns: int
+    memories: int
+    files: int
+
+
+def import_session(archive: Archive, contents: Contents, folder: Path, name: str, report: Report) -> Imported:
+    """Bring the session of an archive into an output folder, as `name`; the caller holds the lock.
+
+    What the folder has already is shared with whoever has it. Killed in the middle, doing it again goes on.
+
+    Raises:
+        RequestError: the folder has another session of that name; nothing was written.
+    """
+    ledger = Ledger(folder / MEMORY)
+    known = {turn.number: turn for turn in ledger.turns(name)}
+    if not known:
+        require_new(folder, name)
+    elif any(turn.number not in known or known[turn.number].fingerprint != turn.fingerprint for turn in contents.turns):
+        raise RequestError(f"{name}: {folder} has another session of that name; choose another with --as NAME")
+    here = {memory.id: memory.session for memory in remembered(folder / MEMORY)}
+    turns = [known.get(turn.number) or _move(turn, contents, name, here) for turn in contents.turns]
+    ledger.add_turns(turns)
+    moved = {old.key: new.key for old, new in zip(contents.turns, turns, strict=True)}
+    memories = _add_memories(archive, folder, contents, moved, report)
+    files = _add_files(archive, folder, contents, moved, report)
+    return Imported(name, 0 if known else len(turns), memories, files)
+
+
+def _move(turn: TurnRow, contents: Contents, name: str, here: Mapping[str, str]) -> TurnRow:
+    """A turn as it will be: where its memories lie, if they are here already, else under the session's name."""
+    rows = [row for table in contents.memories.values() for row in table.select(["id", "session", "turn"]).to_pylist()]
+    mine = [row["id"] for row in rows if (row["session"], row["turn"]) == turn.key]
+    lies = next((here[id] for id in mine if id in here), name)
+    return replace(turn, id=turn_id(name, turn.fingerprint), session=name, branch=lies)
+
+
+def _add_memories(
+    archive: Archive, folder: Path, contents: Contents, moved: Mapping[TurnKey, TurnKey], report: Report
+) -> int:
+    """Payloads, then rows, where they are not here yet; returns how many rows were not."""
+    here = {memory.id for memory in remembered(folder / MEMORY)}
+    missing = [id for id in contents.ids if id not in here]
+    payloads = open_table(folder / MEMORY, latents.TABLE, latents.SCHEMA)
+    for start in range(0, len(missing), PAYLOADS_AT_ONCE):
+        ids = missing[start : start + PAYLOADS_AT_ONCE]
+        data = lance.blob_array([b"".join(archive.read(f"latents/{id}")) for id in ids])
+        _insert(payloads, pa.table([ids, data], schema=latents.SCHEMA))
+        report(start + len(ids), len(missing) + len(contents.entries))
+    for name, table in contents.memories.items():
+        rows = [{**row, "session": moved[row["session"], row["turn"]][0]} for row in table.to_pylist()]
+        schema = schema_of(name)
+        _insert(open_table(folder / MEMORY, name, schema), pa.Table.from_pylist(rows, schema=schema))
+    return len(missing)
+
+
+def _insert(table: Table, rows: pa.Table) -> None:
+    table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(rows)
+
+
+def _add_files(
+    archive: Archive, folder: Path, contents: Contents, moved: Mapping[TurnKey, TurnKey], report: Report
+) -> int:
+    """Each file, then its ledger entry, where they are not here yet; returns how many were not."""
+    ledger = Ledger(folder / MEMORY)
+    known: dict[str, Entry] = {}
+    ids = [entry.id for entry in contents.entries]
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        known |= ledger.find(ids[start : start + IDS_AT_ONCE])
+    missing = [entry for entry in contents.entries if not _is_here(folder, known.get(entry.id))]
+    for done, entry in enumerate(missing, start=1):
+        path = folder / entry.path
+        if entry.kind == "video" and path.exists():
+            path = next_version(folder, re.sub(r"_v\d+$", "", path.stem), path.suffix)
+        _copy(archive, member_of(entry), path)
+        session, turn = moved[entry.session, entry.turn]
+        ledger.record(replace(entry, session=session, turn=turn, path=path.relative_to(folder).as_posix()))
+        report(len(contents.ids) + done, len(contents.ids) + len(missing))
+    return len(missing)
+
+
+def _is_here(folder: Path, entry: Entry | None) -> bool:
+    return entry is not None and (folder / entry.path).is_file() and hash_file(folder / entry.path) == entry.checksum
+
+
+def _copy(archive: Archive, member: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            file.writelines(archive.read(member))
+        publish(unfinished, path)
+    except OSError as fault:
+        raise RunError(f"{path}: could not be written ({fault.strerror}); the same command goes on") from fault
+    finally:
+        unfinished.unlink(missing_ok=True)

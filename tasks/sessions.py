@@ -1,0 +1,102 @@
+"""Sessions told: turns and segments as JSON and as text, sizes, and how far a long copy is."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from storage.remembered import Remembered
+from storage.sessions import Turn
+
+LINE_SECONDS = 5.0
+Places = Mapping[str, tuple[int, int]]
+"""Turn and segment of a memory, by id."""
+
+
+def turn_fields(turn: Turn, places: Places) -> dict[str, Any]:
+    """A turn as JSON."""
+    row = turn.row
+    return {
+        **{name: getattr(row, name) for name in ("number", "kind", "asked", "video", "source", "parent", "branch")},
+        **{"settings": row.settings, "fingerprint": row.fingerprint, "created": row.created.isoformat()},
+        "finished": bool(turn.videos),
+        "outputs": [video.path for video in turn.videos],
+        "segments": [_segment_fields(segment, places) for segment in turn.segments],
+    }
+
+
+def _segment_fields(segment: Remembered, places: Places) -> dict[str, Any]:
+    recalls = zip(segment.recalled, segment.scores, segment.reasons, strict=True)
+    return {
+        "segment": segment.segment,
+        "id": segment.id,
+        "created": segment.created.isoformat(),
+        "recalled": [
+            {"id": id, "turn": turn, "segment": number, "score": score, "reason": reason}
+            for id, score, reason in recalls
+            for turn, number in [places.get(id, (None, None))]
+        ],
+    }
+
+
+def turn_text(turn: Turn, places: Places) -> str:
+    """A turn as lines: what was asked, of what, what came out, and what every segment recalled."""
+    row = turn.row
+    of = f"the result of turn {row.parent}" if row.parent else _printable(row.video)
+    shared = f", shared with {row.branch}" if row.branch != row.session else ""
+    outputs = ", ".join(video.path for video in turn.videos) or "not finished"
+    head = f"turn {row.number}  {row.asked!r} on {of}  {row.created:%Y-%m-%d %H:%M}{shared}\n  output  {outputs}"
+    return "\n".join([head, *(_segment_text(segment, places) for segment in turn.segments)])
+
+
+def _segment_text(segment: Remembered, places: Places) -> str:
+    recalls = zip(segment.recalled, segment.scores, segment.reasons, strict=True)
+    said = [f"{_place(id, places)} {score:.3f} {reason}" for id, score, reason in recalls]
+    return f"  segment {segment.segment:<3} {segment.id[:8]}  recalled {', '.join(said) or 'nothing'}"
+
+
+def _place(id: str, places: Places) -> str:
+    """Turn and segment as `2/7`; a memory that is gone by its id."""
+    return "{}/{}".format(*places[id]) if id in places else f"{id[:8]} (deleted)"
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey: names come from other people's files."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def size_text(size: int) -> str:
+    """Bytes as a person reads them."""
+    for unit, bytes_of in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= bytes_of:
+            return f"{size / bytes_of:.1f} {unit}"
+    return f"{size} B"
+
+
+class Counter:
+    """How far a copy is: a bar in the terminal, a line every few seconds elsewhere. Use as a context manager."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._last_line = name, time.monotonic()
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._row = self._bar.add_task(name, total=None)
+
+    def show(self, done: int, total: int) -> None:
+        """`done` of `total` are copied, whatever is counted."""
+        self._bar.update(self._row, completed=done, total=total)
+        if self._bar.disable and time.monotonic() - self._last_line > LINE_SECONDS:
+            self._last_line = time.monotonic()
+            print(f"{self._name}: {100 * done // max(total, 1)} %", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> "Counter":
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self._bar.stop()

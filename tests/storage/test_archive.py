@@ -1,0 +1,317 @@
+"""An archive brings a session over whole; hostile and damaged ones are refused before anything is written."""
+
+import io
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from model.errors import ArchiveError, RequestError, StoreError
+from storage import exchange
+from storage.archive import MANIFEST, open_archive
+from storage.content_id import hash_file
+from storage.exchange import Imported, export_session, import_session
+from storage.garbage import find_garbage
+from storage.kinds import payload_sizes, remembered
+from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Ledger
+from storage.memory import MemoryStore
+from storage.sessions import branch, list_sessions, read_session
+from storage.store import MEMORY, open_store
+from tests.storage.memories import SIZE, commit, make_session, row_of
+
+Rewrite = Callable[[dict[str, bytes]], object]
+
+
+def quiet(_done: int, _total: int) -> None:
+    pass
+
+
+def bring(path: Path, folder: Path, name: str = "film") -> Imported:
+    with open_archive(path, quiet) as opened:
+        folder.mkdir(exist_ok=True)
+        return import_session(opened, opened.contents(), folder, name, quiet)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_session(tmp_path / "here")
+
+
+@pytest.fixture
+def exported(folder: Path, tmp_path: Path) -> Path:
+    export_session(folder, "film", tmp_path / "film.zip", quiet)
+    return tmp_path / "film.zip"
+
+
+def everything(folder: Path, name: str = "film") -> object:
+    """All that a session holds, to the bit."""
+    turns = read_session(folder, name)
+    store = MemoryStore(folder / MEMORY, SIZE)
+    pairs = [store.latents([segment.id])[0] for turn in turns for segment in turn.segments]
+    entries = Ledger(folder / MEMORY).entries()
+    files = {entry.id: (folder / entry.path).read_bytes() for entry in entries}
+    return (
+        [(turn.row.number, turn.row.fingerprint, turn.row.asked, turn.row.parent, turn.segments) for turn in turns],
+        [(edited.tobytes(), source.tobytes()) for edited, source in pairs],
+        files,
+    )
+
+
+def test_a_session_is_brought_over_whole(folder: Path, exported: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    assert bring(exported, there) == Imported("film", turns=3, memories=6, files=9)
+    assert everything(there) == everything(folder)
+    assert find_garbage(there, Ledger(there / MEMORY).turns()).files == ()
+
+
+def test_bringing_it_twice_changes_nothing(exported: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    bring(exported, there)
+    before, files = everything(there), sorted(path for path in there.iterdir() if path.name != MEMORY)
+    assert bring(exported, there) == Imported("film", 0, 0, 0)
+    assert everything(there) == before
+    assert sorted(path for path in there.iterdir() if path.name != MEMORY) == files
+    assert [session.turns for session in list_sessions(there)] == [3]
+
+
+def test_the_same_session_gives_the_same_archive(folder: Path, exported: Path, tmp_path: Path) -> None:
+    export_session(folder, "film", tmp_path / "again.zip", quiet)
+    assert (tmp_path / "again.zip").read_bytes() == exported.read_bytes()
+
+
+def test_another_session_of_that_name_is_told(folder: Path, exported: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    with open_store(there, SIZE) as store:
+        store.ledger.turn_number("film", "something else")
+        commit(store, row_of(1, 7))
+    with pytest.raises(RequestError, match="--as NAME"):
+        bring(exported, there)
+    assert [memory.segment for memory in remembered(there / MEMORY)] == [7]
+    assert bring(exported, there, "their-film").turns == 3
+    assert len(read_session(there, "film")[0].segments) == 1
+    kept = [turn.row.key for turn in read_session(there, "their-film")]
+    assert kept == [("their-film", number) for number in (1, 2, 3)]
+
+
+def test_a_copy_beside_the_original_shares_everything(folder: Path, exported: Path) -> None:
+    before = everything(folder)
+    assert bring(exported, folder, "copy") == Imported("copy", turns=3, memories=0, files=0)
+    assert everything(folder) == before
+    assert [turn.row.branch for turn in read_session(folder, "copy")] == ["film"] * 3
+
+
+def test_a_branch_is_brought_over_without_what_it_branched_from(folder: Path, tmp_path: Path) -> None:
+    branch(folder, "film", 2, "blue")
+    export_session(folder, "blue", tmp_path / "blue.zip", quiet)
+    assert bring(tmp_path / "blue.zip", tmp_path / "there", "blue").memories == 4
+    assert [session.name for session in list_sessions(tmp_path / "there")] == ["blue"]
+    assert [turn.row.branch for turn in read_session(tmp_path / "there", "blue")] == ["blue"] * 2
+
+
+def test_a_video_of_that_name_is_not_overwritten(exported: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "film_edit_v002.mp4").write_text("mine")
+    bring(exported, there)
+    assert (there / "film_edit_v002.mp4").read_text() == "mine"
+    paths = [turn.videos[0].path for turn in read_session(there, "film")]
+    assert sorted(paths) == [f"film_edit_v00{version}.mp4" for version in (1, 3, 4)]
+    assert [(there / path).read_text() for path in paths] == ["video 1", "video 2", "video 3"]
+
+
+@pytest.mark.parametrize("step", ["_add_memories", "_copy", "_add_files"])
+def test_an_import_that_was_killed_goes_on(
+    folder: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    there = tmp_path / "there"
+    with monkeypatch.context() as patch:
+        patch.setattr(exchange, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            bring(exported, there)
+    assert {memory.id for memory in remembered(there / MEMORY)} <= set(payload_sizes(there / MEMORY))
+    bring(exported, there)
+    assert everything(there) == everything(folder)
+
+
+def test_a_damaged_session_is_not_exported(folder: Path, tmp_path: Path) -> None:
+    damaged = next((folder / "segments").iterdir())
+    damaged.write_text("something else")
+    with pytest.raises(StoreError, match=f"{damaged.name}: is damaged"):
+        export_session(folder, "film", tmp_path / "film.zip", quiet)
+    damaged.unlink()
+    with pytest.raises(StoreError, match=f"{damaged.name}: is missing"):
+        export_session(folder, "film", tmp_path / "film.zip", quiet)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here"], "no half-written archive"
+
+
+def rewrite(exported: Path, change: Rewrite, **member: int) -> Path:
+    """The archive with other members, its manifest made to fit unless `change` wrote one of its own."""
+    with zipfile.ZipFile(exported) as opened:
+        members = {name: opened.read(name) for name in opened.namelist()}
+    manifest = members[MANIFEST]
+    change(members)
+    if members.get(MANIFEST) == manifest:
+        told = [_told(name, content) for name, content in members.items() if name != MANIFEST]
+        members[MANIFEST] = json.dumps(json.loads(manifest) | {"members": told}).encode()
+    path = exported.with_name("hostile.zip")
+    with zipfile.ZipFile(path, "w") as written:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            for field, value in member.items():
+                setattr(info, field, value)
+            written.writestr(info, content)
+    return path
+
+
+def _told(name: str, content: bytes) -> dict[str, object]:
+    return {"name": name, "size": len(content), "sha256": sha256(content).hexdigest()}
+
+
+def first(members: dict[str, bytes], folder: str) -> str:
+    return next(name for name in members if name.startswith(folder))
+
+
+def rename(members: dict[str, bytes], name: str) -> None:
+    members[name] = members.pop(first(members, "segments/"))
+
+
+def spoil(members: dict[str, bytes]) -> None:
+    """Other content under the checksum of the old."""
+    manifest = json.loads(members[MANIFEST])
+    members[first(members, "segments/")] = b"x" * manifest["members"][-1]["size"]
+    size = len(members[first(members, "segments/")])
+    for member in manifest["members"]:
+        if member["name"] == first(members, "segments/"):
+            member["size"] = size
+    members[MANIFEST] = json.dumps(manifest).encode()
+
+
+def say(**changes: object) -> Rewrite:
+    def change(members: dict[str, bytes]) -> None:
+        members[MANIFEST] = json.dumps(json.loads(members[MANIFEST]) | changes).encode()
+
+    return change
+
+
+def write_rows(name: str, schema: pa.Schema, **changes: object) -> Rewrite:
+    """The same table with another value in its first row."""
+
+    def change(members: dict[str, bytes]) -> None:
+        rows = pa.ipc.open_stream(members[name]).read_all().to_pylist()
+        rows[0] |= changes
+        members[name] = exchange._to_bytes(pa.Table.from_pylist(rows, schema))
+
+    return change
+
+
+def squeeze(members: dict[str, bytes]) -> None:
+    """Rows that would be a thousand times as large in memory."""
+    rows = pa.ipc.open_stream(members["turns.arrow"]).read_all()
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(rows)
+    members["turns.arrow"] = sink.getvalue()
+
+
+HOSTILE: dict[str, tuple[Rewrite, str]] = {
+    "traversal": (lambda members: rename(members, "segments/../../evil.mkv"), "manifest is not valid"),
+    "absolute": (lambda members: rename(members, "/tmp/evil.mkv"), "manifest is not valid"),
+    "unknown table": (lambda members: rename(members, "rows/ledger.arrow"), "ledger: no table of remembered"),
+    "member that no row names": (lambda members: rename(members, f"latents/{64 * 'e'}"), "not those of a session"),
+    "member missing": (lambda members: members.pop(first(members, "latents/")) and None, "not those of a session"),
+    "member untold": (lambda members: say()(members) or members.update(extra=b"x"), "not those of its manifest"),
+    "wrong checksum": (spoil, "wrong checksum"),
+    "another version": (say(version=2), "of version 2; this program reads version 1"),
+    "another format": (say(format="film"), "manifest is not valid"),
+    "session's name": (say(session="../film"), "manifest is not valid"),
+    "no manifest": (lambda members: members.pop(MANIFEST) and None, "no manifest"),
+    "no JSON": (lambda members: members.update({MANIFEST: b"{"}), "no JSON"),
+    "nested JSON": (lambda members: members.update({MANIFEST: 100_000 * b"["}), "no JSON"),
+    "path out of the folder": (write_rows("ledger.arrow", ENTRY_SCHEMA, path="../evil.mkv"), "paths are derived"),
+    "entry of another turn": (write_rows("ledger.arrow", ENTRY_SCHEMA, turn=9), "entries are of its turns"),
+    "turn of another session": (write_rows("turns.arrow", TURN_SCHEMA, session="other"), "turns are of the session"),
+    "turn on itself": (write_rows("turns.arrow", TURN_SCHEMA, parent=1), "counted from 1"),
+    "compressed rows": (squeeze, "compressed"),
+    "other columns": (lambda members: members.update({"turns.arrow": members["ledger.arrow"]}), "other columns"),
+    "gaps": (write_rows("turns.arrow", TURN_SCHEMA, created=None), "rows have gaps"),
+    "no Arrow": (lambda members: members.update({"turns.arrow": b"ARROW1"}), "not those of a session"),
+}
+
+
+def assert_refused(path: Path, told: str) -> None:
+    there = path.parent / "there"
+    with pytest.raises(ArchiveError, match=told) as caught:
+        bring(path, there)
+    assert "\n" not in str(caught.value)
+    assert not there.exists() or not list(there.iterdir())
+    assert not list(path.parent.rglob("evil*"))
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_archives_are_refused(kind: str, exported: Path) -> None:
+    change, told = HOSTILE[kind]
+    before = hash_file(exported)
+    assert_refused(rewrite(exported, change), told)
+    assert hash_file(exported) == before
+
+
+def test_what_was_rewritten_without_harm_is_taken(exported: Path) -> None:
+    """The control: it is the change that is refused, not the rewriting."""
+    assert bring(rewrite(exported, lambda members: None), exported.parent / "there").turns == 3
+
+
+def test_links_and_compression_are_refused(exported: Path) -> None:
+    def nothing(members: dict[str, bytes]) -> None:
+        pass
+
+    assert_refused(rewrite(exported, nothing, external_attr=(stat.S_IFLNK | 0o777) << 16), "holds links")
+    assert_refused(rewrite(exported, nothing, compress_type=zipfile.ZIP_DEFLATED), "compressed")
+
+
+def test_a_bomb_is_refused_by_its_size(exported: Path) -> None:
+    """A directory that tells of more bytes than the file has."""
+    content = bytearray(exported.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")
+    for field in (20, 24):  # compressed and real size, of the last member
+        content[entry + field : entry + field + 4] = (2**31).to_bytes(4, "little")
+    exported.write_bytes(content)
+    assert_refused(exported, "larger than it can be")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_truncated_archives_are_refused(exported: Path, share: float) -> None:
+    exported.write_bytes(exported.read_bytes()[: int(share * exported.stat().st_size)])
+    assert_refused(exported, "not an exported session, or damaged")
+
+
+def test_flipped_bytes_are_refused(exported: Path) -> None:
+    """Anywhere at all: what is taken all the same, as zip says some things twice, is what was written."""
+    content = exported.read_bytes()
+    with open_archive(exported, quiet) as opened:
+        whole = opened.contents()
+    refused = 0
+    for place in np.random.default_rng(0).integers(0, len(content), 200).tolist():
+        exported.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            with open_archive(exported, quiet) as opened:
+                assert opened.contents() == whole
+        except ArchiveError:
+            refused += 1
+    assert refused > 100
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "absent"):
+        with pytest.raises(ArchiveError, match="no such file"):
+            bring(path, tmp_path / "there")
