@@ -64,38 +64,38 @@ def preset(name: str, frames: int, moves: Moves | None = None) -> Trajectory:
 
 
 def _pan(share: Share, moves: Moves) -> Trajectory:
-    return _trajectory(_yaw(np.radians(moves.pan) * share))
+    return _trajectory(yaw_rotation(np.radians(moves.pan) * share))
 
 
 def _tilt(share: Share, moves: Moves) -> Trajectory:
-    return _trajectory(_pitch(np.radians(moves.tilt) * share))
+    return _trajectory(pitch_rotation(np.radians(moves.tilt) * share))
 
 
 def _zoom(share: Share, moves: Moves) -> Trajectory:
     forward = moves.zoom * share
-    return _trajectory(_yaw(0 * share), np.stack([0 * share, 0 * share, forward], axis=1))
+    return _trajectory(yaw_rotation(0 * share), np.stack([0 * share, 0 * share, forward], axis=1))
 
 
 def _translate(share: Share, moves: Moves) -> Trajectory:
     rise = moves.translate * share
-    return _trajectory(_pitch(-np.arctan2(rise, moves.distance)), np.stack([0 * share, -rise, 0 * share], axis=1))
+    return _trajectory(pitch_rotation(-np.arctan2(rise, moves.distance)), np.stack([0 * share, -rise, 0 * share], axis=1))
 
 
 def _arc(share: Share, moves: Moves) -> Trajectory:
     """To the right around the subject, turning left to keep it in the middle; a negative share the other way."""
     angle = np.radians(moves.arc) * share
     sideways, forward = moves.distance * np.sin(angle), moves.distance * (1 - np.cos(angle))
-    return _trajectory(_yaw(-angle), np.stack([sideways, 0 * share, forward], axis=1))
+    return _trajectory(yaw_rotation(-angle), np.stack([sideways, 0 * share, forward], axis=1))
 
 
-def _yaw(angle: Angles) -> Float64[np.ndarray, "frames 3 3"]:
+def yaw_rotation(angle: Angles) -> Float64[np.ndarray, "frames 3 3"]:
     """Turn to the right, in radians: about the y axis, which points down."""
     zero, one = 0 * angle, 0 * angle + 1
     rows = [[np.cos(angle), zero, np.sin(angle)], [zero, one, zero], [-np.sin(angle), zero, np.cos(angle)]]
     return np.array(rows).transpose(2, 0, 1)
 
 
-def _pitch(angle: Angles) -> Float64[np.ndarray, "frames 3 3"]:
+def pitch_rotation(angle: Angles) -> Float64[np.ndarray, "frames 3 3"]:
     """Turn upwards, in radians: about the x axis, which points right."""
     zero, one = 0 * angle, 0 * angle + 1
     rows = [[one, zero, zero], [zero, np.cos(angle), -np.sin(angle)], [zero, np.sin(angle), np.cos(angle)]]
