@@ -259,6 +259,8 @@ class MixConfig(Config):
     """Largest deviation of the Gaussian noise on memory latents, drawn from 0 to this."""
     reverse_memory: bool = False
     """Count memories backwards. The paper does so at inference only, since its training clips extend forward."""
+    user_video_dropout: float = Field(default=0.1, ge=0, le=1)
+    """Of novel views with memories: chance that the user's video is left out, so that memory stands alone."""
     text_dropout: float = Field(default=0.05, ge=0, le=1)
     """Chance of an empty instruction, which guidance needs."""
 
@@ -306,7 +308,10 @@ class TrainingConfig(Config):
 
 
 class SmallModelConfig(Config):
-    """Sizes of a LucyEdit-like model to be trained from nothing, on a laptop."""
+    """Sizes of a model to be trained from nothing, on a laptop."""
+
+    kind: Literal["lucy-edit", "recam"] = "lucy-edit"
+    """Whose architecture: one that edits, or one that renders novel views."""
 
     width: int = Field(default=128, ge=32)
     heads: int = Field(default=4, ge=1)
@@ -345,6 +350,19 @@ class FootageSource(Config):
     """See `SyntheticSource`."""
 
 
+class PanoramaSource(Config):
+    """Clips of novel views over a panorama, one a seed; of the `world` only sizes matter."""
+
+    kind: Literal["panorama"]
+    clips: int = Field(ge=1)
+    first_seed: int = Field(default=0, ge=0)
+    wording: Literal["training", "held-out"] = "training"
+    """`held-out` panoramas are others than those of `training`."""
+    world: WorldConfig = WorldConfig()
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """See `SyntheticSource`."""
+
+
 class EncodedSource(Config):
     """Clips that are latents already, listed in the `index.jsonl` of a folder."""
 
@@ -365,7 +383,9 @@ class ExtendedSource(Config):
     """See `SyntheticSource`."""
 
 
-Source = Annotated[SyntheticSource | FootageSource | EncodedSource | ExtendedSource, Field(discriminator="kind")]
+DrawnSource = SyntheticSource | FootageSource | PanoramaSource
+"""Sources whose clips are drawn from seeds."""
+Source = Annotated[DrawnSource | EncodedSource | ExtendedSource, Field(discriminator="kind")]
 
 
 class DatasetConfig(Config):

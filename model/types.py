@@ -123,7 +123,8 @@ class TrainingClip:
     """An edited clip as normalised latents, by segment. `versions` are results of the edit: for a `fixed` instruction
     the first is right and others contradict it, for an open one all are right. `regions` marks latents that weigh more.
 
-    Segments behind the last one with a source are an extension, which can only be remembered (section 4.1).
+    Segments behind the last one with a source are an extension, which can only be remembered (section 4.1). Of novel
+    views, `cameras` are the poses by latent frame, and `source` is the user's video at the same time.
     """
 
     id: str
@@ -132,6 +133,7 @@ class TrainingClip:
     source: Float[np.ndarray, "sourced channel time row column"]
     versions: tuple[Float[np.ndarray, "segment channel time row column"], ...]
     regions: Bool[np.ndarray, "sourced time row column"]
+    cameras: Float[np.ndarray, "segment time 12"] | None = None
 
     def __len__(self) -> int:
         return len(self.versions[0])

@@ -310,7 +310,7 @@ def _encode(editor: "MemoryEditor", clip: EditedClip, length: int) -> TrainingCl
 
     source, *versions = (encode_segments(editor.backbone, each, length) for each in (clip.source, *clip.versions))
     regions = pool_regions(clip.regions, length, source.shape[3])
-    return TrainingClip(clip.id, clip.instruction, clip.fixed, source, tuple(versions), regions)
+    return TrainingClip(clip.id, clip.instruction, clip.fixed, source, tuple(versions), regions, clip.cameras)
 
 
 def _train(job: TrainJob, device: str | None = None, **worker: Any) -> None:

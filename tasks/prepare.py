@@ -19,11 +19,10 @@ from prefect.cache_policies import NO_CACHE
 
 from model.config import (
     DatasetConfig,
+    DrawnSource,
     EncodedSource,
     ExtendedSource,
-    FootageSource,
     Source,
-    SyntheticSource,
     TrainingRunConfig,
 )
 from model.errors import RequestError
@@ -98,7 +97,7 @@ def prepare_start(work: TrainingWork, trainer: Any) -> Path:
         return locate_weights(work.config.start, work.cache)
     folder = work.out / START
     if not (folder / PRESET_FILE).is_file():
-        sources = [each for each in work.dataset.training if isinstance(each, SyntheticSource | FootageSource)]
+        sources = [each for each in work.dataset.training if isinstance(each, DrawnSource)]
         if not sources:
             raise RequestError("small: a codec needs pictures to be fitted to; name a rendered source, or give start")
         drawings = [drawing for source in sources for drawing in list(drawings_of(source))[: work.config.codec_clips]]
@@ -162,7 +161,7 @@ def _encoded(missing: Sequence[tuple[Path, Drawing]], trainer: Any, length: int,
 
 def _files(source: Source, split: Split, folder: Path, codec: str) -> tuple[Path, ...]:
     """The files of a source, or its folder; what others made must be of the model's codec."""
-    if isinstance(source, SyntheticSource | FootageSource):
+    if isinstance(source, DrawnSource):
         return tuple(clip_path(folder, drawing.name(codec)) for drawing in _drawings(source))
     if isinstance(source, ExtendedSource):
         made_by = {source.folder: str(open_dataset(source.folder).manifest["codec"])}
@@ -174,7 +173,7 @@ def _files(source: Source, split: Split, folder: Path, codec: str) -> tuple[Path
 
 
 def _drawings(source: Source) -> list[Drawing]:
-    return list(drawings_of(source)) if isinstance(source, SyntheticSource | FootageSource) else []
+    return list(drawings_of(source)) if isinstance(source, DrawnSource) else []
 
 
 def _footage(drawings: Sequence[Drawing], cache: Path) -> Path:
@@ -204,7 +203,7 @@ def _require_fitting(dataset: DatasetConfig, config: TrainingRunConfig) -> None:
     window = config.preset.window.frames
     for split in ("training", "validation"):
         for number, source in enumerate(getattr(dataset, split)):
-            if isinstance(source, SyntheticSource | FootageSource) and source.world.segment_frames != window:
+            if isinstance(source, DrawnSource) and source.world.segment_frames != window:
                 got = source.world.segment_frames
                 field = f"{split}.{number}.world.segment_frames"
                 raise RequestError(f"{field} {got}: expected the config's preset.window.frames ({window})")

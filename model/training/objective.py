@@ -12,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from model.backbones.backbone import MEMORY, PREVIOUS
+from model.camera.trajectory import Trajectory
 from model.config import MergeConfig, MixConfig
 from model.memory.conditioning import Conditioning
 from model.memory.sequence import ConditionVideo
+from model.memory.tokenizers import BASE_PATCH
 from model.training.samples import Batch
 
 TIMESTEPS = 1000  # of the schedulers: the transformer is told t * 1000
@@ -51,7 +53,7 @@ def flow_loss(
 ) -> Float[Tensor, ""]:
     """Mean squared error of the velocity, regions weighing 1 + `region_weight`.
 
-    The transformer is one with the source on its channels (LucyEdit).
+    The source is on the transformer's channels (LucyEdit); that of novel views is a condition (ReCamMaster).
     """
     device = text.empty.device
     clean, source = (torch.from_numpy(latents).to(device) for latents in (batch.target, batch.source))
@@ -60,7 +62,7 @@ def flow_loss(
     spread = times[:, None, None, None, None]
     noisy = (1 - spread) * clean + spread * noise
     output = transformer(
-        hidden_states=torch.cat([noisy, source], dim=1),
+        hidden_states=torch.cat([noisy, source], dim=1) if batch.cameras is None else noisy,
         timestep=times * TIMESTEPS,
         encoder_hidden_states=text.of(batch.instructions),
         attention_kwargs={"conditioning": conditioning_of(batch, text, mix, random)},
@@ -71,19 +73,22 @@ def flow_loss(
 
 
 def conditioning_of(batch: Batch, text: TextStates, mix: MixConfig, random: torch.Generator) -> Conditioning:
-    """The memories of a batch as the transformer takes them."""
+    """The memories of a batch as the transformer takes them, behind the user's video where views are rendered."""
     device = text.empty.device
+    views = batch.cameras is not None
     deviation = float(torch.rand((), generator=random)) * mix.memory_noise
-    videos = []
+    videos = _user_video(batch, mix, random, device) if views else []
     for memory in batch.memories:
         edited = torch.from_numpy(memory.edited)
         edited = (edited + deviation * torch.randn(edited.shape, generator=random)).to(device)
+        source = torch.from_numpy(memory.source).to(device)
         videos.append(
             ConditionVideo(
-                latents=torch.cat([edited, torch.from_numpy(memory.source).to(device)], dim=1),
+                latents=edited if views else torch.cat([edited, source], dim=1),
                 patch=memory.patch,
-                start=PREVIOUS if memory.previous else MEMORY,
-                reverse=mix.reverse_memory,
+                start=PREVIOUS if memory.previous and not views else MEMORY,
+                reverse=mix.reverse_memory and not views,
+                cameras=None if memory.cameras is None else torch.from_numpy(memory.cameras).to(device),
             )
         )
     merges = batch.merge_share is not None
@@ -91,6 +96,17 @@ def conditioning_of(batch: Batch, text: TextStates, mix: MixConfig, random: torc
     return Conditioning(
         videos=tuple(videos),
         merging=merging,
+        target_cameras=None if batch.cameras is None else torch.from_numpy(batch.cameras).to(device),
         cached=batch.cached,
         memory_text=text.empty if batch.cached else None,
     )
+
+
+def _user_video(batch: Batch, mix: MixConfig, random: torch.Generator, device: torch.device) -> list[ConditionVideo]:
+    """The user's video, its camera at rest; now and then there is none, so that memory learns to stand alone (E.1)."""
+    if batch.memories and float(torch.rand((), generator=random)) < mix.user_video_dropout:
+        return []
+    latents = torch.from_numpy(batch.source).to(device)
+    still = torch.from_numpy(Trajectory.still(1).latent_rows()).to(device)
+    cameras = still.expand(len(latents), latents.shape[2], -1)
+    return [ConditionVideo(latents, patch=BASE_PATCH, start=PREVIOUS, cameras=cameras, live=True, remembered=False)]

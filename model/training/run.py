@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float16, UInt8
 
 from model.backbones.backbone import Backbone
 from model.backbones.block_codec import fit_block_codec
-from model.backbones.small import build_small_lucy_edit
+from model.backbones.small import build_small_model
 from model.config import TrainingRunConfig
 from model.editor import MemoryEditor
 from model.training.loop import CURVE, Point, Worker, train
@@ -39,7 +39,7 @@ def build_start(folder: Path, videos: Sequence[Frames], sentences: Sequence[str]
     segments = (_as_video(each) for video in videos for each in video.reshape(-1, frames, *video.shape[1:]))
     codec = fit_block_codec(segments, config.small.channels)
     seed, shift = config.training.seed, config.training.shift
-    return build_small_lucy_edit(folder, codec, config.small, sentences, config.preset, shift, seed)
+    return build_small_model(folder, codec, config.small, sentences, config.preset, shift, seed)
 
 
 @torch.no_grad()

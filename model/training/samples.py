@@ -20,17 +20,21 @@ from model.types import TrainingClip
 
 @dataclass(frozen=True)
 class BatchMemory:
-    """One memory of every sample. `previous` ones are the segment before the target."""
+    """One memory of every sample. `previous` ones are the segment before the target; novel views have `cameras`."""
 
     edited: Float32[np.ndarray, "batch channel time row column"]
     source: Float32[np.ndarray, "batch channel time row column"]
     patch: int
     previous: bool
+    cameras: Float32[np.ndarray, "batch time 12"] | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Targets with their memories, best first, and how those are treated. `merge_share` is None for no merging."""
+    """Targets with their memories, best first, and how those are treated. `merge_share` is None for no merging.
+
+    `cameras` are those of novel views, whose `source` is the user's video; None is an edit.
+    """
 
     instructions: tuple[str, ...]
     target: Float32[np.ndarray, "batch channel time row column"]
@@ -39,6 +43,7 @@ class Batch:
     memories: tuple[BatchMemory, ...]
     merge_share: float | None
     cached: bool
+    cameras: Float32[np.ndarray, "batch time 12"] | None = None
 
 
 def draw_batch(
@@ -75,6 +80,7 @@ def draw_batch(
         ),
         merge_share=float(shape.uniform(*mix.merge_share)) if count and shape.random() < mix.merging else None,
         cached=bool(count and shape.random() < mix.cached),
+        cameras=_cameras_at(drawn, targets),
     )
 
 
@@ -118,7 +124,15 @@ def _memory(
 ) -> BatchMemory:
     edited = [clip.versions[kept][at] for clip, (_, kept), at in zip(clips, versions, places, strict=True)]
     source = [_source_at(clip, at) for clip, at in zip(clips, places, strict=True)]
-    return BatchMemory(_stack(edited), _stack(source), patch, previous)
+    return BatchMemory(_stack(edited), _stack(source), patch, previous, _cameras_at(clips, places))
+
+
+def _cameras_at(clips: Sequence[TrainingClip], places: Sequence[int]) -> np.ndarray | None:
+    """Of novel views; a batch has them of all its samples or of none."""
+    if clips[0].cameras is None:
+        return None
+    poses = [clip.cameras[at] for clip, at in zip(clips, places, strict=True) if clip.cameras is not None]
+    return _stack(poses)
 
 
 def _source_at(clip: TrainingClip, place: int) -> np.ndarray:

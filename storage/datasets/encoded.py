@@ -1,7 +1,7 @@
 """Training clips on disk, as latents: one safetensors file a clip, and for whole folders an `index.jsonl`.
 
-A file holds `source`, `version-0`, `version-1`, ... `[segment, channel, time, row, column]` and `regions`; its
-metadata the clip's id, its instruction, whether that fixes the result, and the hash of the codec that made the latents.
+A file holds `source`, `version-0`, `version-1`, ... `[segment, channel, time, row, column]`, `regions`, and, of novel
+views, `cameras`; its metadata the clip's id, its instruction, whether that fixes the result, and the hash of the codec that made the latents.
 A line of an index is `{"path": "NAME.safetensors", "split": "training"}`, or `"validation"`; paths stay inside the
 folder. Files appear whole or not at all. Knows no codec.
 """
@@ -34,6 +34,7 @@ def write_clip(path: Path, clip: TrainingClip, codec: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {f"version-{number}": version for number, version in enumerate(clip.versions)}
     tensors |= {"source": clip.source, "regions": clip.regions}
+    tensors |= {} if clip.cameras is None else {"cameras": clip.cameras}
     said = {"id": clip.id, "instruction": clip.instruction, "fixed": str(int(clip.fixed))}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -51,11 +52,11 @@ def read_clip(path: Path) -> TrainingClip:
     said = read_header(path)
     try:
         tensors = load_file(path)
-        versions = tuple(tensors[f"version-{number}"] for number in range(len(tensors) - 2))
-        source, regions = tensors["source"], tensors["regions"]
+        source, regions, cameras = tensors.pop("source"), tensors.pop("regions"), tensors.pop("cameras", None)
+        versions = tuple(tensors[f"version-{number}"] for number in range(len(tensors)))
     except (OSError, SafetensorError, KeyError) as fault:
         raise StoreError(f"{path}: not a whole clip ({fault}); remove it, and it is made again") from fault
-    return TrainingClip(said["id"], said["instruction"], said["fixed"] == "1", source, versions, regions)
+    return TrainingClip(said["id"], said["instruction"], said["fixed"] == "1", source, versions, regions, cameras)
 
 
 def read_header(path: Path) -> dict[str, str]:

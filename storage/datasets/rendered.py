@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from model.config import FootageSource, SyntheticSource, WorldConfig
+from model.config import DrawnSource, WorldConfig
 from storage.content_id import hash_file, identify
-from storage.datasets import clip, footage, looks, packages, shapes, synthetic, wording
+from storage.datasets import clip, footage, looks, packages, panorama, shapes, synthetic, wording
 from storage.datasets.clip import EditedClip
 
-PAINTERS = (clip, footage, looks, packages, shapes, synthetic, wording)
+PAINTERS = (clip, footage, looks, packages, panorama, shapes, synthetic, wording)
 """The modules that decide what is drawn."""
 
 
@@ -33,7 +33,7 @@ class Drawing:
         return identify({**said, "seed": self.seed, "painters": _painters_hash(), "codec": codec})
 
 
-def drawings_of(source: SyntheticSource | FootageSource) -> Iterator[Drawing]:
+def drawings_of(source: DrawnSource) -> Iterator[Drawing]:
     """Every clip of a source."""
     for seed in range(source.first_seed, source.first_seed + source.clips):
         yield Drawing(source.kind, source.wording, source.world, seed)
@@ -47,6 +47,8 @@ def draw_clip(drawing: Drawing, footage_folder: Path) -> EditedClip:
     """
     if drawing.kind == "footage":
         return footage.footage_clip(drawing.world, drawing.seed, footage_folder, drawing.wording)
+    if drawing.kind == "panorama":
+        return panorama.panorama_clip(drawing.world, drawing.seed, drawing.wording)
     return synthetic.training_clip(drawing.world, drawing.seed, drawing.wording)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.backbones.block_codec import BlockCodec, fit_block_codec
-from model.backbones.small import MOST_WORDS, build_small_lucy_edit
+from model.backbones.small import MOST_WORDS, build_small_model
 from model.backbones.toy_text import word_tokenizer
 from model.config import EditConfig, Preset, SamplingConfig, SmallModelConfig
 from model.editor import MemoryEditor
@@ -27,7 +27,7 @@ def codec() -> BlockCodec:
 
 @pytest.fixture(scope="module")
 def folder(codec: BlockCodec, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_small_lucy_edit(tmp_path_factory.mktemp("small"), codec, SIZES, SENTENCES, PRESET, 3.0)
+    return build_small_model(tmp_path_factory.mktemp("small"), codec, SIZES, SENTENCES, PRESET, 3.0)
 
 
 def test_a_known_word_is_one_piece_and_others_are_spelled() -> None:
@@ -67,8 +67,8 @@ def test_a_saved_folder_is_the_same_model(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_seed_is_a_model(codec: BlockCodec, folder: Path, tmp_path: Path) -> None:
-    same = build_small_lucy_edit(tmp_path / "same", codec, SIZES, SENTENCES, PRESET, 3.0)
-    other = build_small_lucy_edit(tmp_path / "other", codec, SIZES, SENTENCES, PRESET, 3.0, seed=1)
+    same = build_small_model(tmp_path / "same", codec, SIZES, SENTENCES, PRESET, 3.0)
+    other = build_small_model(tmp_path / "other", codec, SIZES, SENTENCES, PRESET, 3.0, seed=1)
     weights = [MemoryEditor.from_pretrained(each).backbone.transformer.state_dict() for each in (folder, same, other)]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
     assert any(not torch.equal(tensor, weights[2][name]) for name, tensor in weights[0].items())

@@ -1,5 +1,6 @@
 """What is learned: its zero, its weights, its times, and what the transformer is told."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from model.backbones.backbone import MEMORY, PREVIOUS
 from model.backbones.transformer import MemoryOutput
 from model.config import MixConfig
+from model.memory.conditioning import Conditioning
 from model.training.objective import TIMESTEPS, conditioning_of, draw_times, flow_loss
 from model.training.samples import Batch, draw_batch
 from tests.model.training.clips import noise_clips, texts
@@ -88,3 +90,55 @@ def test_merging_is_told(merging: float, mode: str) -> None:
     batch = some_batch(memories=(0, 1), merging=merging)
     told = conditioning_of(batch, TEXT, MixConfig(merge_blocks=(1, 3)), torch.Generator().manual_seed(0))
     assert (told.merging.mode, told.merging.blocks, told.merging.fraction) == (mode, (1, 3), batch.merge_share)
+
+
+def view_batch(seed: int = 0, **mix: object) -> Batch:
+    random = np.random.default_rng(1)
+    clips = [
+        replace(clip, cameras=random.normal(size=(len(clip), clip.source.shape[2], 12)).astype(np.float32))
+        for clip in noise_clips(4)
+    ]
+    return draw_batch(clips, 4, MixConfig.model_validate(mix), np.random.default_rng(seed))
+
+
+def view_conditioning(batch: Batch, **mix: object) -> Conditioning:
+    return conditioning_of(batch, TEXT, MixConfig.model_validate(mix), torch.Generator().manual_seed(0))
+
+
+def test_a_view_is_told_of_the_users_video_first() -> None:
+    """Supplement E.1: the user's video in the next range, at the target's time; memories share the one behind it."""
+    batch = view_batch(memories=(0, 0, 1))
+    given = view_conditioning(batch, memory_noise=0, user_video_dropout=0)
+    user_video, *memories = given.videos
+    assert (user_video.live, user_video.remembered, user_video.start) == (True, False, PREVIOUS)
+    assert torch.equal(user_video.latents, torch.from_numpy(batch.source))
+    assert user_video.cameras is not None
+    assert torch.equal(user_video.cameras[0, 0].reshape(3, 4)[:, :3], torch.eye(3))
+    assert [(memory.start, memory.reverse, memory.live) for memory in memories] == [(MEMORY, False, False)] * 2
+    for memory, known in zip(memories, batch.memories, strict=True):
+        assert torch.equal(memory.latents, torch.from_numpy(known.edited))
+        assert memory.cameras is not None
+        assert known.cameras is not None
+        assert torch.equal(memory.cameras, torch.from_numpy(known.cameras))
+    assert given.target_cameras is not None
+    assert torch.equal(given.target_cameras, torch.from_numpy(np.asarray(batch.cameras)))
+
+
+def test_the_users_video_is_dropped_only_where_memory_can_stand_alone() -> None:
+    alone = view_conditioning(view_batch(memories=(0, 1)), user_video_dropout=1)
+    assert [video.start for video in alone.videos] == [MEMORY]
+    nothing_else = view_conditioning(view_batch(memories=(1,)), user_video_dropout=1)
+    assert [video.start for video in nothing_else.videos] == [PREVIOUS]
+
+
+def test_a_views_source_is_not_on_the_channels() -> None:
+    batch = view_batch()
+    seen: list[int] = []
+
+    class Told(Oracle):
+        def forward(self, hidden_states: Tensor, timestep: Tensor, **given: Any) -> MemoryOutput:
+            seen.append(hidden_states.shape[1])
+            return super().forward(hidden_states.repeat(1, 2, 1, 1, 1), timestep)
+
+    assert loss(Told(batch.target), batch) == pytest.approx(0, abs=1e-6)
+    assert seen == [batch.target.shape[1]]
