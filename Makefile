@@ -1,16 +1,19 @@
-# make demo | train-demo | test | check | bench | serve | clean.  Needs Python 3.11+, make and git; everything else goes into .venv.
+# make demo | train-demo | train-demo-views | test | check | bench | serve | clean.  Needs Python 3.11+, make and git; everything else goes into .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo train-demo test test-method test-pipeline check bench serve clean
+.PHONY: demo train-demo train-demo-views test test-method test-pipeline check bench serve clean
 
 demo: $(VENV)/.installed
 	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the circle a new colour" --out $(OUT)
 
 train-demo: $(VENV)/.installed
 	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out $(OUT)/train-demo
+
+train-demo-views: $(VENV)/.installed
+	$(BIN)/memory-v2v train checkpoints/demo-views/manifest.yaml --config checkpoints/demo-views/training.yaml --out $(OUT)/train-demo-views
 
 test: check
 	$(MAKE) --no-print-directory -j 2 test-method test-pipeline

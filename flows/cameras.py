@@ -14,7 +14,11 @@ from model.camera.projection import Intrinsics
 from model.camera.trajectory import Trajectory
 from model.camera.written import WrittenCamera, read_camera
 from model.config import WindowConfig
+from model.errors import RequestError
 from storage.camera_page import CameraEntry, check_page, write_cameras
+from storage.sessions import require_session
+from storage.store import MEMORY
+from storage.views import ViewStore
 
 Turn = tuple[str, Trajectory]
 """A name and the cameras of a view that is there already, relative to the first camera of the user's video."""
@@ -93,6 +97,19 @@ def plot_cameras(
     scores = overlap_matrix([camera.trajectory for camera in cameras], [report.intrinsics for report in reports])
     shared = draw_overlap([camera.name for camera in cameras], scores) if len(cameras) > 1 else None
     return CamerasReport(reports, scores.round(6).tolist(), str(write_cameras(save, entries, shared)))
+
+
+def turns_of(out: Path, session: str) -> list[Turn]:
+    """The finished or begun views of a session, in the order in which they were made.
+
+    Raises:
+        RequestError: there is no such session, or it has no views.
+    """
+    rows = [row for row in require_session(out, session) if row.kind == "view"]
+    if not rows:
+        raise RequestError(f"{session}: has no views, only text turns; memory-v2v session show {session} lists them")
+    views = ViewStore(out / MEMORY)
+    return [(f"turn {row.number}: {row.asked}", views.path_of(row.key)) for row in rows]
 
 
 def list_presets() -> dict[str, str]:

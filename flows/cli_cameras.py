@@ -21,13 +21,17 @@ cameras = typer.Typer(
 @cameras.command("plot", epilog='Example: memory-v2v camera plot pan-right "orbit left 30deg, then dolly in 1m"')
 def plot_cameras(
     camera: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="A preset, a sentence, the JSON of ReCamMaster (FILE.json#cam03), a NeRF's transforms.json, or a "
             "folder of COLMAP's text files.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(help="Draw the views of this session first.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of that session.")] = Path("out"),
     frames: Annotated[int, typer.Option(help="Frames of each camera; files of other lengths are resampled.")] = 81,
     fov: Annotated[
         float | None,
@@ -37,12 +41,19 @@ def plot_cameras(
     save: Annotated[Path, typer.Option(help="Page (.html) or picture (.svg), written anew.")] = Path("cameras.html"),
     as_json: Json = False,
 ) -> None:
-    """Draw each CAMERA as it was understood, its path and frustums, and how much the cameras share."""
+    """Draw each CAMERA as it was understood, its path and frustums, and how much the cameras share.
+
+    With --session also with the views that are there already: what a camera would recall.
+    """
     from dataclasses import asdict
 
     from flows.cameras import plot_cameras as run
+    from flows.cameras import turns_of
+    from model.errors import RequestError
 
-    report = run(camera, frames, fov, scale, save)
+    if not camera and session is None:
+        raise RequestError("nothing to draw: give a camera, such as pan-right, or --session NAME")
+    report = run(camera or (), frames, fov, scale, save, () if session is None else turns_of(out, session))
     if as_json:
         print_json(asdict(report))
     else:

@@ -20,6 +20,7 @@ from lancedb.expr import col, lit
 
 from model.camera.fov import PACKED_BYTES
 from model.camera.trajectory import Trajectory
+from model.errors import StoreError
 from storage.latents import CACHE_BYTES
 from storage.ledger import TurnKey
 from storage.remembered import Remembered, RememberedStore, common_fields, is_earlier, of_turns, row_schema
@@ -69,6 +70,18 @@ class ViewStore(RememberedStore[ViewRow]):
         """The views that `turns` made of one shot of a video, `before` (turn, segment), in no order."""
         same = of_turns(turns) & (col("video") == lit(video)) & (col("shot") == lit(shot))
         return self._select(same & is_earlier(*before))
+
+    def path_of(self, turn: TurnKey) -> Trajectory:
+        """The cameras of a whole turn, frame by frame, as far as its segments are there.
+
+        Raises:
+            StoreError: none is there.
+        """
+        rows = self.rows_of(turn)
+        if not rows:
+            raise StoreError(f"turn {turn[1]} of session {turn[0]} has no segments; run its command again")
+        poses = {row.start + at: pose for row in rows for at, pose in enumerate(row.trajectory[: row.stop - row.start])}
+        return Trajectory.from_rows(np.stack([poses[frame] for frame in sorted(poses)]))
 
     def _to_record(self, row: ViewRow) -> dict[str, Any]:
         return {**asdict(row), "trajectory": row.trajectory.ravel(), "seen": row.seen.tobytes()}

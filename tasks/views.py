@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from model.camera.fov import FieldOfView, video_fov
 from model.camera.projection import Intrinsics
 from model.camera.trajectory import Trajectory
 from model.camera.written import WrittenCamera, read_camera
-from model.config import ViewRequest
+from model.config import RecallBy, RetrievalConfig, ViewRequest
 from model.memory.retrieval import SeenView, choose_by_view
 from model.types import Recall, Segment
 from storage.content_id import hash_file, hash_folder, identify
@@ -188,7 +188,8 @@ class ViewTurn:
         row = self._row(segment, looked)
         known = {view.id: view for view in looked.found}
         known |= {late.id: late for late in recent if isinstance(late, ViewRow) and late.shot == segment.shot}
-        recalled = recall_views(list(known.values()), row, looked.target, request)
+        views = list(known.values())
+        recalled = recall_views(views, row.start, looked.target, request.retrieval, request.recall, row.seed)
         row = named(row, self.plan, segment, recalled)
         cameras = tuple(known[id].cameras for id in row.recalled)
         job = ViewJob(request.instruction, segment.frames, row.seed, row.recalled, cameras, request.edit, looked.path)
@@ -200,14 +201,35 @@ class ViewTurn:
         return ViewRow(**common, camera=work.camera.name, trajectory=looked.path.rows, seen=looked.target.packed)
 
 
-def recall_views(known: Sequence[ViewRow], row: ViewRow, target: FieldOfView, request: ViewRequest) -> list[Recall]:
-    """Memories for the segment of `row`, best first (paper Eq. 1-3), whatever the order in which they are known.
+class Seen(Protocol):
+    """What must be known of a view for it to be recalled, such as a `ViewRow`."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def turn(self) -> int: ...
+
+    @property
+    def segment(self) -> int: ...
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def seen(self) -> np.ndarray: ...
+
+
+def recall_views(
+    known: Sequence[Seen], start: int, target: FieldOfView, config: RetrievalConfig, by: RecallBy, seed: int
+) -> list[Recall]:
+    """Memories for a segment from frame `start` on, best first (paper Eq. 1-3), whatever the order they are known in.
 
     Of equal views that of the same moment goes first, then the one made last.
     """
-    ordered = sorted(known, key=lambda view: (abs(view.start - row.start), -view.turn, view.segment, view.id))
+    ordered = sorted(known, key=lambda view: (abs(view.start - start), -view.turn, view.segment, view.id))
     views = [SeenView(view.id, (view.turn, view.segment), view.seen) for view in ordered]
-    return choose_by_view(target, views, request.retrieval, request.recall, row.seed)
+    return choose_by_view(target, views, config, by, seed)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Training clips on disk, as latents: one safetensors file a clip, and for whole folders an `index.jsonl`.
 
 A file holds `source`, `version-0`, `version-1`, ... `[segment, channel, time, row, column]`, `regions`, and, of novel
-views, `cameras`; its metadata the clip's id, its instruction, whether that fixes the result, and the hash of the codec that made the latents.
-A line of an index is `{"path": "NAME.safetensors", "split": "training"}`, or `"validation"`; paths stay inside the
-folder. Files appear whole or not at all. Knows no codec.
+views, `cameras`; its metadata the clip's id, its instruction, whether that fixes the result, and the hash of the codec
+that made the latents. A line of an index is `{"path": "NAME.safetensors", "split": "training"}`, or `"validation"`;
+paths stay inside the folder. Files appear whole or not at all. Knows no codec.
 """
 
 import os

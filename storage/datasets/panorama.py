@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from model.camera.projection import Intrinsics
+from model.camera.projection import Intrinsics, rays
 from model.camera.trajectory import Trajectory, pitch, yaw
 from model.config import WorldConfig
 from storage.datasets.clip import EditedClip, Frames
@@ -128,12 +128,8 @@ def turned(right: Float[np.ndarray, " frames"], up: Float[np.ndarray, " frames"]
 
 def look_directions(trajectory: Trajectory, lens: Intrinsics) -> Float32[np.ndarray, "frame height width 3"]:
     """Unit vectors, in the world, in which the middles of all pixels look."""
-    x = (np.arange(lens.width) + 0.5 - lens.cx) / lens.fx
-    y = (np.arange(lens.height) + 0.5 - lens.cy) / lens.fy
-    rays = np.stack(np.broadcast_arrays(x[None], y[:, None], 1.0), axis=-1)
-    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
     rotations = trajectory.poses[:, None, :3, :3].transpose(0, 1, 3, 2).astype(np.float32)
-    return rays.astype(np.float32) @ rotations
+    return rays(lens).astype(np.float32) @ rotations
 
 
 def _draw_turn(random: np.random.Generator, frames: int) -> Trajectory:

@@ -16,8 +16,10 @@ import numpy as np
 import psutil
 import pytest
 
+from flows.cameras import plot_cameras, turns_of
 from flows.novel_views import TurnReport, ViewsReport, view
 from flows.request import build_view_request
+from flows.sessions import branch_session, export_to, import_from, show_session
 from model.camera.multicam import write_cameras
 from model.camera.presets import PRESETS, preset
 from model.config import ViewRequest
@@ -87,6 +89,49 @@ def test_a_segment_recalls_earlier_turns_and_earlier_segments(two_turns: tuple[P
     assert recalled(second) == {(0, 1, 0), (0, 1, 1), (1, 1, 0), (1, 1, 1), (1, 2, 0)}
     assert {one.reason for one in second.recalled} == {"view"}
     assert all(0 < one.score <= 1 for one in second.recalled)
+
+
+def test_turns_are_told_of_in_their_session(two_turns: tuple[Path, ViewsReport]) -> None:
+    out, report = two_turns
+    shown = show_session(out, report.session).fields()["turns"]
+    assert [(turn["kind"], turn["asked"], turn["parent"]) for turn in shown] == [
+        ("view", "pan-left", 0),
+        ("view", "arc-right", 0),
+    ]
+    told = {
+        (segment["segment"], one["turn"], one["segment"])
+        for segment in shown[1]["segments"]
+        for one in segment["recalled"]
+    }
+    assert told == recalled(report.turns[1])
+
+
+def test_a_new_camera_is_drawn_beside_the_views_that_are_there(
+    two_turns: tuple[Path, ViewsReport], tmp_path: Path
+) -> None:
+    out, report = two_turns
+    drawn = plot_cameras(["pan-left"], 14, None, None, tmp_path / "cameras.html", turns_of(out, report.session))
+    assert [camera.name for camera in drawn.cameras] == ["turn 1: pan-left", "turn 2: arc-right", "pan-left"]
+    assert drawn.overlap[2][0] == 1 > drawn.overlap[2][1]
+
+
+def test_a_session_goes_on_where_it_was_carried(
+    cluster: None, two_turns: tuple[Path, ViewsReport], long: Path, tmp_path: Path
+) -> None:
+    """And on a branch: turns that are shared are found, and the next one comes out the same."""
+    out, report = two_turns
+    export_to(out, report.session, tmp_path / "session.zip")
+    import_from(tmp_path / "session.zip", tmp_path / "there", "carried")
+    branch_session(tmp_path / "there", "carried", 1, "branch")
+    cameras = ("pan-left", "arc-right")
+    carried, branch = (
+        view(request(long, tmp_path / "there", *cameras, session=name)) for name in ("carried", "branch")
+    )
+    assert [turn.reused for turn in carried.turns] == [2, 2]
+    assert [turn.reused for turn in branch.turns] == [2, 0]
+    for first, *others in zip(report.turns, carried.turns, branch.turns, strict=True):
+        assert all(recalled(other) == recalled(first) for other in others)
+        assert all(np.array_equal(decode_all(other.output), decode_all(first.output)) for other in others)
 
 
 def test_each_segment_keeps_its_part_of_the_path(two_turns: tuple[Path, ViewsReport]) -> None:

@@ -104,5 +104,5 @@ def test_of_equal_views_the_same_moment_goes_first_then_the_latest(home: Path) -
     known = [replace(make_view(segment, turn=turn), **same) for turn in (1, 2) for segment in (0, 1)]
     target = video_fov(row.cameras, LENS, ORIGIN)
     for order in (known, known[::-1]):
-        made = [one.id for one in recall_views(order, row, target, request)]
+        made = [one.id for one in recall_views(order, row.start, target, request.retrieval, request.recall, row.seed)]
         assert made == [known[3].id, known[1].id, known[2].id]

@@ -9,9 +9,10 @@ import torch
 from model.backbones.block_codec import BlockCodec, fit_block_codec
 from model.backbones.small import MOST_WORDS, build_small_model
 from model.backbones.toy_text import word_tokenizer
+from model.camera.presets import preset
 from model.config import EditConfig, Preset, SamplingConfig, SmallModelConfig
 from model.editor import MemoryEditor
-from model.types import Memory
+from model.types import Memory, ViewMemory
 
 SENTENCES = ("paint the circle red", "give it a new look")
 SIZES = SmallModelConfig(width=32, heads=2, depth=2, feed_forward=64, channels=8, text_width=16)
@@ -72,3 +73,16 @@ def test_a_seed_is_a_model(codec: BlockCodec, folder: Path, tmp_path: Path) -> N
     weights = [MemoryEditor.from_pretrained(each).backbone.transformer.state_dict() for each in (folder, same, other)]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
     assert any(not torch.equal(tensor, weights[2][name]) for name, tensor in weights[0].items())
+
+
+def test_a_small_model_of_the_other_kind_renders_views(codec: BlockCodec, tmp_path: Path) -> None:
+    sizes = SIZES.model_copy(update={"kind": "recam"})
+    editor = MemoryEditor.from_pretrained(build_small_model(tmp_path / "views", codec, sizes, ("",), PRESET, 3.0))
+    source = np.random.default_rng(0).random((9, 32, 32, 3)).astype(np.float32)
+    left, right = (preset(name, 9) for name in ("pan-left", "pan-right"))
+    first = editor.edit(source, "", config=CHEAP, trajectory=left)
+    other = editor.edit(source, "", config=CHEAP, trajectory=right)
+    again = editor.edit(source, "", [ViewMemory("first", first.edited, left)], config=CHEAP, trajectory=left)
+    assert first.frames.shape == source.shape
+    assert np.abs(first.edited - other.edited).max() > 1e-3, "where the camera looks is heard from the first step on"
+    assert np.abs(first.edited - again.edited).max() > 1e-3

@@ -1,5 +1,6 @@
 """Clips of latents on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,15 @@ def test_a_clip_comes_back_as_it_was(fixed: bool, tmp_path: Path) -> None:
         assert np.array_equal(one, other)
     assert read_header(path)["codec"] == "codec"
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_cameras_of_novel_views_come_back(tmp_path: Path) -> None:
+    cameras = np.random.default_rng(0).standard_normal((2, 3, 12)).astype(np.float32)
+    path = write_clip(tmp_path / "a.safetensors", replace(clip("a"), cameras=cameras), "codec")
+    read = read_clip(path)
+    np.testing.assert_array_equal(read.cameras, cameras)
+    assert len(read.versions) == 2
+    assert read_clip(write_clip(tmp_path / "b.safetensors", clip("a"), "codec")).cameras is None
 
 
 def test_damage_is_told(tmp_path: Path) -> None:
