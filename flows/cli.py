@@ -367,6 +367,11 @@ def main() -> None:
     except KeyboardInterrupt:
         say("memory-v2v: interrupted; what was committed is kept, the same command goes on from there")
         raise SystemExit(130) from None
+    except SystemError as fault:  # what Ray makes of the exception by which Prefect ends a flow at SIGTERM
+        if type(fault.__cause__).__name__ != "TerminationSignal":
+            raise
+        say("memory-v2v: terminated; what was committed is kept, the same command goes on from there")
+        raise SystemExit(143) from None
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_options_of_view_are_frozen() -> None:
     text = run("view", "--help").stdout
     found = {word.strip(",") for word in text.split() if word.startswith("--")}
     shared = "--out --weights --session --frames --overlap --size --top-k --steps --guidance --seed --codec --tone-map"
-    own = "--camera --instruction --recall --coverage --chain --fov --device --wait --json --verbose --help"
+    own = "--camera --instruction --recall --coverage --chain --fov --scale --device --wait --json --verbose --help"
     assert found == {*shared.split(), *own.split()}
 
 
