@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
-TURNS := tests/flows/test_novel_views.py tests/flows/test_sessions.py
-# Run with the other half of the tests, so that both take about as long.
 
 .PHONY: demo train-demo train-demo-views test test-method test-pipeline check bench serve clean
 
@@ -21,10 +19,10 @@ test: check
 	$(MAKE) --no-print-directory -j 2 test-method test-pipeline
 
 test-method: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/model tests/storage tests/benchmarks tests/examples tests/tasks tests/test_*.py $(TURNS)
+	$(BIN)/python -m pytest tests/model tests/storage tests/benchmarks tests/examples tests/tasks tests/test_*.py tests/flows/test_sessions.py
 
 test-pipeline: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/flows $(addprefix --ignore=,$(TURNS))
+	$(BIN)/python -m pytest tests/flows --ignore=tests/flows/test_sessions.py
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
