@@ -12,7 +12,24 @@ import typer
 
 from flows.cli_cameras import cameras
 from flows.cli_sessions import sessions
-from flows.console import Json, Scale, Verbose, Wait, print_json, say
+from flows.console import (
+    Codec,
+    Device,
+    Frames,
+    Guidance,
+    Json,
+    Overlap,
+    Scale,
+    Seed,
+    Size,
+    Steps,
+    ToneMap,
+    Verbose,
+    Wait,
+    print_json,
+    say,
+    tell,
+)
 from flows.environment import prepare_environment, user_folder
 from model.errors import MemoryV2VError
 
@@ -47,22 +64,18 @@ def edit(
     ] = "thumbnail",
     session: Annotated[str | None, typer.Option(help="Turns of one session share a memory.")] = None,
     on: Annotated[str, typer.Option(help="Edit the result of this turn of the session: its number, or 'last'.")] = "0",
-    frames: Annotated[int | None, typer.Option(help="Frames per segment, 4k+1.", show_default="the model's")] = None,
-    overlap: Annotated[
-        int | None, typer.Option(help="Frames shared by neighbours.", show_default="the model's")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="WIDTHxHEIGHT the model works at.", show_default="the model's")
-    ] = None,
+    frames: Frames = None,
+    overlap: Overlap = None,
+    size: Size = None,
     top_k: Annotated[int | None, typer.Option(help="Memories recalled.", show_default="the model's")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the model's")] = None,
+    steps: Steps = None,
     guidance: Annotated[
         float | None, typer.Option(help="Guidance scale of all segments.", show_default="the model's")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    codec: Annotated[str, typer.Option(help="h264, prores, dnxhr or ffv1.")] = "h264",
-    tone_map: Annotated[bool, typer.Option("--tone-map", help="Accept HDR, tone-mapped to BT.709.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Seed = 0,
+    codec: Codec = "h264",
+    tone_map: ToneMap = False,
+    device: Device = "auto",
     wait: Wait = 3600.0,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -90,16 +103,11 @@ def edit(
         "device": device,
         "wait": wait,
     }
-    from dataclasses import asdict
-
     from flows.edit import edit as run
     from flows.request import build_request
 
     report = run(build_request(fixed, choices))
-    if as_json:
-        print_json(asdict(report))
-    else:
-        say(report.summary())
+    tell(report, as_json)
 
 
 @app.command(
@@ -136,20 +144,16 @@ def view(
         float | None, typer.Option(help="Horizontal field of view in degrees.", show_default="that of a 24 mm lens")
     ] = None,
     scale: Scale = None,
-    frames: Annotated[int | None, typer.Option(help="Frames per segment, 4k+1.", show_default="the model's")] = None,
-    overlap: Annotated[
-        int | None, typer.Option(help="Frames shared by neighbours.", show_default="the model's")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="WIDTHxHEIGHT the model works at.", show_default="the model's")
-    ] = None,
+    frames: Frames = None,
+    overlap: Overlap = None,
+    size: Size = None,
     top_k: Annotated[int | None, typer.Option(help="Views recalled.", show_default="the model's")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the model's")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale.", show_default="the model's")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    codec: Annotated[str, typer.Option(help="h264, prores, dnxhr or ffv1.")] = "h264",
-    tone_map: Annotated[bool, typer.Option("--tone-map", help="Accept HDR, tone-mapped to BT.709.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    steps: Steps = None,
+    guidance: Guidance = None,
+    seed: Seed = 0,
+    codec: Codec = "h264",
+    tone_map: ToneMap = False,
+    device: Device = "auto",
     wait: Wait = 3600.0,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -163,7 +167,7 @@ def view(
     choices = {
         "window": {"frames": frames, "overlap": overlap, **_parse_size(size)},
         "retrieval": {"top_k": top_k, "coverage": coverage or None},
-        "sampling": {"steps": steps, "guidance": guidance, "first_guidance": guidance},
+        "sampling": {"steps": steps, "guidance": guidance},
     }
     fixed = {
         "video": video,
@@ -181,16 +185,11 @@ def view(
         "device": device,
         "wait": wait,
     }
-    from dataclasses import asdict
-
     from flows.novel_views import view as run
     from flows.request import build_view_request
 
     report = run(build_view_request(fixed, choices))
-    if as_json:
-        print_json(asdict(report))
-    else:
-        say(report.summary())
+    tell(report, as_json)
 
 
 @app.command(
@@ -212,15 +211,10 @@ def train(
     Interrupted or killed, the same command goes on from the last state. Repeated, it finds the trained model.
     """
     prepare_environment(verbose)
-    from dataclasses import asdict
-
     from flows.training import train as run
 
     report = run(manifest, config, out)
-    if as_json:
-        print_json(asdict(report))
-    else:
-        say(report.summary())
+    tell(report, as_json)
 
 
 @app.command(epilog="Example: memory-v2v extend senorita/ --framepack framepack/ --weights lucy/ --out extended")
@@ -246,8 +240,8 @@ def extend(
     validation_share: Annotated[float, typer.Option(help="Share of the source videos kept for validation.")] = 0.02,
     limit: Annotated[int | None, typer.Option(help="Take the first pairs only.", show_default="all")] = None,
     workers: Annotated[int, typer.Option(help="Extenders at work at once, one GPU each.")] = 1,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: Seed = 0,
+    device: Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it takes.")] = False,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -257,8 +251,6 @@ def extend(
     Interrupted or killed, the same command goes on where it stopped. Exit code 3: done, but some pairs failed.
     """
     prepare_environment(verbose)
-    from dataclasses import asdict
-
     from flows.request import build_extension_request
     from flows.training_data import extend as run
     from flows.training_data import plan
@@ -288,10 +280,10 @@ def extend(
     request = build_extension_request(fixed, {**_parse_size(size), "segment_frames": segment_frames})
     if dry_run:
         planned = plan(request)
-        print_json(asdict(planned)) if as_json else say(planned.summary())
+        tell(planned, as_json)
         return
     report = run(request)
-    print_json(asdict(report)) if as_json else say(report.summary())
+    tell(report, as_json)
     if report.failed:
         raise typer.Exit(PARTLY)
 

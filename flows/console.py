@@ -2,11 +2,21 @@
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
+Frames = Annotated[int | None, typer.Option(help="Frames per segment, 4k+1.", show_default="the model's")]
+Overlap = Annotated[int | None, typer.Option(help="Frames shared by neighbours.", show_default="the model's")]
+Size = Annotated[str | None, typer.Option(help="WIDTHxHEIGHT the model works at.", show_default="the model's")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the model's")]
+Guidance = Annotated[float | None, typer.Option(help="Guidance scale.", show_default="the model's")]
+Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
+Codec = Annotated[str, typer.Option(help="h264, prores, dnxhr or ffv1.")]
+ToneMap = Annotated[bool, typer.Option("--tone-map", help="Accept HDR, tone-mapped to BT.709.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Wait = Annotated[float, typer.Option(help="Seconds to wait for another run that writes to the same folder.")]
 Scale = Annotated[
     float | None,
@@ -23,3 +33,8 @@ def say(text: str) -> None:
 def print_json(fields: dict[str, Any]) -> None:
     """To a program: one line on standard output."""
     print(json.dumps(fields, ensure_ascii=False), flush=True)
+
+
+def tell(report: Any, as_json: bool) -> None:
+    """What a command did: a dataclass with a `summary`, whole to a program, in a few lines to a person."""
+    print_json(asdict(report)) if as_json else say(report.summary())
