@@ -1,0 +1,105 @@
+"""Every setting, once: frozen, validated, torch-free. The command line, the Prefect form and the tests share them.
+
+A model folder may carry `memory_v2v.json`, a `Preset` with the settings its weights were trained for; what the user
+sets wins over it.
+"""
+
+from model.config.base import (
+    SESSION_NAME,
+    Config,
+    Precision,
+)
+from model.config.catalog import (
+    CatalogDefaults,
+    CatalogRequest,
+    CatalogTurn,
+    CatalogVideo,
+    FaultPolicy,
+    ModelSettings,
+    Schedule,
+    Scope,
+    SegmentSettings,
+)
+from model.config.editing import (
+    EditConfig,
+    MergeConfig,
+    Preset,
+    RetrievalConfig,
+    SamplingConfig,
+    TokenConfig,
+    WindowConfig,
+)
+from model.config.extension import (
+    ExtensionConfig,
+    ExtensionRequest,
+)
+from model.config.proof import (
+    ProofConfig,
+)
+from model.config.requests import (
+    EditRequest,
+    OutputConfig,
+    RecallBy,
+    VideoRequest,
+    ViewRequest,
+)
+from model.config.training import (
+    DatasetConfig,
+    DrawnSource,
+    EncodedSource,
+    ExtendedSource,
+    FootageSource,
+    MixConfig,
+    OptimConfig,
+    PanoramaSource,
+    SmallModelConfig,
+    Source,
+    SyntheticSource,
+    TrainingConfig,
+    TrainingRunConfig,
+    WorldConfig,
+)
+
+__all__ = [
+    "SESSION_NAME",
+    "CatalogDefaults",
+    "CatalogRequest",
+    "CatalogTurn",
+    "CatalogVideo",
+    "Config",
+    "DatasetConfig",
+    "DrawnSource",
+    "EditConfig",
+    "EditRequest",
+    "EncodedSource",
+    "ExtendedSource",
+    "ExtensionConfig",
+    "ExtensionRequest",
+    "FaultPolicy",
+    "FootageSource",
+    "MergeConfig",
+    "MixConfig",
+    "ModelSettings",
+    "OptimConfig",
+    "OutputConfig",
+    "PanoramaSource",
+    "Precision",
+    "Preset",
+    "ProofConfig",
+    "RecallBy",
+    "RetrievalConfig",
+    "SamplingConfig",
+    "Schedule",
+    "Scope",
+    "SegmentSettings",
+    "SmallModelConfig",
+    "Source",
+    "SyntheticSource",
+    "TokenConfig",
+    "TrainingConfig",
+    "TrainingRunConfig",
+    "VideoRequest",
+    "ViewRequest",
+    "WindowConfig",
+    "WorldConfig",
+]

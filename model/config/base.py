@@ -1,0 +1,22 @@
+"""What every setting has in common."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Precision = Literal["float32", "bfloat16"]
+SESSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+
+class Config(BaseModel):
+    """Frozen; unknown keys are errors; docstrings below a field are its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def of_whole_latents(frames: int) -> int:
+    """The video VAE keeps one frame and then every fourth."""
+    if frames % 4 != 1:
+        below = frames - (frames - 1) % 4
+        raise ValueError(f"must be 4k+1; nearest are {below} and {below + 4}")
+    return frames

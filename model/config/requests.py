@@ -1,0 +1,74 @@
+"""What a user asks for: one turn, or several, over one video."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, model_validator
+
+from model.config.base import SESSION_NAME, Config
+from model.config.editing import EditConfig, RetrievalConfig, WindowConfig
+
+RecallBy = Literal["views", "recency", "random", "none"]
+"""How a novel view recalls others: by what they saw (the paper), or a baseline."""
+
+
+class OutputConfig(Config):
+    """What is written."""
+
+    codec: Literal["h264", "prores", "dnxhr", "ffv1"] = "h264"
+    """Codec of the edited video; segments are always kept losslessly."""
+    tone_map: bool = False
+    """Accept HDR sources by tone-mapping them to BT.709; without it they are refused."""
+
+
+class VideoRequest(Config):
+    """What every turn needs, whatever it does to the video."""
+
+    video: Path
+    out: Path
+    weights: str
+    """A local model folder or a hub id."""
+    session: str | None = Field(default=None, pattern=SESSION_NAME)
+    """Turns of one session share a memory; the default is one of the work's own."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs; `auto` takes a GPU if this machine has one."""
+    window: WindowConfig = WindowConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    edit: EditConfig = EditConfig()
+    output: OutputConfig = OutputConfig()
+    wait: float = Field(default=3600.0, ge=0)
+    """Seconds to wait for another process that writes to the same folder; 0 gives up at once."""
+
+
+class EditRequest(VideoRequest):
+    """One turn: a video and an instruction."""
+
+    instruction: str = Field(min_length=1, max_length=4000)
+    descriptor: str = "thumbnail"
+    """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""
+    on: NonNegativeInt | Literal["last"] = 0
+    """The turn whose result is edited, of the same session; 0 is the user's video, `last` the latest turn."""
+
+    @model_validator(mode="after")
+    def _turns_have_a_session(self) -> "EditRequest":
+        if self.on != 0 and self.session is None:
+            raise ValueError(f"to edit the result of a turn (on={self.on}), name its session")
+        return self
+
+
+class ViewRequest(VideoRequest):
+    """A video seen anew along camera paths, one turn each (paper section 3.2)."""
+
+    cameras: tuple[str, ...] = Field(min_length=1)
+    """Presets, sentences, or files of poses (`model/camera/written.py`), in the order of the turns."""
+    instruction: str = Field(default="", max_length=4000)
+    """What is seen; may be empty."""
+    fov: float | None = Field(default=None, gt=0, lt=180)
+    """Horizontal field of view of the lens, which is taken to be fixed, in degrees; None is that of a 24 mm lens."""
+    scale: float | None = Field(default=None, gt=0)
+    """Metres to a unit, in camera files that name none."""
+    recall: RecallBy = "views"
+    """How memories are chosen; all but `views` are baselines."""
+    chain: bool = False
+    """Each turn renders the result of the turn before instead of the user's video (the paper's AR baseline)."""

@@ -1,0 +1,228 @@
+"""What is trained, how, and on which clips (paper section 4.1)."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from model.config.base import Config
+from model.config.editing import Preset
+
+
+class WorldConfig(Config):
+    """The synthetic world (`storage/datasets/synthetic.py`): how large, how long, how often its subject is gone."""
+
+    size: int = Field(default=64, ge=32)
+    """Height and width in pixels."""
+    segments: int = Field(default=8, ge=6)
+    """Segments of a clip."""
+    segment_frames: int = Field(default=9, ge=5)
+    """Frames of a segment, 4k+1."""
+    radius: tuple[float, float] = (0.14, 0.2)
+    """Smallest and largest radius of a shape, in parts of the size."""
+    least_shown: int = Field(default=1, ge=1, le=4)
+    """Segments at the start in which the subject is always in view."""
+    least_gap: int = Field(default=1, ge=1)
+    """Segments that the subject is away, at least."""
+
+
+class MixConfig(Config):
+    """How a training sample is put together (paper section 4.1 and supplement E; `ours` where they are silent)."""
+
+    memories: tuple[float, ...] = (0.12, 0.2, 0.22, 0.2, 0.14, 0.08, 0.04)
+    """Chance of 0, 1, 2, ... memories."""
+    previous: float = Field(default=0.7, ge=0, le=1)
+    """Chance that the segment before the target is among them, if there is one."""
+    changed: float = Field(default=0.8, ge=0, le=1)
+    """Chance that the target is a segment that the edit changes, where the clip has one; otherwise it is any."""
+    disagreeing: float = Field(default=0.3, ge=0, le=1)
+    """Chance that memories contradict an instruction that fixes the result: it is the text that must be obeyed."""
+    one_tokenizer: float = Field(default=0.5, ge=0, le=1)
+    """Chance that one random tokeniser serves all memories; otherwise the best get the finer one."""
+    merging: float = Field(default=0.5, ge=0, le=1)
+    """Chance that frames are merged, a share of them drawn from `merge_share`."""
+    merge_share: tuple[float, float] = (0.3, 0.7)
+    merge_blocks: tuple[int, ...] | None = None
+    """Blocks, 1-based, before which frames are merged; None is a third and two thirds of the depth."""
+    cached: float = Field(default=0.5, ge=0, le=1)
+    """Chance that memory attends to memory only, so that the model works with `attention="cached"` too."""
+    memory_noise: float = Field(default=0.1, ge=0)
+    """Largest deviation of the Gaussian noise on memory latents, drawn from 0 to this."""
+    reverse_memory: bool = False
+    """Count memories backwards. The paper does so at inference only, since its training clips extend forward."""
+    user_video_dropout: float = Field(default=0.1, ge=0, le=1)
+    """Of novel views with memories: chance that the user's video is left out, so that memory stands alone."""
+    text_dropout: float = Field(default=0.05, ge=0, le=1)
+    """Chance of an empty instruction, which guidance needs."""
+
+
+class OptimConfig(Config):
+    """How weights move."""
+
+    trained: Literal["memory", "memory+attention", "lora", "all"] = "memory+attention"
+    """New modules alone, with self-attention (the paper), with LoRA on self-attention, or everything."""
+    rate: float = Field(default=1e-5, gt=0)
+    """Learning rate of the base's weights."""
+    memory_rate: float = Field(default=1e-4, gt=0)
+    """Learning rate of the memory modules."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: int = Field(default=100, ge=0)
+    """Steps until the full rate, which then falls to a twentieth along a cosine."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    ema: float = Field(default=0.998, ge=0, lt=1)
+    """Decay of the running mean of weights, which is what is saved."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches to a step."""
+    lora_rank: int = Field(default=16, ge=1)
+
+
+class TrainingConfig(Config):
+    """One training run."""
+
+    steps: int = Field(default=2000, ge=1)
+    batch: int = Field(default=1, ge=1)
+    """Samples of a batch, on each worker."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    shift: float = Field(default=5.0, gt=0)
+    """Times are drawn as the sampler spaces them: this much towards noise."""
+    region_weight: float = Field(default=0.0, ge=0)
+    """Extra weight of the loss where the data marks a region."""
+    mix: MixConfig = MixConfig()
+    optim: OptimConfig = OptimConfig()
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the forward pass; weights are kept in float32."""
+    validate_every: int = Field(default=250, ge=1)
+    validation_batches: int = Field(default=8, ge=1)
+    save_every: int = Field(default=250, ge=1)
+
+
+class SmallModelConfig(Config):
+    """Sizes of a model to be trained from nothing, on a laptop."""
+
+    kind: Literal["lucy-edit", "recam"] = "lucy-edit"
+    """Whose architecture: one that edits, or one that renders novel views."""
+
+    width: int = Field(default=128, ge=32)
+    heads: int = Field(default=4, ge=1)
+    """Heads of attention; the width divided by them must be even."""
+    depth: int = Field(default=4, ge=1)
+    """Blocks."""
+    feed_forward: int = Field(default=512, ge=32)
+    channels: int = Field(default=16, ge=4)
+    """Latent channels."""
+    text_width: int = Field(default=64, ge=16)
+
+
+class SyntheticSource(Config):
+    """Clips of the synthetic world, one a seed."""
+
+    kind: Literal["synthetic"]
+    clips: int = Field(ge=1)
+    first_seed: int = Field(default=0, ge=0)
+    wording: Literal["training", "held-out"] = "training"
+    """`held-out` has phrases, pairs of shape and colour, and a shape that `training` never has."""
+    world: WorldConfig = WorldConfig()
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """How often a clip of this source is drawn, compared with clips of a source whose share is 1."""
+
+
+class FootageSource(Config):
+    """Clips of real pictures and films with looks on them, one a seed; of the `world` only sizes matter."""
+
+    kind: Literal["footage"]
+    clips: int = Field(ge=1)
+    first_seed: int = Field(default=0, ge=0)
+    wording: Literal["training", "held-out"] = "training"
+    """`held-out` has phrases and pictures that `training` never has."""
+    world: WorldConfig = WorldConfig()
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """See `SyntheticSource`."""
+
+
+class PanoramaSource(Config):
+    """Clips of novel views over a panorama, one a seed; of the `world` only sizes matter."""
+
+    kind: Literal["panorama"]
+    clips: int = Field(ge=1)
+    first_seed: int = Field(default=0, ge=0)
+    wording: Literal["training", "held-out"] = "training"
+    """`held-out` panoramas are others than those of `training`."""
+    world: WorldConfig = WorldConfig()
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """See `SyntheticSource`."""
+
+
+class EncodedSource(Config):
+    """Clips that are latents already, listed in the `index.jsonl` of a folder."""
+
+    kind: Literal["encoded"]
+    folder: Path
+    """Where a manifest names it, relative to the manifest."""
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """See `SyntheticSource`."""
+
+
+class ExtendedSource(Config):
+    """Long samples of `memory-v2v extend`: each list takes its own split (see `MixConfig.reverse_memory`)."""
+
+    kind: Literal["extended"]
+    folder: Path
+    """Where a manifest names it, relative to the manifest."""
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """See `SyntheticSource`."""
+
+
+DrawnSource = SyntheticSource | FootageSource | PanoramaSource
+"""Sources whose clips are drawn from seeds."""
+Source = Annotated[DrawnSource | EncodedSource | ExtendedSource, Field(discriminator="kind")]
+
+
+class DatasetConfig(Config):
+    """A training manifest: where clips come from. Encoded and extended sources give each list its own part of them."""
+
+    training: tuple[Source, ...] = Field(min_length=1)
+    validation: tuple[Source, ...] = Field(min_length=1)
+
+
+class TrainingRunConfig(Config):
+    """The config file of `memory-v2v train`: what is trained, how, on what, and what it will be used with."""
+
+    start: str | None = None
+    """Model to go on from: a diffusers folder or a hub id."""
+    small: SmallModelConfig | None = None
+    """Instead of `start`: a small model from nothing, whose codec is fitted to the first clips."""
+    codec_clips: int = Field(default=32, ge=1)
+    """Clips of every source that the codec of a small model is fitted to."""
+    preset: Preset
+    """Settings that the trained model is to be used with."""
+    training: TrainingConfig = TrainingConfig()
+    workers: int = Field(default=1, ge=1)
+    """Processes that train together (data-parallel, through Ray Train), one GPU each where there are GPUs."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """Whether each of these holds all weights and moments, or its part of them."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of each worker; None shares out this machine's cores."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    saved: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision of the trained transformer on disk."""
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> "TrainingRunConfig":
+        if (self.start is None) is (self.small is None):
+            raise ValueError("give either start, a model to go on from, or small, the sizes of a new one")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_from_every_sample(self) -> "TrainingRunConfig":
+        if self.training.optim.trained == "memory" and self.training.mix.memories[0] > 0:
+            raise ValueError("trained: memory learns nothing from samples without memories; begin mix.memories with 0")
+        return self
+
+    @model_validator(mode="after")
+    def _saves_whole_points(self) -> "TrainingRunConfig":
+        saved, measured = self.training.save_every, self.training.validate_every
+        if saved % measured:
+            raise ValueError(f"training.save_every {saved} must be a multiple of training.validate_every ({measured})")
+        return self
