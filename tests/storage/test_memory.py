@@ -21,10 +21,11 @@ from model.memory.retrieval import rank_by_descriptor
 from storage import latents
 from storage.latents import Latents, LatentStore
 from storage.memory import MemoryRow, MemoryStore
+from storage.remembered import Reach
 from storage.tables import compact_payloads
 from tests.storage.memories import SIZE, at, keys_of, make_descriptor, make_latents, make_row
 
-ALL = (10**6, 0)  # before the first segment of a turn that never comes
+ALL = Reach(10**6, ())  # before the first segment of a turn that never comes
 SESSIONS = ["holiday", "x' OR '1'='1", 'a "quoted" one', "ünï-会话-🎬", "it's", "", "a\\b%_", "holiday "]
 
 
@@ -145,7 +146,7 @@ def test_search_looks_at_earlier_turns_and_earlier_segments_only(tmp_path: Path)
     query = make_descriptor(99)
     for before in [(1, 0), (1, 1), (2, 0), (2, 3), (3, 4), (4, 0)]:
         earlier = [row for row in rows if (row.turn, row.segment) < before]
-        hits = store.search(keys_of("holiday"), query, "noise", 5, before)
+        hits = store.search(keys_of("holiday"), query, "noise", 5, Reach(before[0], range(before[1])))
         assert [hit.id for hit in hits] == brute_force(earlier, query, 5)
 
 
