@@ -53,11 +53,13 @@ def write_manifest(lines: Sequence[dict[str, Any]], manifest: Path, overwrite: b
     """Write a manifest as JSON lines, whole or not at all.
 
     Raises:
-        RequestError: there is such a file already and it is not to be overwritten, or it cannot be written.
+        RequestError: there is such a file already and it is not to be overwritten, or it cannot be
+            written.
     """
+    if not manifest.parent.is_dir():
+        raise RequestError(f"{manifest.parent}: no such folder")
     unfinished = manifest.with_name(f".{manifest.name}.{os.getpid()}.unfinished")
     try:
-        manifest.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
         if not overwrite:
             os.link(unfinished, manifest)  # fails where there is one; renaming onto it then changes nothing

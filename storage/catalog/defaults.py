@@ -20,7 +20,7 @@ from storage.catalog.faults import Fault, Place, explain_all, name_place, show
 from storage.catalog.json_line import MAX_DIGITS, TORN, has_torn_letters
 from storage.catalog.text_file import read_small
 
-MAX_BYTES = 2**18
+MAX_BYTES = 2**17
 MAX_DEPTH = 20
 _KINDS = {f"tag:yaml.org,2002:{kind}": kind for kind in ("str", "int", "float", "bool", "null")}
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "timestamp": "a date"}
@@ -53,11 +53,9 @@ def read_defaults(path: Path | None) -> tuple[dict[str, Any], list[Fault]]:
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         said = fault.problem or fault.context or "cannot be read"
-        return {}, [Fault(mark.line + 1 if mark else 1, "", f"not YAML: {said}", path)]
+        return {}, [Fault(mark.line + 1 if mark else 1, "", f"cannot be read: {said}", path)]
     except yaml.YAMLError as fault:
-        return {}, [Fault(1, "", f"not YAML: {' '.join(str(fault).split())}", path)]
-    except RecursionError:
-        return {}, [Fault(1, "", "not YAML: nested too deeply", path)]
+        return {}, [Fault(1, "", f"cannot be read: {' '.join(str(fault).split())}", path)]
     if not isinstance(fields, dict):
         return {}, [Fault(1, "", "must be settings by name, as in `schedule: auto`", path)]
     wrong = [*reading.wrong, *_mistakes(fields, {place for place, _ in reading.wrong})]
@@ -86,7 +84,11 @@ def _mistakes(fields: dict[str, Any], known: set[Place]) -> list[tuple[Place, st
 
 
 def _compose(text: str) -> yaml.Node | None:
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):  # bit by bit: depth costs the parser its square in time
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem=f"alias *{event.anchor}; write it out", problem_mark=event.start_mark)
     return yaml.compose(text, Loader=yaml.SafeLoader)
@@ -94,9 +96,6 @@ def _compose(text: str) -> yaml.Node | None:
 
 def _value(node: yaml.Node, place: Place, reading: _Reading) -> Any:
     reading.lines.setdefault(place, node.start_mark.line + 1)
-    if len(place) > MAX_DEPTH:
-        reading.wrong.append((place, "is nested too deeply"))
-        return None
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, place, reading)
     if isinstance(node, yaml.SequenceNode):

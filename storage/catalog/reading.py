@@ -23,7 +23,7 @@ from storage.catalog.places import find_source, read_output, source_fault, way_f
 from storage.catalog.table import Row, read_rows
 from storage.catalog.text_file import Line, open_text, read_lines
 
-MAX_VIDEOS = 250_000
+MAX_VIDEOS, MAX_FAULTS, FAULTS_OF_A_LINE = 250_000, 100_000, 50
 SUFFIXES = (".jsonl", ".ndjson", ".csv")
 
 
@@ -87,19 +87,22 @@ class _Looking:
 def _examine(manifest: Path, defaults: Path | None, looking: _Looking) -> Iterator[Fault | CatalogVideo]:
     if manifest.suffix.lower() not in SUFFIXES:
         raise RequestError(f"{manifest}: expected a manifest named *.jsonl, *.ndjson or *.csv")
-    common, faults = read_defaults(defaults)
-    yield from faults
+    common, wrong = read_defaults(defaults)
+    yield from wrong
     examiner = _Examiner(manifest, common, looking, Claims())
+    videos = faults = 0
     with open_text(manifest) as file:
         lines = read_lines(file)
-        rows = read_rows(lines) if manifest.suffix.lower() == ".csv" else _objects(lines)
-        videos = 0
-        for row in rows:
+        for row in read_rows(lines) if manifest.suffix.lower() == ".csv" else _objects(lines):
             videos += 1
-            if videos > MAX_VIDEOS:
-                yield Fault(row.number, "", f"more than {MAX_VIDEOS:,} videos; make it several catalogs", manifest)
+            if videos > MAX_VIDEOS or faults > MAX_FAULTS:
+                said = f"{MAX_VIDEOS:,} videos; make it several catalogs"
+                said = said if videos > MAX_VIDEOS else f"{MAX_FAULTS:,} faults; the rest was not looked at"
+                yield Fault(row.number, "", f"more than {said}", manifest)
                 return
-            yield from examiner.examine(row)
+            for found in examiner.examine(row):
+                faults += isinstance(found, Fault)
+                yield found
     if videos == 0:
         yield Fault(1, "", "names no video", manifest)
 
@@ -139,8 +142,10 @@ class _Examiner:
             wrong += self._look(row.number, {name: value for name, value in merged.items() if name not in bad})
         if video is not None and not wrong:
             yield video
-        for place, said in wrong:
+        for place, said in wrong[:FAULTS_OF_A_LINE]:
             yield Fault(row.number, name_place(place, row.names), said, self.manifest)
+        if len(wrong) > FAULTS_OF_A_LINE:
+            yield Fault(row.number, "", f"has {len(wrong) - FAULTS_OF_A_LINE:,} more faults", self.manifest)
 
     def _look(self, line: int, sound: dict[str, Any]) -> list[tuple[Place, str]]:
         """Faults that settings alone do not show, of the fields that are valid."""

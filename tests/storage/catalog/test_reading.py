@@ -294,6 +294,16 @@ def test_the_number_of_videos_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
     assert found == [(4, "", "more than 3 videos; make it several catalogs")]
 
 
+def test_the_number_of_faults_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {f"x{number}": 1 for number in range(70)}
+    found = faults_of(tmp_path, line_of("a", **many))
+    assert [said for _, _, said in found[49:]] == ["is no setting; check its spelling", "has 20 more faults"]
+    monkeypatch.setattr(reading, "MAX_FAULTS", 60)
+    found = faults_of(tmp_path, *(line_of(f"v{number}", **many) for number in range(9)))
+    assert len(found) == 2 * 51 + 1
+    assert found[-1] == (3, "", "more than 60 faults; the rest was not looked at")
+
+
 def test_a_mark_and_windows_ends_of_lines_do_no_harm(tmp_path: Path) -> None:
     manifest = write_lines(tmp_path, line_of("a"), line_of("b"))
     manifest.write_bytes(b"\xef\xbb\xbf" + manifest.read_bytes().replace(b"\n", b"\r\n"))
