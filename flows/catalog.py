@@ -47,7 +47,7 @@ def run(request: CatalogRequest) -> RunRecord:
     _understand(request)
     start_cluster()
     edit_catalog(request, started)
-    return read_runs(request.out.absolute() / STATE)[-1]
+    return last_run(request.out)
 
 
 def plan(request: CatalogRequest) -> CatalogPlan:
@@ -93,6 +93,11 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
     return asdict(measured.record)
 
 
+def last_run(out: Path) -> RunRecord:
+    """The run of a catalog that came to its end last."""
+    return read_runs(out.absolute() / STATE)[-1]
+
+
 def status(out: Path) -> tuple[list[Holder], list[VideoState]]:
     """Who runs a catalog now, and the state of its videos, those at hand included.
 
@@ -121,8 +126,8 @@ def retry(out: Path) -> RunRecord | None:
         return None
     request = request.model_copy(update={"only": tuple(sorted(again))})
     for entry in _understand(request)[1]:
-        if (request.out / entry.folder / MEMORY).is_dir():
-            forgive(Ledger(request.out / entry.folder / MEMORY))
+        if (entry.folder / MEMORY).is_dir():
+            forgive(Ledger(entry.folder / MEMORY))
     return run(request)
 
 
@@ -163,7 +168,7 @@ def report(out: Path) -> tuple[RunRecord, list[VideoState], str]:
 def _understand(request: CatalogRequest) -> tuple[Setup, list[Entry]]:
     place_for(request.out)
     setup = set_up(request, user_folder("cache"))
-    return setup, entries_of(read_catalog(request.manifest, request.defaults), request)
+    return setup, entries_of(read_catalog(request.manifest, request.defaults, request.out), request)
 
 
 def _plan(entries: Sequence[Entry], setup: Setup, states: VideoStates | None = None) -> CatalogPlan:

@@ -1,4 +1,4 @@
-"""What a catalog's run did: kept beside the states, as JSON, and told as a page for people and as a table for programs."""
+"""What a catalog's run did, kept as JSON beside the states of its videos."""
 
 import json
 from collections import Counter

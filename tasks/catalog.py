@@ -1,4 +1,4 @@
-"""Edit a catalog's videos on a pool of Editors: each video in a thread of its own, which leases an Editor when it is ready.
+"""Edit a catalog's videos on a pool of Editors: each in a thread of its own, which leases an Editor when it is ready.
 
 What goes wrong with a video is its own affair: it is told, and the night goes on. What would go wrong with all of them
 (a full disk, a model that does not load, no Editor left) ends the run; the same command goes on from there.
@@ -23,10 +23,10 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from model.errors import LostActorError, MemoryV2VError, RunError, VideoError, WeightsError
 from storage.garbage import size_of
 from storage.ledger import Entry as LedgerEntry
-from storage.object_store import deliver, is_remote
+from storage.object_store import deliver
 from storage.store import Patience, find_finished, open_store, read_turns
 from storage.video_states import VideoState, VideoStates
-from tasks.catalog_work import Entry, Setup, local_source, parents_of, requests_of
+from tasks.catalog_work import Entry, Setup, existing, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.pool import EditorPool
@@ -188,8 +188,9 @@ class CatalogRun:
             turns = read_turns(work.request.out, work.session)
             tally.numbers.append(next(turn.number for turn in turns if turn.fingerprint == work.fingerprint))
             tally.output = str(work.request.out / done.path)
-        if entry.video.output is not None and is_remote(entry.video.output):
-            tally.output = deliver(Path(tally.output), entry.video.output)
+        if entry.delivery is not None:
+            path = Path(tally.output)
+            tally.output = deliver(path, f"{entry.delivery.rstrip('/')}/{path.name}").uri
 
     def _describe(self, entry: Entry, request: Any) -> EditWork:
         setup, asked = self._setup, entry.video.sha256
@@ -218,8 +219,7 @@ class CatalogRun:
         return video
 
     def _conclude(self, entry: Entry, tally: Tally) -> None:
-        folder = self._setup.request.out.absolute() / entry.folder
-        output = Path(tally.output)
+        folder, output = entry.folder, Path(tally.output)
         self._change(
             entry.video.video_id,
             state="partial" if tally.quarantined else "failed" if tally.reason else "done",
@@ -258,12 +258,6 @@ def in_words(fault: BaseException) -> str:
     """One line: our own errors as they are, others with their type."""
     text = next((line.strip() for line in str(fault).splitlines() if line.strip()), "no message")
     return text if isinstance(fault, MemoryV2VError) else f"{type(fault).__name__}: {text}"
-
-
-def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    folder = folder.absolute()
-    return folder if folder.exists() else existing(folder.parent)
 
 
 def _queued(entry: Entry, known: Mapping[str, VideoState]) -> VideoState:

@@ -3,6 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import (
@@ -14,7 +16,9 @@ from prefect.artifacts import (
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from storage.run_lock import Holder
 from storage.run_report import RunRecord
+from storage.spreadsheet import write_csv
 from storage.video_states import VideoState
 from tasks.catalog import CatalogRun
 from tasks.catalog_plan import CatalogPlan
@@ -38,7 +42,7 @@ class Board:
         self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._row = self._bar.add_task("catalog", total=plan.segments)
         self._artifact: Any = None
-        self._last = dict.fromkeys(("progress", "table", "line"), 0.0)
+        self._last: dict[str, float] = {}
         show(create_markdown_artifact, plan_markdown(plan), key="catalog-plan", description="What the run will do")
 
     def tell(self, run: CatalogRun) -> None:
@@ -66,7 +70,7 @@ class Board:
 
     def _due(self, what: str, seconds: float) -> bool:
         now = time.monotonic()
-        if now - self._last[what] < seconds:
+        if now - self._last.get(what, 0.0) < seconds:
             return False
         self._last[what] = now
         return True
@@ -96,24 +100,68 @@ def segments_done(states: Any, progress: Mapping[str, tuple[int, int]]) -> tuple
     return sum(done for done, _ in pairs), sum(total for _, total in pairs)
 
 
+def plan_rows(plan: CatalogPlan) -> dict[str, str]:
+    """The plan, row by row."""
+    source = "from past runs here" if plan.measured else "guessed by the model's size: nothing was measured yet"
+    faulty = len(plan.faulty)
+    return {
+        "videos": f"{len(plan.planned)}: {plan.done} done, {plan.skipped} skipped, {faulty} cannot be edited",
+        "segments": f"{plan.left} of {plan.segments} to edit",
+        "Editor hours": f"{plan.editor_hours:.2f}",
+        "finish": f"in {clock(plan.finish_seconds)}, with {plan.editors} Editors",
+        "a segment": f"{plan.rates.segment_seconds:.2f} s ({source})",
+        "memory": size_text(plan.memory_bytes),
+        "results": size_text(plan.output_bytes),
+        "free": f"{size_text(plan.free_bytes)}{'' if plan.fits else ': NOT ENOUGH'}",
+    }
+
+
 def plan_markdown(plan: CatalogPlan) -> str:
-    """The plan, for people."""
-    source = (
-        "from past runs on this machine" if plan.measured else "guessed from the model's size: nothing measured yet"
-    )
-    lines = [
-        f"**{len(plan.planned)} videos**: {plan.done} done, {plan.skipped} skipped, {len(plan.faulty)} that cannot be edited.",
-        "",
-        f"| | |\n|---|---|\n| segments to edit | {plan.left} of {plan.segments} |",
-        f"| Editor hours | {plan.editor_hours:.2f} |",
-        f"| finish, with {plan.editors} Editors | in {clock(plan.finish_seconds)} |",
-        f"| seconds a segment | {plan.rates.segment_seconds:.2f} ({source}) |",
-        f"| memory | {size_text(plan.memory_bytes)} |",
-        f"| results | {size_text(plan.output_bytes)} |",
-        f"| free on the disk | {size_text(plan.free_bytes)}{'' if plan.fits else ': **not enough**'} |",
-    ]
-    lines += ["", *(f"- {plain(one.id)}: {plain(one.error)}" for one in plan.faulty)]
+    """The plan for the Prefect page."""
+    rows = [f"| {name} | {value} |" for name, value in plan_rows(plan).items()]
+    faulty = [f"- {plain(one.id)}: {plain(one.error)}" for one in plan.faulty]
+    return "\n".join(["| | |", "|---|---|", *rows, "", *faulty])
+
+
+def plan_text(plan: CatalogPlan) -> str:
+    """The plan for the terminal."""
+    faulty = [f"cannot be edited: {one.id}: {one.error}" for one in plan.faulty]
+    return "\n".join([*(f"{name:14}{value}" for name, value in plan_rows(plan).items()), *faulty])
+
+
+def plan_fields(plan: CatalogPlan) -> dict[str, Any]:
+    """The plan as JSON, without the videos that are sound."""
+    kept = {name: value for name, value in asdict(plan).items() if name != "planned"}
+    return {"videos": len(plan.planned), **kept, "fits": plan.fits, "faulty": {one.id: one.error for one in plan.faulty}}
+
+
+def status_text(running: Sequence[Holder], states: Sequence[VideoState]) -> str:
+    """How far a catalog is, for the terminal."""
+    counts = Counter(state.state for state in states)
+    lines = [f"process {one.process} on {one.machine} runs it since {one.started}" for one in running]
+    lines += [", ".join(f"{counts[name]} {name}" for name in ORDER if counts[name]) or "no videos"]
+    lines += [f"{state.state:8}{state.id}: {state.error}" for state in states if state.state in ("failed", "partial")]
     return "\n".join(lines)
+
+
+def status_fields(running: Sequence[Holder], states: Sequence[VideoState]) -> dict[str, Any]:
+    """The same as JSON, with every video."""
+    counts = Counter(state.state for state in states)
+    return {
+        "running": [asdict(one) for one in running],
+        "counts": {name: counts[name] for name in ORDER},
+        "states": [asdict(one) | {"updated": one.updated and one.updated.isoformat()} for one in states],
+    }
+
+
+def write_table(path: Path, states: Sequence[VideoState]) -> None:
+    """Every video's state as CSV, for a spreadsheet.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    columns = [one.name for one in fields(VideoState)]
+    write_csv(path, columns, ([str(v) if k == "updated" else v for k, v in asdict(one).items()] for one in states))
 
 
 def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:

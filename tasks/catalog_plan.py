@@ -24,7 +24,7 @@ from storage.content_id import hash_folder
 from storage.ledger import Ledger
 from storage.store import MEMORY
 from storage.video_states import VideoState
-from tasks.catalog_work import Entry, Setup, requests_of
+from tasks.catalog_work import Entry, Setup, existing, requests_of
 from tasks.ingest import examine_video
 
 PROBES = 4  # videos that are looked at side by side
@@ -49,9 +49,9 @@ class PlannedVideo:
 
 @dataclass(frozen=True)
 class CatalogPlan:
-    """What a run would do. Hours are an Editor's, bytes are added to the disk; `measured` if rates are from this machine.
+    """What a run would do. Hours are an Editor's, bytes are added to the disk.
 
-    `finish_seconds` is from the command to its end, on `editors` Editors.
+    `finish_seconds` is from the command to its end, on `editors` Editors. `measured` if rates are from this machine.
     """
 
     planned: tuple[PlannedVideo, ...]
@@ -138,7 +138,7 @@ def known_rates(data: Path, setting: Setting, setup: Setup) -> tuple[Rates, bool
 
 
 def guess_rates(setting: Setting, weights: Path, preset: Preset) -> Rates:
-    """By floating point operations: two a parameter and token, and four a pair of tokens and channel, in every block."""
+    """By operations: two a parameter and token, and four a pair of tokens and channel, in every block."""
     window, sampling = preset.window, preset.edit.sampling
     config = weights / "transformer" / "config.json"
     shape = json.loads(config.read_text()) if config.is_file() else {}

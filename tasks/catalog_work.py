@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from model.config import CatalogRequest, CatalogTurn, CatalogVideo, EditRequest, Precision, Preset
 from model.errors import RequestError
-from storage.catalog import Catalog
+from storage.catalog import Catalog, output_folder
 from storage.content_id import identify
-from storage.object_store import fetch, is_remote
+from storage.object_store import fetch
 from tasks.cluster import choose_device
 from tasks.ingest import precision
 from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, read_preset, require_kind
@@ -43,11 +43,15 @@ class Setup:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the manifest. `line` names what it asks for; `source` is the file, or where it is fetched from."""
+    """A line of the manifest. `line` names what it asks for; `source` is the file, or the object to be fetched.
+
+    `folder` is where its results and its memory are; a group has one.
+    """
 
     video: CatalogVideo
     line: str
     source: str
+    folder: Path
 
     @property
     def group(self) -> str | None:
@@ -60,10 +64,9 @@ class Entry:
         return self.group or self.video.video_id
 
     @property
-    def folder(self) -> str:
-        """Where results and memory go, relative to the catalog's results; a group has one place."""
-        output = self.video.output
-        return self.group or (output if output is not None and not is_remote(output) else self.video.video_id)
+    def delivery(self) -> str | None:
+        """The prefix of objects where the results go in the end; None where they stay."""
+        return self.video.output if self.video.output and is_remote(self.video.output) else None
 
 
 def set_up(request: CatalogRequest, cache: Path) -> Setup:
@@ -87,12 +90,20 @@ def entries_of(catalog: Catalog, request: CatalogRequest) -> list[Entry]:
     if unknown := [name for name in request.only if name not in names]:
         raise RequestError(f"--only {unknown[0]}: {request.manifest} has no such video")
     wanted = [video for video in catalog.videos if not request.only or video.video_id in request.only]
-    return [_entry(video, catalog.folder) for video in wanted if _in_shard(video, request.shard)]
+    out = request.out.absolute()
+    return [_entry(video, catalog, out) for video in wanted if _in_shard(video, request.shard)]
 
 
-def _entry(video: CatalogVideo, folder: Path) -> Entry:
+def _entry(video: CatalogVideo, catalog: Catalog, out: Path) -> Entry:
     asked = video.model_dump(mode="json", exclude={"priority", "tags", "skip", "schedule"})
-    return Entry(video, identify(asked), video.uri if is_remote(video.uri) else str(folder / video.uri))
+    scope, _, group = video.memory_scope.partition(":")
+    folder = out / group if scope == "group" else output_folder(out, video)
+    return Entry(video, identify(asked), str(catalog.source_of(video)), folder)
+
+
+def is_remote(address: str) -> bool:
+    """Whether something lies in an object store."""
+    return address.startswith("s3:")
 
 
 def _in_shard(video: CatalogVideo, shard: str | None) -> bool:
@@ -130,7 +141,7 @@ def requests_of(entry: Entry, setup: Setup, source: Path | None = None) -> list[
     window = {name: value for name, value in video.segment.model_dump().items() if value is not None}
     common: dict[str, Any] = {
         "video": source or Path(entry.source),
-        "out": request.out.absolute() / entry.folder,
+        "out": entry.folder,
         "weights": str(setup.weights),
         "descriptor": request.descriptor,
         "session": entry.session,
@@ -157,3 +168,9 @@ def _request(video: CatalogVideo, common: dict[str, Any], turn: CatalogTurn) -> 
 def parents_of(turns: Sequence[CatalogTurn]) -> list[int]:
     """For each turn of a line the turn that it edits, 0 for the video itself."""
     return [number - 1 if turn.on == "last" else turn.on for number, turn in enumerate(turns, 1)]
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    folder = folder.absolute()
+    return folder if folder.exists() else existing(folder.parent)

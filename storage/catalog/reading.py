@@ -39,19 +39,17 @@ class Catalog:
         return find_source(self.folder, video.uri)
 
 
-def read_catalog(
-    manifest: Path, defaults: Path | None = None, out: Path | None = None, check_sha: bool = False
-) -> Catalog:
+def read_catalog(manifest: Path, defaults: Path | None = None, out: Path | None = None) -> Catalog:
     """The videos of a manifest (JSON lines, or CSV), each with what the YAML file of defaults adds.
 
-    What is looked at beyond the text is as in `find_faults`.
+    The files that it names are not looked at: one that is missing is the affair of that video alone.
 
     Raises:
         RequestError: a file cannot be read, or anything in them is wrong: the first fault, and how many there are.
     """
     videos: list[CatalogVideo] = []
     first, count = None, 0
-    for found in _examine(manifest, defaults, _Looking(out, check_sha)):
+    for found in _examine(manifest, defaults, _Looking(out, files=False)):
         if isinstance(found, Fault):
             first, count = first or found, count + 1
             videos.clear()
@@ -73,7 +71,7 @@ def find_faults(
     Raises:
         RequestError: one of the files cannot be read at all.
     """
-    return [found for found in _examine(manifest, defaults, _Looking(out, check_sha)) if isinstance(found, Fault)]
+    return [found for found in _examine(manifest, defaults, _Looking(out, True, check_sha)) if isinstance(found, Fault)]
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,8 @@ class _Looking:
     """How closely a manifest is looked at."""
 
     out: Path | None
-    check_sha: bool
+    files: bool = True
+    check_sha: bool = False
 
 
 def _examine(manifest: Path, defaults: Path | None, looking: _Looking) -> Iterator[Fault | CatalogVideo]:
@@ -176,7 +175,7 @@ class _Examiner:
             source = find_source(self.manifest.absolute().parent, uri)
         except RequestError as fault:
             return [(("uri",), str(fault))]
-        if isinstance(source, ObjectAddress):
+        if isinstance(source, ObjectAddress) or not self.looking.files:
             return []
         fault = source_fault(source, None)
         if fault is not None:
