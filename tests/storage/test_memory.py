@@ -180,6 +180,7 @@ def test_ids_are_no_predicates(tmp_path: Path) -> None:
     assert len(store.rows()) == 1
     with pytest.raises(StoreError, match="missing"):
         store.latents([hostile])
+    assert store._rows.count_rows(f"id = '{hostile}'") == 1  # the control: as text it matches every row
 
 
 def test_two_descriptor_sizes_live_side_by_side(tmp_path: Path) -> None:
