@@ -234,7 +234,9 @@ def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     if record is None:
         say(f"{out}: nothing has failed")
         return
-    videos, segments = (", ".join(f"{n} {name}" for name, n in each.items()) for each in (record.videos, record.segments))
+    videos, segments = (
+        ", ".join(f"{n} {name}" for name, n in each.items()) for each in (record.videos, record.segments)
+    )
     say(f"videos    {videos}\nsegments  {segments}; {record.seconds:.1f} s\nreport    memory-v2v catalog report {out}")
     if as_json:
         print_json(_fields(record))

@@ -38,7 +38,7 @@ def serve_flows(port: int, announce: Callable[[str, str], None]) -> None:
         "PREFECT_API_URL": f"{page}/api",
         "PREFECT_UI_URL": page,
     }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, stdout=sys.stderr)
     try:
         _wait_for(port, server)
@@ -59,11 +59,14 @@ def serve_flows(port: int, announce: Callable[[str, str], None]) -> None:
 
 
 def _password() -> str:
+    """The password, made where there is none yet or only an empty one; nobody but the user may read it."""
     path = user_folder("data") / "serve-password"
-    if not path.is_file():
+    if not (path.is_file() and path.read_text().strip()):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        path.chmod(0o600)
         path.write_text(secrets.token_urlsafe(24))
+    path.chmod(0o600)
     return path.read_text().strip()
 
 

@@ -132,7 +132,12 @@ def plan_text(plan: CatalogPlan) -> str:
 def plan_fields(plan: CatalogPlan) -> dict[str, Any]:
     """The plan as JSON, without the videos that are sound."""
     kept = {name: value for name, value in asdict(plan).items() if name != "planned"}
-    return {"videos": len(plan.planned), **kept, "fits": plan.fits, "faulty": {one.id: one.error for one in plan.faulty}}
+    return {
+        "videos": len(plan.planned),
+        **kept,
+        "fits": plan.fits,
+        "faulty": {one.id: one.error for one in plan.faulty},
+    }
 
 
 def status_text(running: Sequence[Holder], states: Sequence[VideoState]) -> str:

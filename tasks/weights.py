@@ -149,7 +149,7 @@ def _build(folder: Path, module: str, last: str, *options: str) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / last).is_file():
-            command = [sys.executable, "-m", module, str(folder), *options]
+            command = [sys.executable, "-P", "-m", module, str(folder), *options]
             built = subprocess.run(command, capture_output=True, text=True, check=False)
             if built.returncode:
                 reason = (built.stderr.strip() or "no message").splitlines()[-1]
