@@ -46,6 +46,7 @@ app = typer.Typer(
 
 app.add_typer(cameras)
 app.add_typer(catalog)
+app.add_typer(catalog)
 app.add_typer(sessions)
 
 
