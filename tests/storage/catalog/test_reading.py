@@ -224,8 +224,12 @@ def test_sums_are_checked_when_asked(tmp_path: Path) -> None:
     ],
 )
 def test_an_output_that_leads_out_is_told(output: str, tmp_path: Path) -> None:
-    ((line, field, _),) = faults_of(tmp_path, line_of("a", output=output))
+    ((line, field, message),) = faults_of(tmp_path, line_of("a", output=output))
     assert (line, field) == (1, "output")
+    if output in ("..", "../x", "./x"):
+        assert "may lead out of the catalog's folder" in message
+    if output == "/etc":
+        assert "is absolute" in message
 
 
 @pytest.mark.parametrize(
