@@ -46,9 +46,14 @@ def request(video: Path, out: Path, **options: object) -> EditRequest:
         "weights": "untrained",
         "output": {"codec": options.pop("codec", "h264"), "tone_map": options.pop("tone_map", False)},
     }
-    window = SMALL | {name: options.pop(name) for name in ("frames", "overlap") if name in options}
+    window = SMALL | {name: options.pop(name) for name in ("frames", "overlap", "height", "width") if name in options}
     retrieval = {name: options.pop(name) for name in ("top_k",) if name in options}
     return build_request({**fixed, **options}, {"window": window, "retrieval": retrieval, "sampling": CHEAP})
+
+
+def garden(out: Path, **options: object) -> EditRequest:
+    """The clip of three shots, its segments large enough that a run can be ended between two of them."""
+    return request(CLIP, out, height=64, width=96, **options)
 
 
 def assert_same_timing_and_sound(source: Path, report: EditReport) -> None:
@@ -63,7 +68,7 @@ def assert_same_timing_and_sound(source: Path, report: EditReport) -> None:
 @pytest.fixture(scope="module")
 def finished_clip(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EditReport]:
     out = tmp_path_factory.mktemp("clip")
-    return out, edit(request(CLIP, out))
+    return out, edit(garden(out))
 
 
 def test_a_clip_of_three_shots(finished_clip: tuple[Path, EditReport]) -> None:
@@ -82,7 +87,7 @@ def test_the_edit_is_not_the_source(finished_clip: tuple[Path, EditReport]) -> N
 
 def test_repeating_edits_nothing(finished_clip: tuple[Path, EditReport]) -> None:
     out, first = finished_clip
-    again = edit(request(CLIP, out))
+    again = edit(garden(out))
     assert (again.edited, again.reused) == (0, first.segments)
     assert again.output == first.output
     assert "nothing left to edit" in again.summary()
@@ -90,7 +95,7 @@ def test_repeating_edits_nothing(finished_clip: tuple[Path, EditReport]) -> None
 
 def test_another_codec_reuses_every_segment(finished_clip: tuple[Path, EditReport]) -> None:
     out, first = finished_clip
-    master = edit(request(CLIP, out, codec="prores"))
+    master = edit(garden(out, codec="prores"))
     assert (master.edited, master.reused) == (0, first.segments)
     assert Path(master.output).name == "garden_edit_v002.mov"
     assert_same_timing_and_sound(CLIP, master)
@@ -104,7 +109,7 @@ def test_a_lost_segment_is_edited_again_to_the_same_bits(finished_clip: tuple[Pa
     content = lost.read_bytes()
     lost.unlink()
     finished.unlink()
-    again = edit(request(CLIP, out))
+    again = edit(garden(out))
     finished.write_bytes(video)  # other tests compare with it
     assert (again.edited, again.reused) == (1, first.segments - 1)
     assert lost.read_bytes() == content
@@ -169,7 +174,7 @@ def test_a_dead_editor_is_replaced(finished_clip: tuple[Path, EditReport], tmp_p
     """The run goes on by itself after the last committed segment, and ends in the same bits."""
     with ThreadPoolExecutor(max_workers=1) as killer:
         killed = killer.submit(kill_editor_after, 2, tmp_path)
-        report = edit(request(CLIP, tmp_path))
+        report = edit(garden(tmp_path))
         killed.result()
     assert (report.edited, report.reused) == (report.segments, 0)
     assert np.array_equal(decode_all(Path(report.output)), decode_all(Path(finished_clip[1].output)))
@@ -177,19 +182,7 @@ def test_a_dead_editor_is_replaced(finished_clip: tuple[Path, EditReport], tmp_p
 
 def launch(out: Path, log: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "flows.cli", "edit", str(CLIP), "--prompt", "give the ball a new colour"]
-    options = [
-        "--out",
-        str(out),
-        "--weights",
-        "untrained",
-        "--size",
-        "48x32",
-        "--steps",
-        "2",
-        "--guidance",
-        "1",
-        "--json",
-    ]
+    options = ["--out", str(out), "--weights", "untrained", "--steps", "2", "--guidance", "1", "--json"]
     with log.open("wb") as file:
         return subprocess.Popen(command + options, stdout=file, stderr=subprocess.STDOUT)
 
@@ -212,7 +205,7 @@ def test_killed_again_and_again(finished_clip: tuple[Path, EditReport], tmp_path
     out, log = tmp_path / "out", tmp_path / "log"
     kept: set[str] = set()
     kill, term, interrupt = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
-    for segments, ended, codes in ((1, kill, {-9}), (4, term, {143, -15}), (8, interrupt, {130})):
+    for segments, ended, codes in ((1, interrupt, {130}), (4, term, {143, -15}), (8, kill, {-9})):
         run = launch(out, log)
         wait_for(len(committed_ids(out)) >= segments or run.poll() is not None for _ in iter(int, 1))
         family = psutil.Process(run.pid).children(recursive=True)

@@ -16,14 +16,14 @@ from model.errors import RequestError
 from storage.ledger import Ledger
 from storage.memory import MemoryRow, MemoryStore
 from storage.sessions import locked, plan_removal, read_session, remove
-from tests.flows.test_edit import CHEAP, CLIP, SMALL, committed_ids, decode_all, wait_for
+from tests.flows.test_edit import CHEAP, CLIP, committed_ids, decode_all, wait_for
 
 AS_TYPED = CHEAP | {"first_guidance": CHEAP["guidance"]}  # as the command line puts it
 
 
 def request(video: Path, out: Path, instruction: str, session: str | None = "film", **options: object) -> EditRequest:
     fixed = {"video": video, "instruction": instruction, "out": out, "weights": "untrained", "session": session}
-    window = SMALL | {name: options.pop(name) for name in ("frames", "overlap") if name in options}
+    window = {name: options.pop(name) for name in ("frames", "overlap") if name in options}
     return build_request({**fixed, **options}, {"window": window, "retrieval": {}, "sampling": AS_TYPED})
 
 
@@ -107,7 +107,7 @@ def test_what_is_edited_is_part_of_the_name(film: Path, session: tuple[Path, lis
         ({"on": 9}, "--on 9: session film in .* has turns 1, 2, 3"),
         ({"on": "last", "session": "another"}, "has no turns"),
         ({"on": 1, "session": None}, "name its session"),
-        ({"on": 1, "frames": 9, "overlap": 4}, "windows of 17 frames, overlap 4, 48x32"),
+        ({"on": 1, "frames": 9, "overlap": 4}, "windows of 17 frames, overlap 4, 96x64"),
         ({"on": -1}, "greater than or equal to 0"),
     ],
 )
@@ -183,7 +183,7 @@ def test_an_unfinished_turn_cannot_be_edited_and_goes_on_after_kill_9(
     import_from(archive, there, "film")
     before = len(committed_ids(there))
     words = ["edit", film, "--prompt", "a green hat", "--session", "film", "--on", "last", "--out", there]
-    running = start(*words, "--weights", "untrained", "--size", "48x32", "--steps", "2", "--guidance", "1", env=joining)
+    running = start(*words, "--weights", "untrained", "--steps", "2", "--guidance", "1", env=joining)
     wait_for(len(committed_ids(there)) > before or running.poll() is not None for _ in iter(int, 1))
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
