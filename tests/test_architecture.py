@@ -103,7 +103,7 @@ def faults_of(code: str) -> set[str]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     methods = {call.func.attr for call in calls if isinstance(call.func, ast.Attribute)}
     keywords = {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}
-    texts = {call.func.attr for call in calls if _is_predicate_of_text(call)}
+    texts = {ast.unparse(call) for call in calls if _is_predicate_of_text(call)}
     called = {ast.unparse(call.func) for call in calls}
     words = {word for word in FORBIDDEN_WORDS if word in code}
     return (
