@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from flows.cli_cameras import cameras
+from flows.cli_serve import SERVE_EXAMPLE, serve
 from flows.cli_sessions import sessions
 from flows.console import (
     Codec,
@@ -46,6 +47,7 @@ PARTLY = 3  # exit code of a run that went to its end, though not for everything
 
 app.add_typer(cameras)
 app.add_typer(sessions)
+app.command(epilog=SERVE_EXAMPLE)(serve)
 
 
 @app.command(
@@ -310,24 +312,6 @@ def doctor(
         print_json({"ready": not missing, "missing": missing, "findings": [asdict(finding) for finding in findings]})
     if missing:
         raise typer.Exit(1)
-
-
-@app.command(epilog="Example: memory-v2v serve --port 4200")
-def serve(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect page, on this machine only.")] = 4200,
-    as_json: Json = False,
-) -> None:
-    """Start the Prefect page with the flows ready to be run from it. Stop with Ctrl-C."""
-    prepare_environment(verbose=True)
-    from flows.serve import serve_flows
-
-    def announce(page: str, login: str) -> None:
-        if as_json:
-            print_json({"page": page, "login": login})
-        else:
-            say(f"page   {page}\nlogin  {login}\nstop   Ctrl-C")
-
-    serve_flows(port, announce)
 
 
 def _parse_turn(on: str) -> int | str:

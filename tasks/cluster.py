@@ -53,7 +53,7 @@ def start_ray() -> None:
             f"Ray did not start: {fault}; when the machine is less busy, run the same command again"
         ) from fault
     if ours:
-        _die_with_us([child.pid for child in psutil.Process().children(recursive=True)])  # its agents outlive a kill
+        die_with_us([child.pid for child in psutil.Process().children(recursive=True)])  # its agents outlive a kill
 
 
 def start_prefect() -> None:
@@ -67,7 +67,7 @@ def start_prefect() -> None:
     server = SubprocessASGIServer()
     server.start(timeout=settings.server.ephemeral.startup_timeout_seconds)
     if server.server_process is not None:
-        _die_with_us([server.server_process.pid])
+        die_with_us([server.server_process.pid])
 
 
 def choose_device(wish: str) -> str:
@@ -89,7 +89,7 @@ def _has_gpu() -> bool:
     return tool is not None and b"GPU" in subprocess.run([tool, "-L"], capture_output=True, check=False).stdout
 
 
-def _die_with_us(pids: Sequence[int]) -> None:
+def die_with_us(pids: Sequence[int]) -> None:
     """Have processes end when this one does, in whatever way: a pipe that we hold closes with us."""
     script = 'read -r _; kill "$@" 2>/dev/null; sleep 3; kill -9 "$@" 2>/dev/null'
     command = ["/bin/sh", "-c", script, "guard", *map(str, pids)]
