@@ -67,6 +67,23 @@ def read_deployments(nightly: Nightly | None, settings: Path = SETTINGS) -> "lis
     return [_deployment(entry, nightly if entry["name"] == CATALOG else None) for entry in entries]
 
 
+def forget_hours(deployments: "Sequence[RunnerDeployment]") -> None:
+    """Remove what an earlier start had the server of `PREFECT_API_URL` do by itself, where this one says no hour."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        for deployment in deployments:
+            if deployment.schedules:
+                continue
+            try:
+                known = client.read_deployment_by_name(f"{deployment.flow_name}/{deployment.name}")
+            except ObjectNotFound:
+                continue
+            for hour in known.schedules:
+                client.delete_deployment_schedule(known.id, hour.id)
+
+
 def describe_hours(deployments: "Sequence[RunnerDeployment]") -> str | None:
     """What happens by itself, and when, for a person; None where nothing does."""
     from prefect.client.schemas.schedules import CronSchedule

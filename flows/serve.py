@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 
 from flows.automations import Alert, install_automations
-from flows.deployments import Nightly, describe_hours, read_deployments
+from flows.deployments import Nightly, describe_hours, forget_hours, read_deployments
 from flows.environment import user_folder
 from model.errors import RequestError, RunError
 
@@ -64,6 +64,7 @@ def serve_flows(plan: ServePlan, announce: Callable[[Served], None]) -> None:
         from prefect import serve
 
         deployments = read_deployments(plan.nightly)
+        forget_hours(deployments)
         install_automations(plan.alert)
         announce(Served(page, login, plan.alert and plan.alert.host, describe_hours(deployments)))
         serve(*deployments, limit=1, pause_on_shutdown=False, print_starting_message=False)

@@ -34,6 +34,7 @@ def start_ray() -> None:
     Call it from a thread that lives as long as the process: Linux ends Ray's processes with the thread that made them.
 
     Raises:
+        RequestError: `MEMORY_V2V_METRICS_PORT` is no port.
         RunError: Ray did not come up, most often because the machine is overloaded.
     """
     import ray
@@ -44,7 +45,7 @@ def start_ray() -> None:
     ours = not os.environ.get("RAY_ADDRESS")
     if ours:
         store = min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 5)
-        quiet |= {"include_dashboard": False, "object_store_memory": store}
+        quiet |= {"include_dashboard": False, "object_store_memory": store, "_metrics_export_port": _metrics_port()}
     try:
         ray.init(**quiet)
     except Exception as fault:  # Ray raises nothing narrower
@@ -54,6 +55,16 @@ def start_ray() -> None:
         ) from fault
     if ours:
         die_with_us([child.pid for child in psutil.Process().children(recursive=True)])  # its agents outlive a kill
+
+
+def _metrics_port() -> int | None:
+    """Where Ray's agent serves the numbers of tasks/metrics.py, on all interfaces; None is any free port."""
+    port = os.environ.get("MEMORY_V2V_METRICS_PORT")
+    if not port:
+        return None
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise RequestError(f"MEMORY_V2V_METRICS_PORT={port}: expected a port, 1 to 65535")
+    return int(port)
 
 
 def start_prefect() -> None:

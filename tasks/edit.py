@@ -27,6 +27,7 @@ from storage.store import Store
 from tasks.actors import EditJob, EditorPool, ViewJob
 from tasks.commit import Committer, EditedWork
 from tasks.ingest import VideoPlan, Work
+from tasks.metrics import count_reused, count_segment
 from tasks.prefetch import FetchedSegment, prefetch
 from tasks.progress import EditProgress
 
@@ -207,6 +208,7 @@ def edit_segments(turn: Turn, store: Store[Any], editors: EditorPool, since: dat
     todo = [segment for segment in plan.segments if segment.index not in records]
     with EditProgress(plan.work.name, len(plan.segments), f"edit-{plan.work.fingerprint[:12]}") as progress:
         progress.show(len(records))
+        count_reused(sum(record.reused for record in records.values()))
         if not todo:
             return TurnRecord(turn.place.number, _in_order(plan, records), (), None, {})
         with editors.lease() as editor, Committer(store) as committer:
@@ -232,6 +234,7 @@ def _edit_each(
             overheads.append(time.perf_counter() - idle_since)
         edited = desk.edit(prepared, fetched.frames, partial(progress.show, len(records)))
         idle_since = time.perf_counter()
+        count_segment(edited.seconds, overheads[-1] if overheads else None)
         records[segment.index] = desk.commit(prepared, edited)
         progress.show(len(records))
     return first_started, tuple(overheads)
