@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from flows.cli_cameras import cameras
+from flows.cli_catalog import catalog
 from flows.cli_serve import SERVE_EXAMPLE, serve
 from flows.cli_sessions import sessions
 from flows.console import (
+    PARTLY,
     Codec,
     Device,
     Frames,
@@ -43,9 +45,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-PARTLY = 3  # exit code of a run that went to its end, though not for everything
-
 app.add_typer(cameras)
+app.add_typer(catalog)
 app.add_typer(sessions)
 app.command(epilog=SERVE_EXAMPLE)(serve)
 

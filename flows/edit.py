@@ -13,15 +13,16 @@ from flows.environment import user_folder
 from model.config import EditRequest
 from storage.ledger import Entry
 from storage.store import Patience, find_finished, open_store, place_for
-from tasks.actors import descriptor_of, dismiss, start_editors, start_embedder
 from tasks.cluster import choose_device, start_cluster, start_ray
-from tasks.edit import TurnRecord, edit_turn
+from tasks.edit import edit_turn
 from tasks.footprint import footprint
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
+from tasks.pool import descriptor_of, dismiss, start_editors, start_embedder
 from tasks.progress import say
 from tasks.publish import publish, review_path
 from tasks.recall import TextTurn
 from tasks.stitch import stitch_video
+from tasks.turn import TurnRecord
 from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, require_kind
 
 
@@ -81,7 +82,7 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     footprint()
     work = understand(request)
     start_ray()
-    editors = start_editors(str(work.weights), work.dtype, work.device)
+    editors = start_editors(str(work.weights), work.dtype, work.device, request.editors)
     embedder = start_embedder(work.descriptor)
     try:
         plan = ingest(work)
@@ -125,7 +126,7 @@ def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) 
     )
     if record is None or record.first_started is None:
         return report
-    waits, peaks = record.overheads, {"driver": footprint().peak_bytes(), **record.peak_bytes}
+    waits, peaks = record.overheads, {"driver": footprint().peak_bytes(), **(record.peak_bytes or {})}
     return EditReport(
         **asdict(report)
         | {

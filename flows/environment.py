@@ -1,10 +1,11 @@
 """Defaults for Prefect, Ray and the numerical libraries, set before any of them is imported.
 
 Whatever the user has set wins. Telemetry is off; a process without `PREFECT_API_URL` starts a server of its own on
-127.0.0.1 and keeps its database apart from other Prefect installations.
+127.0.0.1, under a password that only this process knows, and keeps its database apart from other Prefect installations.
 """
 
 import os
+import secrets
 from pathlib import Path
 
 SILENT = {
@@ -20,6 +21,8 @@ SAFE = {
     "DIFFUSERS_DISABLE_REMOTE_CODE": "1",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_SERVER_API_HOST": "127.0.0.1",
+    "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",  # the default is any page in any browser
+    "PYTHONSAFEPATH": "1",  # programs we start take no module from the folder they are started in
     "RAY_AUTH_MODE": "token",
 }
 PATIENT = {
@@ -40,4 +43,19 @@ def prepare_environment(verbose: bool = False) -> None:
     home = {"PREFECT_HOME": str(user_folder("data") / "prefect")}
     for name, value in {**SILENT, **SAFE, **PATIENT, **quiet, **home}.items():
         os.environ.setdefault(name, value)
-    Path(os.environ["PREFECT_HOME"]).expanduser().mkdir(parents=True, exist_ok=True)
+    folder = Path(os.environ["PREFECT_HOME"]).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _names_a_server(folder / "profiles.toml"):
+        _protect_own_server()
+
+
+def _names_a_server(profiles: Path) -> bool:
+    """Whether the user has named a server: then its password is theirs to give, and ours is not for it."""
+    return "PREFECT_API_URL" in os.environ or (profiles.is_file() and "PREFECT_API_URL" in profiles.read_text())
+
+
+def _protect_own_server() -> None:
+    """Let nobody else on this machine, and no page in a browser, into the server that this process will start."""
+    login = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or f"memory-v2v:{secrets.token_urlsafe(24)}"
+    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = login
+    os.environ.setdefault("PREFECT_API_AUTH_STRING", login)

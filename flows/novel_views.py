@@ -15,13 +15,14 @@ from storage.ledger import Entry
 from storage.probe import probe
 from storage.store import MEMORY, Patience, Store, find_finished, open_view_store, place_for
 from storage.views import ViewStore
-from tasks.actors import EditorPool, start_editors
 from tasks.cluster import choose_device, start_cluster, start_ray
-from tasks.edit import TurnRecord, edit_turn
+from tasks.edit import edit_turn
 from tasks.ingest import VideoPlan, enter_turn, ingest
+from tasks.pool import EditorPool, start_editors
 from tasks.progress import say
 from tasks.publish import publish, review_path
 from tasks.stitch import stitch_video
+from tasks.turn import TurnRecord
 from tasks.views import Footage, RecalledView, ViewCall, ViewTurn, ViewWork, describe_call, recalled_in
 from tasks.weights import NOVEL_VIEWS, locate_weights, require_kind
 

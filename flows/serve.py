@@ -75,15 +75,16 @@ def _join() -> Iterator[tuple[str, str | None]]:
     address = os.environ.get("PREFECT_API_URL")
     if not address:
         raise RequestError("--join: no server is named; set PREFECT_API_URL, such as http://127.0.0.1:4200/api")
-    from httpx import HTTPError
+    from httpx import HTTPError, HTTPStatusError
     from prefect.client.orchestration import get_client
 
     try:
         with get_client(sync_client=True) as client:
             client.read_deployments(limit=1)
     except HTTPError as fault:
+        reason = f"status {fault.response.status_code}" if isinstance(fault, HTTPStatusError) else fault
         raise RunError(
-            f"{address}: no Prefect server lets us in ({fault}); is it up, and PREFECT_API_AUTH_STRING its login?"
+            f"{address}: no Prefect server lets us in ({reason}); is it up, and PREFECT_API_AUTH_STRING its login?"
         ) from fault
     yield os.environ.get("PREFECT_UI_URL") or address.removesuffix("/api"), None
 
@@ -105,7 +106,7 @@ def _server(port: int) -> Iterator[tuple[str, str | None]]:
     _require_free(port)
     from tasks.cluster import die_with_us
 
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)  # Ctrl-C ends us first, then it
     die_with_us([server.pid])
     try:
@@ -124,11 +125,14 @@ def _require_free(port: int) -> None:
 
 
 def _password() -> str:
+    """The password, made where there is none yet or only an empty one; nobody but the user may read it."""
     path = user_folder("data") / "serve-password"
-    if not path.is_file():
+    if not (path.is_file() and path.read_text().strip()):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        path.chmod(0o600)
         path.write_text(secrets.token_urlsafe(24))
+    path.chmod(0o600)
     return path.read_text().strip()
 
 

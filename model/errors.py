@@ -8,8 +8,10 @@ MemoryV2VError
 │   └── ArchiveError      the file is no exported session, or it is damaged
 └── RunError              exit code 1: something went wrong on the way
     ├── LostActorError    a process of the run died
+    ├── OutOfMemoryError  a segment does not fit into the memory that there is
     ├── StoreBusyError    another process holds the store
     ├── StoreError        the store on disk is damaged or was written by another version
+    ├── CatalogError      more videos of a catalog failed than may
     └── EditError         segments could not be edited after every retry
 """
 
@@ -50,12 +52,20 @@ class LostActorError(RunError):
     """A process of the run died, most often for want of memory."""
 
 
+class OutOfMemoryError(RunError):
+    """A segment does not fit into the memory of the GPU, or of the machine."""
+
+
 class StoreBusyError(RunError):
     """Another process holds the store."""
 
 
 class StoreError(RunError):
     """The store on disk is damaged or was written by another version."""
+
+
+class CatalogError(RunError):
+    """More videos of a catalog failed than may; all others are done."""
 
 
 class EditError(RunError):

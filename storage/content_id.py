@@ -32,6 +32,17 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def hash_source(path: Path, cache: Path) -> str:
+    """The same of a large file; `cache` keeps earlier answers by place, size and modification time."""
+    state = path.stat()
+    remembered = cache / "hashes" / identify({"file": [str(path.resolve()), state.st_size, state.st_mtime_ns]})
+    if remembered.is_file():
+        return remembered.read_text()
+    name = hash_file(path)
+    _remember(remembered, name)
+    return name
+
+
 def hash_folder(folder: Path, cache: Path) -> str:
     """sha256 over the names and contents of all files below `folder`, hidden ones aside.
 

@@ -31,6 +31,7 @@ AUDIO_DECODERS = ("aac", "ac3", "eac3", "mp3", "mp3float", "opus", "vorbis", "fl
 MAX_PIXELS = 8192 * 4320
 MAX_STREAMS = 32
 MAX_ALLOCATION = 2**31  # bytes in one block
+MAX_DECODER_BYTES = 16 * 2**30  # of address space: the largest pictures on sixteen threads take half of it
 STALL_SECONDS = 120.0
 GRACE_SECONDS = 5.0
 
@@ -225,16 +226,21 @@ class Pipe:
 
 def _environment() -> dict[str, str]:
     kept = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
-    return {"LC_ALL": "C", **{name: os.environ[name] for name in kept if name in os.environ}}
+    frugal = {"MALLOC_ARENA_MAX": "4"}  # else every thread claims address space that it never uses
+    return {"LC_ALL": "C", **frugal, **{name: os.environ[name] for name in kept if name in os.environ}}
 
 
 def _limit(pid: int, *, writes_files: bool) -> None:
-    """No core dumps, and a reader may not write a byte to any file. Linux only; elsewhere there are no such locks."""
+    """No core dumps; a reader may not write a byte to any file, nor eat all memory. Linux only, elsewhere no locks.
+
+    Processor time has no limit: an honest video may take hours, and one that makes no progress is stopped by the clock.
+    """
     if not hasattr(resource, "prlimit"):
         return
     try:
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         if not writes_files:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))
+            resource.prlimit(pid, resource.RLIMIT_AS, (MAX_DECODER_BYTES, MAX_DECODER_BYTES))
     except ProcessLookupError:  # it ended in between
         return

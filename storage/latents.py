@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float16
 from lancedb.expr import col
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from model.errors import StoreError
@@ -85,7 +86,21 @@ class LatentStore:
         if absent := [id for id in ids if id not in places]:
             raise StoreError(f"{self._uri}: latents of memories are missing: {', '.join(absent)}; restore the folder")
         payloads = self._table.fetch_blobs("data", [places[id] for id in ids])
-        return {id: _unpack(payload.as_py()) for id, payload in zip(ids, payloads, strict=True)}
+        return {id: self._unpack(id, payload.as_py()) for id, payload in zip(ids, payloads, strict=True)}
+
+    def _unpack(self, id: str, payload: bytes) -> tuple[Latents, Latents]:
+        """Edited and source latents; the payload may have come with a foreign archive."""
+        try:
+            tensors = load(payload)
+            pair = tensors["edited"], tensors["source"]
+        except (SafetensorError, KeyError, ValueError) as fault:
+            raise StoreError(f"{self._uri}: latents of memory {id} are damaged; delete its turn") from fault
+        if not all(half.dtype == np.float16 and half.ndim == 4 for half in pair):
+            kinds = " and ".join(f"{half.dtype}{list(half.shape)}" for half in pair)
+            raise StoreError(
+                f"{self._uri}: latents of memory {id} are {kinds}, not four axes of float16; delete its turn"
+            )
+        return pair
 
     def _keep(self, id: str, pair: tuple[Latents, Latents]) -> None:
         """Remember latents in memory, as many as there is room for, the latest used."""
@@ -98,8 +113,3 @@ class LatentStore:
 
 def _size(pair: tuple[Latents, Latents]) -> int:
     return pair[0].nbytes + pair[1].nbytes
-
-
-def _unpack(payload: bytes) -> tuple[Latents, Latents]:
-    tensors = load(payload)
-    return tensors["edited"], tensors["source"]

@@ -26,10 +26,13 @@ from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished unit of work. `path` is relative to the output folder; `note` is JSON of what its kind needs."""
+    """A finished unit of work, or an attempt that failed (`storage/faults.py`).
+
+    `path` is relative to the output folder; `note` is JSON of what its kind needs.
+    """
 
     id: str
-    kind: Literal["segment", "video", "extension"]
+    kind: Literal["segment", "video", "extension", "fault"]
     video: str
     session: str
     turn: int

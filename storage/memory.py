@@ -21,7 +21,7 @@ from lancedb.expr import Expr, col, lit
 from model.memory.retrieval import Candidate, rank_by_descriptor
 from storage.latents import CACHE_BYTES
 from storage.ledger import TurnKey
-from storage.remembered import Remembered, RememberedStore, common_fields, is_earlier, of_turns, row_schema
+from storage.remembered import Reach, Remembered, RememberedStore, common_fields, of_turns, row_schema
 
 TABLE = "memories_"  # and the size of descriptors
 RANKED = ["id", "descriptor", "turn", "segment"]
@@ -53,15 +53,14 @@ class MemoryStore(RememberedStore[MemoryRow]):
         descriptor: Float[np.ndarray, " size"],
         descriptor_name: str,
         limit: int,
-        before: tuple[int, int],
+        reach: Reach,
     ) -> list[Candidate]:
         """The `limit` memories of `turns` whose source is most like `descriptor`, best first.
 
-        `before` is (turn, segment): only earlier turns, and earlier segments of that turn, are looked at. Where the
-        last place is contested, or a blank picture may take it (all zeros: no angle, so no vector search finds it),
-        every allowed row is ranked.
+        Only what is within `reach` is looked at. Where the last place is contested, or a blank picture may take it (all
+        zeros: no angle, so no vector search finds it), every allowed row is ranked.
         """
-        allowed = of_turns(turns) & (col("descriptor_name") == lit(descriptor_name)) & is_earlier(*before)
+        allowed = of_turns(turns) & (col("descriptor_name") == lit(descriptor_name)) & reach.predicate
         hits = self._nearest(descriptor, allowed, limit + SPARE_HITS)
         if len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
             everything = self._rows.search().where(allowed).select(RANKED).limit(None)

@@ -4,10 +4,11 @@ One pass over the packets gives the table of presentation time stamps, from whic
 first frames are decoded, because headers lie. That every frame decodes is proven elsewhere (`read_thumbnails`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,10 @@ from storage.source_file import demux, limit_pixels, open_container, refuse
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 8192, 8
 MIN_FRAMES, MAX_FRAMES = 2, 1_000_000
+SIZES = f"sides of {MIN_SIDE} to {MAX_SIDE} pixels, at most {MAX_ASPECT}:1 and {MAX_PIXELS:,} pixels"
+MAX_SECONDS = 7 * 24 * 3600
 LOOKED_AT_FRAMES = 5
+TIMECODE = r"\d\d:\d\d:\d\d[:;.]\d\d"
 EXACT_SEEK = ("mov", "matroska")  # containers whose index leads to a key frame without guessing
 
 
@@ -127,9 +131,10 @@ def probe(path: Path) -> VideoInfo:
         if not walk.first:
             raise refuse(path, "no frame of it can be decoded")
         _require_sane_picture(path, walk.first[0])
+        _require_few_frames(path, len(walk.shown))
         _require_whole(path, container, stream, walk)
         timing = _timing(walk.shown) if walk.tells_all_times else _timing_by_decoding(path, stream.index)
-        _require_sane_length(path, len(timing.pts))
+        _require_sane_length(path, timing, stream.time_base or Fraction(1, 1000))
         return _describe(path, container, stream, walk.first, timing)
 
 
@@ -141,6 +146,8 @@ def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
     name = _codec_name(streams[0])
     if name not in VIDEO_CODECS:
         raise refuse(path, f"codec {name} is not accepted; convert it to one of {', '.join(VIDEO_CODECS)}")
+    if not (streams[0].width and streams[0].height):  # what the libraries leave of a size that they refuse
+        raise refuse(path, f"has no picture size, or one that is out of bounds ({SIZES})")
     limit_pixels(streams[0])
     return streams[0]
 
@@ -181,19 +188,27 @@ def _require_sane_picture(path: Path, frame: VideoFrame) -> None:
     width, height = frame.width, frame.height
     small, large = sorted((width, height))
     if small < MIN_SIDE or large > MAX_SIDE or width * height > MAX_PIXELS or large > MAX_ASPECT * small:
-        bounds = f"sides of {MIN_SIDE} to {MAX_SIDE} pixels, at most {MAX_ASPECT}:1 and {MAX_PIXELS:,} pixels"
-        raise refuse(path, f"a picture of {width}x{height} is out of bounds ({bounds})")
+        raise refuse(path, f"a picture of {width}x{height} is out of bounds ({SIZES})")
     if frame.rotation % 90 != 0:
         raise refuse(path, f"rotated by {frame.rotation} degrees; only quarter turns are accepted")
     if frame.colorspace not in MATRICES and frame.colorspace not in UNTAGGED_MATRICES:
         raise refuse(path, f"colour matrix number {int(frame.colorspace)} is not accepted; convert it to BT.709")
 
 
-def _require_sane_length(path: Path, frames: int) -> None:
-    if frames < MIN_FRAMES:
-        raise refuse(path, f"has {frames} frame; a video needs at least {MIN_FRAMES}")
+def _require_few_frames(path: Path, frames: int) -> None:
     if frames > MAX_FRAMES:
         raise refuse(path, f"has more than {MAX_FRAMES:,} frames; cut it into parts")
+
+
+def _require_sane_length(path: Path, timing: _Timing, time_base: Fraction) -> None:
+    frames = len(timing.pts)
+    _require_few_frames(path, frames)
+    if frames < MIN_FRAMES:
+        raise refuse(path, f"has {frames} frame; a video needs at least {MIN_FRAMES}")
+    seconds = (timing.pts[-1] + timing.last_duration - timing.pts[0]) * time_base
+    if seconds > MAX_SECONDS:
+        hours = MAX_SECONDS // 3600
+        raise refuse(path, f"lasts {float(seconds) / 3600:,.0f} hours; at most {hours} are accepted, cut it into parts")
 
 
 def _require_whole(path: Path, container: InputContainer, stream: VideoStream, walk: _Walk) -> None:
@@ -223,7 +238,7 @@ def _timing_by_decoding(path: Path, index: int) -> _Timing:
     with open_container(path) as container:
         stream = next(stream for stream in container.streams.video if stream.index == index)
         limit_pixels(stream)
-        stamps = [frame.pts for frame in container.decode(stream)]
+        stamps = [frame.pts for frame in islice(container.decode(stream), MAX_FRAMES + 1)]
         step = max(1, round(1 / ((stream.average_rate or 25) * stream.time_base))) if stream.time_base else 1
     known = [stamp for stamp in stamps if stamp is not None]
     if len(known) == len(stamps) and all(a < b for a, b in pairwise(known)):
@@ -296,4 +311,4 @@ def _field_order(stream: VideoStream, first: Sequence[VideoFrame]) -> str | None
 def _timecode(container: InputContainer) -> str | None:
     tagged = [stream.metadata for stream in container.streams] + [container.metadata]
     found = [value for tags in tagged for name, value in tags.items() if name.lower() == "timecode"]
-    return found[0] if found else None
+    return next((value for value in found if re.fullmatch(TIMECODE, value, re.ASCII)), None)

@@ -62,6 +62,26 @@ class Remembered:
         return self.instruction
 
 
+@dataclass(frozen=True)
+class Reach:
+    """What a segment may recall: all of the session's earlier turns, and these segments of its own turn."""
+
+    turn: int
+    segments: Collection[int]
+
+    @property
+    def predicate(self) -> Expr:
+        """Of the rows that it holds."""
+        count = len(self.segments)
+        beginning = self.segments == range(count)
+        own = col("segment") < lit(count) if beginning else col("segment").isin(list(self.segments))
+        return (col("turn") < lit(self.turn)) | ((col("turn") == lit(self.turn)) & own)
+
+    def holds(self, row: Remembered) -> bool:
+        """Whether a row is within it."""
+        return row.turn < self.turn or (row.turn == self.turn and row.segment in self.segments)
+
+
 Row = TypeVar("Row", bound=Remembered)
 
 
@@ -153,11 +173,6 @@ class RememberedStore(ABC, Generic[Row]):
         if predicate is not None:
             query = query.where(predicate)
         return self._from_table(query.limit(None).to_arrow())
-
-
-def is_earlier(turn: int, segment: int) -> Expr:
-    """Predicate: of an earlier turn, or an earlier segment of this turn."""
-    return (col("turn") < lit(turn)) | ((col("turn") == lit(turn)) & (col("segment") < lit(segment)))
 
 
 def of_turns(turns: Sequence[TurnKey]) -> Expr:

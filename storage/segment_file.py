@@ -1,6 +1,7 @@
 """Edited segments on disk: FFV1, lossless to the bit, in Matroska, with a checksum over everything encoded.
 
-Written and read in-process with PyAV: these files are our own. Knows nothing of sources and their time stamps.
+Written and read in-process with PyAV. A segment may have come with a foreign archive, and its checksum with it: it is
+opened behind the same locks as any video, and decoded only if it is what we write. Knows nothing of sources.
 """
 
 import zlib
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.error import FFmpegError
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
-from model.errors import RunError
+from model.errors import RunError, VideoError
 from storage.durable import publish
+from storage.source_file import limit_pixels, open_container
 
+CODEC = "ffv1"
 RATE = 25  # nominal; a segment file has frames, no times
 PIXELS = {"uint8": ("rgb24", "bgr0"), "uint16": ("rgb48le", "gbrp16le")}  # in memory, in the file
 IN_MEMORY = {stored: memory for memory, stored in PIXELS.values()}
@@ -43,7 +47,7 @@ def _write(frames: Iterable[np.ndarray], path: Path) -> None:
     assert first is not None, "a segment has frames"
     memory, stored = PIXELS[first.dtype.name]
     with av.open(f"file:{path}", "w", format="matroska", container_options=REPRODUCIBLE) as container:
-        stream = container.add_stream("ffv1", rate=RATE, options={"level": "3", "slices": "4", "g": "1"})
+        stream = container.add_stream(CODEC, rate=RATE, options={"level": "3", "slices": "4", "g": "1"})
         stream.height, stream.width, stream.pix_fmt = *first.shape[:2], stored
         packets = []
         for array in chain([first], frames):
@@ -69,12 +73,29 @@ def read_segment(path: Path) -> Iterator[np.ndarray]:
         RunError: it is missing, damaged, or cut short: before the first frame, as the file is checked first.
     """
     try:
-        with av.open(f"file:{path}", format="matroska") as container:
+        with open_container(path) as container:
             is_whole = container.metadata.get("CRC32") == _told(packet for packet in container.demux() if packet.size)
         if not is_whole:
             raise RunError(f"{path}: is damaged or cut short; edit the segment again")
-        with av.open(f"file:{path}", format="matroska") as container:
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format=IN_MEMORY[frame.format.name])
-    except FFmpegError as error:
-        raise RunError(f"{path}: is missing or damaged ({error.strerror}); edit the segment again") from error
+        with open_container(path) as container:
+            for frame in container.decode(_pictures(path, container)):
+                yield _to_array(path, frame)
+    except VideoError as fault:
+        raise RunError(f"{fault}; edit the segment again") from fault
+
+
+def _pictures(path: Path, container: InputContainer) -> VideoStream:
+    """The one stream of a segment, which the codec we use has written."""
+    kinds = [stream.codec_context.name if stream.codec_context else "unknown" for stream in container.streams]
+    if kinds != [CODEC]:
+        found = ", ".join(kinds) or "nothing"
+        raise RunError(f"{path}: is no segment: it holds {found}, expected {CODEC} alone; edit the segment again")
+    limit_pixels(container.streams.video[0])
+    return container.streams.video[0]
+
+
+def _to_array(path: Path, frame: av.VideoFrame) -> np.ndarray:
+    if frame.format.name not in IN_MEMORY:
+        wanted = " or ".join(IN_MEMORY)
+        raise RunError(f"{path}: is no segment: pixels are {frame.format.name}, not {wanted}; edit the segment again")
+    return frame.to_ndarray(format=IN_MEMORY[frame.format.name])

@@ -38,7 +38,7 @@ def open_container(path: Path) -> Iterator[InputContainer]:
         VideoError: it is no regular, readable, non-empty file, or none of an accepted kind; also for every failure of
             the FFmpeg libraries inside the block.
     """
-    with _open_regular(path) as file:
+    with open_regular(path) as file:
         try:
             with _open_streams(path, file) as container:
                 yield container
@@ -85,7 +85,12 @@ def _deny(url: str, flags: int, options: dict[str, str]) -> NoReturn:
     raise PermissionError(f"nested open of {url!r} refused")
 
 
-def _open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BinaryIO:
+    """A file for reading, and no pipe or device under its name.
+
+    Raises:
+        VideoError: it is no regular, readable, non-empty file.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # non-blocking: a FIFO must not hang
     except FileNotFoundError:
@@ -104,7 +109,7 @@ def _open_regular(path: Path) -> BinaryIO:
 
 def _require_regular(path: Path, status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise refuse(path, "is a folder, not a video file")
+        raise refuse(path, "is a folder, not a file")
     if not stat.S_ISREG(status.st_mode):
         raise refuse(path, "is no regular file")
     if status.st_size == 0:

@@ -23,7 +23,7 @@ from model.camera.trajectory import Trajectory
 from model.errors import StoreError
 from storage.latents import CACHE_BYTES
 from storage.ledger import TurnKey
-from storage.remembered import Remembered, RememberedStore, common_fields, is_earlier, of_turns, row_schema
+from storage.remembered import Reach, Remembered, RememberedStore, common_fields, of_turns, row_schema
 
 TABLE = "views"
 OWN: dict[str, pa.DataType] = {
@@ -66,10 +66,10 @@ class ViewStore(RememberedStore[ViewRow]):
     def __init__(self, uri: Path, cache_bytes: int = CACHE_BYTES) -> None:
         super().__init__(uri, TABLE, view_schema(), cache_bytes)
 
-    def earlier(self, turns: Sequence[TurnKey], video: str, shot: int, before: tuple[int, int]) -> list[ViewRow]:
-        """The views that `turns` made of one shot of a video, `before` (turn, segment), in no order."""
+    def earlier(self, turns: Sequence[TurnKey], video: str, shot: int, reach: Reach) -> list[ViewRow]:
+        """The views that `turns` made of one shot of a video, within `reach`, in no order."""
         same = of_turns(turns) & (col("video") == lit(video)) & (col("shot") == lit(shot))
-        return self._select(same & is_earlier(*before))
+        return self._select(same & reach.predicate)
 
     def path_of(self, turn: TurnKey) -> Trajectory:
         """The cameras of a whole turn, frame by frame, as far as its segments are there.

@@ -6,7 +6,6 @@ without limit and never retry a call: the Prefect task does, and the ledger make
 """
 
 import os
-import queue
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +20,8 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from model.camera.trajectory import Trajectory
 from model.config import EditConfig, ExtensionConfig, Precision, TrainingRunConfig
-from model.errors import LostActorError, MemoryV2VError, RunError
+from model.errors import LostActorError, MemoryV2VError, OutOfMemoryError, RunError
+from model.rehearsal import Rehearsal
 from model.types import Memory, TrainingClip, ViewMemory, WindowRecord
 from storage.datasets.clip import EditedClip, Frames
 from storage.datasets.encoded import EncodedClips
@@ -96,8 +96,9 @@ class Editor:
 
     def __init__(self, weights: str, dtype: Precision, device: str) -> None:
         loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
-        self._model: Future[MemoryEditor] = loader.submit(_load_editor, weights, dtype, device)
+        self._model: Future[MemoryEditor | Rehearsal] = loader.submit(_load_or_rehearse, weights, dtype, device)
         self._step = (0, 0)
+        self._device, self._segments = device, 0
         footprint()
 
     def load(self) -> int:
@@ -115,20 +116,25 @@ class Editor:
 
         Returns the edited frames (same shape and type), the edited and source latents as float16, and the seconds
         spent by part.
+
+        Raises:
+            OutOfMemoryError: the segment does not fit.
         """
-        model = self._model.result()
+        model, self._step = self._model.result(), (0, 0)
         padded = np.concatenate([frames, np.repeat(frames[-1:], job.frames - len(frames), axis=0)])
         full, known = np.iinfo(frames.dtype).max, job.source_latents
-        edited = model.edit(
-            padded.astype(np.float32) / np.float32(full),
-            job.instruction,
-            memories=job.memories(latents),
-            seed=job.seed,
-            config=job.config,
-            progress=self._report,
-            trajectory=job.trajectory,
-            source_latents=None if known is None else known.astype(np.float32),
-        )
+        with _memory_errors():
+            edited = model.edit(
+                padded.astype(np.float32) / np.float32(full),
+                job.instruction,
+                memories=job.memories(latents),
+                seed=job.seed,
+                config=job.config,
+                progress=self._report,
+                trajectory=job.trajectory,
+                source_latents=None if known is None else known.astype(np.float32),
+            )
+        self._segments += 1
         pixels = np.rint(edited.frames[: len(frames)] * np.float32(full)).astype(frames.dtype)
         kept = (edited.edited.astype(LATENT_DTYPE), edited.source.astype(LATENT_DTYPE))
         return pixels, kept, dict(edited.seconds)
@@ -139,6 +145,14 @@ class Editor:
     def progress(self) -> tuple[int, int]:
         """Denoising steps done and planned of the segment at hand."""
         return self._step
+
+    def condition(self) -> tuple[int, int]:
+        """Segments edited since this process started, and bytes that it holds: of the GPU where it has one."""
+        return self._segments, _held_bytes(self._device)
+
+    def offload(self) -> None:
+        """Keep the weights in main memory while they are not used, which is slow; a new process does not."""
+        _offload(self._model.result())
 
     def peak_bytes(self) -> int:
         """The largest private resident size of this process so far."""
@@ -179,6 +193,39 @@ def _load_editor(weights: str, dtype: Precision, device: str) -> "MemoryEditor":
     return MemoryEditor.from_pretrained(weights, dtype=dtype, device=device)
 
 
+def _load_or_rehearse(weights: str, dtype: Precision, device: str) -> "MemoryEditor | Rehearsal":
+    return Rehearsal.open(weights) if Rehearsal.is_at(weights) else _load_editor(weights, dtype, device)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Tell want of memory from all else; a GPU says so in a type of its own, a processor in words."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as fault:
+        if isinstance(fault, MemoryError) or "out of memory" in str(fault) or "can't allocate memory" in str(fault):
+            raise OutOfMemoryError(f"not enough memory for a segment: {str(fault).splitlines()[0][:200]}") from None
+        raise
+
+
+def _held_bytes(device: str) -> int:
+    """Bytes that this process holds: of the GPU where it works on one."""
+    if not device.startswith("cuda"):
+        return footprint().held_bytes()
+    import torch
+
+    return torch.cuda.memory_reserved()
+
+
+def _offload(model: "MemoryEditor | Rehearsal") -> None:
+    """Have weights lie in main memory, and visit the device one layer at a time."""
+    if isinstance(model, Rehearsal):
+        return
+    from accelerate import cpu_offload
+
+    cpu_offload(model.backbone.transformer, execution_device=model.backbone.device)
+
+
 def _load_descriptor(name: str) -> "Descriptor":
     if name == "thumbnail":
         from model.descriptor import ThumbnailDescriptor
@@ -187,57 +234,6 @@ def _load_descriptor(name: str) -> "Descriptor":
     from model.backbones.dinov2 import Dinov2Descriptor
 
     return Dinov2Descriptor(name)
-
-
-class EditorPool:
-    """A fixed set of Editors, leased one video at a time."""
-
-    def __init__(self, editors: Sequence[Any]) -> None:
-        self._free: queue.Queue[Any] = queue.Queue()
-        for editor in editors:
-            self._free.put(editor)
-
-    @contextmanager
-    def lease(self) -> Iterator[Any]:
-        """Hold an Editor; waits until one is free."""
-        editor = self._free.get()
-        try:
-            yield editor
-        finally:
-            self._free.put(editor)
-
-    def close(self) -> None:
-        """End all Editors that are not leased."""
-        while not self._free.empty():
-            ray.kill(self._free.get())
-
-
-def start_editors(weights: str, dtype: Precision, device: str, count: int = 1) -> EditorPool:
-    """Create `count` Editors, which load at once; each takes a GPU, or its share of the cores where there is none."""
-    cores = max(1, (os.cpu_count() or 2) - 1) // count or 1
-    needs: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": cores}
-    needs["max_concurrency"] = 2  # so that `progress` answers while `edit` runs
-    return EditorPool([Editor.options(**needs).remote(weights, dtype, device) for _ in range(count)])
-
-
-def start_embedder(descriptor: str) -> Any:
-    """Create the Embedder. It works while the Editor does, so it asks for no core of its own."""
-    return Embedder.options(num_cpus=0).remote(descriptor)
-
-
-def dismiss(editors: EditorPool, embedder: Any) -> None:
-    """End these actors, with the cores and GPUs that they hold: the traceback of a death would keep them alive."""
-    editors.close()
-    ray.kill(embedder)
-
-
-def descriptor_of(embedder: Any) -> tuple[str, int]:
-    """Name and length of the Embedder's descriptors; waits until it has loaded.
-
-    Raises:
-        WeightsError: its weights do not load.
-    """
-    return ray.get(embedder.identity.remote())
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ The order within a commit is the promise: the segment's file renamed into place,
 ledger row, which is the commit point. A process killed before that edits the segment again, and only that one.
 """
 
+import json
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -27,23 +29,28 @@ RECENT = 8  # rows kept in hand: more than can be edited between a search of the
 
 @dataclass(frozen=True)
 class EditedWork:
-    """A segment that was edited and is not committed yet."""
+    """A segment that was edited and is not committed yet; in tiles of so many pixels, None if whole."""
 
     row: Remembered
     frames: np.ndarray
     edited: np.ndarray
     source: np.ndarray
     seconds: float
+    tile: int | None = None
 
 
 class Committer:
-    """One writer thread. `commit` waits for the one before, so at most one segment is in flight."""
+    """One writer thread. `commit` waits for the one before, so at most one segment is in flight.
+
+    Threads may share a committer.
+    """
 
     def __init__(self, store: Store[Any]) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
         self._last: Future[None] | None = None
         self._recent: deque[Remembered] = deque(maxlen=RECENT)
+        self._turn = Lock()
 
     @property
     def recent(self) -> list[Remembered]:
@@ -52,9 +59,10 @@ class Committer:
 
     def commit(self, work: EditedWork) -> None:
         """Start to commit `work`. Raises what the previous commit raised."""
-        self.flush()
-        self._last = self._thread.submit(self._write, work)
-        self._recent.append(work.row)
+        with self._turn:
+            self.flush()
+            self._last = self._thread.submit(self._write, work)
+            self._recent.append(work.row)
 
     def flush(self) -> None:
         """Wait until everything handed in is committed."""
@@ -77,6 +85,7 @@ class Committer:
                 path=str(path.relative_to(store.folder)),
                 checksum=hash_file(path),
                 seconds=work.seconds,
+                note=json.dumps({"tile": work.tile} if work.tile else {}),
                 recorded=datetime.now(UTC),
             )
         )

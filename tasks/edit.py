@@ -1,186 +1,80 @@
-"""Edit the segments of one turn, in order, on a leased Editor; what the ledger has is not edited again.
+"""Edit the segments of one turn, by their schedule, on leased Editors; what the ledger has is not edited again.
 
-While the Editor works on a segment, the next one is decoded and looked up, and the one before is committed. What is
-recalled, and what the Editor is told, a `Turn` knows: `TextTurn` (tasks/recall.py) or `ViewTurn` (tasks/views.py).
+While an Editor works on a segment, the next one is decoded and looked up, and the one before is committed. Segments
+are edited in line; those of a fan at once, by all Editors that nobody else needs (`model/schedule.py`).
 """
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from contextvars import copy_context
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
-from typing import Any, Protocol
+from threading import Lock
+from typing import Any
 
 import ray
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 from ray.exceptions import RayActorError
 
+from model.config import FaultPolicy
 from model.errors import EditError
-from model.types import Recall, Segment
-from storage.content_id import identify
-from storage.ledger import Entry, TurnPlace
-from storage.remembered import Remembered, Row
+from model.schedule import SEGMENTS_PER_ANCHOR, order
+from model.types import Segment
+from storage.faults import Docket
 from storage.store import Store
-from tasks.actors import EditJob, EditorPool, ViewJob
-from tasks.commit import Committer, EditedWork
+from tasks.commit import Committer
+from tasks.desk import EditingDesk
 from tasks.ingest import VideoPlan, Work
-from tasks.metrics import count_reused, count_segment
+from tasks.metrics import count_quarantined, count_reused
+from tasks.pool import EditorHandle, EditorPool
 from tasks.prefetch import FetchedSegment, prefetch
-from tasks.progress import EditProgress
+from tasks.progress import EditProgress, QuietProgress
+from tasks.turn import Quarantined, SegmentRecord, Turn, TurnRecord, committed
 
 RETRY_SECONDS = [1.0, 10.0, 60.0]
-POLL_SECONDS = 0.5
-MEMORIES_SHARED = 16  # latents kept in Ray's object store: neighbours often recall the same
 
 
 @dataclass(frozen=True)
-class PreparedSegment:
-    """A segment ready for the Editor: the memory that it will be, which knows what it recalled, and the job."""
+class Care:
+    """How much a turn bears with: the policy, and since when attempts that failed count, from the first if None.
 
-    segment: Segment
-    row: Remembered
-    job: EditJob | ViewJob
-
-
-class Turn(Protocol):
-    """What differs between the kinds of turns."""
-
-    @property
-    def plan(self) -> VideoPlan[Work]: ...
-
-    @property
-    def place(self) -> TurnPlace: ...
-
-    @property
-    def actors(self) -> Mapping[str, Any]:
-        """Actors besides the Editor, by name."""
-        ...
-
-    def look(self, segment: Segment, frames: Any) -> Any:
-        """What can be known before the segment before is edited; in another thread.
-
-        `frames`, a Ray reference, are those of the user's video, also where an earlier turn's result is edited: what
-        looked alike there stays alike, however often it was edited since.
-        """
-        ...
-
-    def prepare(
-        self, fetched: FetchedSegment[Any], recent: Sequence[Remembered], previous: str | None
-    ) -> PreparedSegment:
-        """Choose the memories of a segment, from which its id follows.
-
-        `recent` are rows that `look` may not have seen, `previous` is the segment edited just before in its shot.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class SegmentRecord:
-    """What happened to one segment; `seconds` is the Editor's time in this run, 0 where it was reused."""
-
-    segment: Segment
-    id: str
-    recalled: tuple[Recall, ...]
-    seconds: float
-    reused: bool
-
-
-@dataclass(frozen=True)
-class TurnRecord:
-    """What happened to every segment of a turn.
-
-    `overheads` are the seconds, between two segments, in which the Editor had nothing to do. `first_started` is when
-    the first segment reached the Editor (`time.time()`), None if nothing was edited. `peak_bytes` is by actor.
+    `told` gets the segments done and planned, instead of what a person at the terminal would see.
     """
 
-    turn: int
-    segments: tuple[SegmentRecord, ...]
-    overheads: tuple[float, ...]
-    first_started: float | None
-    peak_bytes: dict[str, int]
+    policy: FaultPolicy
+    since: datetime | None = None
+    told: Callable[[int, int], None] | None = None
 
 
-def segment_id(plan: VideoPlan[Work], turn: int, segment: Segment, recalled: Sequence[str]) -> str:
-    """Name a segment by everything that decides its pixels: a chain, since the memories it used are part of it."""
-    span = [segment.span.start, segment.span.stop, segment.frames]
-    return identify({"work": plan.work.fingerprint, "turn": turn, "span": span, "recalled": list(recalled)})
+def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool, care: Care | None = None) -> TurnRecord:
+    """Edit what the ledger lacks, and return what happened to every segment; some may be quarantined.
 
-
-def noise_seed(plan: VideoPlan[Work], turn: int, segment: Segment) -> int:
-    """Seed of the segment's noise: from the user's seed, the source, the span and the turn, never the order of work."""
-    parts = f"{plan.work.request.seed}/{plan.work.source_id}/{segment.span.start}-{segment.span.stop}/{turn}"
-    return int.from_bytes(sha256(parts.encode()).digest()[:8], "big") >> 1
-
-
-def origin(plan: VideoPlan[Work], place: TurnPlace, segment: Segment, instruction: str) -> dict[str, Any]:
-    """The fields that every memory has, of the one that `segment` will be, before it is known what it recalls."""
-    return {
-        "id": "",
-        "session": place.key[0],
-        "video": plan.work.video_id,
-        "turn": place.number,
-        "segment": segment.index,
-        "shot": segment.shot,
-        "start": segment.span.start,
-        "stop": segment.span.stop,
-        "instruction": instruction,
-        "seed": noise_seed(plan, place.number, segment),
-        "recalled": (),
-        "scores": (),
-        "reasons": (),
-        "model": plan.work.model_id,
-        "created": datetime.now(UTC),
-    }
-
-
-def named(row: Row, plan: VideoPlan[Work], segment: Segment, recalled: Sequence[Recall]) -> Row:
-    """The memory that `segment` will be, now that it is known what it recalls."""
-    ids = tuple(memory.id for memory in recalled)
-    return replace(
-        row,
-        id=segment_id(plan, row.turn, segment, ids),
-        recalled=ids,
-        scores=tuple(memory.score for memory in recalled),
-        reasons=tuple(memory.reason for memory in recalled),
-    )
-
-
-def committed(turn: Turn, store: Store[Any], since: datetime) -> dict[int, SegmentRecord]:
-    """Segments of a turn that are done: in the ledger, file whole, id as it would be computed today.
-
-    Those committed after `since`, when this run began, are its own work: an earlier attempt made them.
-    """
-    segments = {segment.index: segment for segment in turn.plan.segments}
-    made: list[Remembered] = store.memory.rows_of(turn.place.key)
-    rows = [row for row in made if row.segment in segments]
-    rows = [row for row in rows if segment_id(turn.plan, row.turn, segments[row.segment], row.recalled) == row.id]
-    entries = store.ledger.find([row.id for row in rows])
-    whole = ((row, entries[row.id]) for row in rows if row.id in entries and store.whole(entries[row.id]))
-    return {row.segment: _found(segments[row.segment], row, entry, since) for row, entry in whole}
-
-
-def _found(segment: Segment, row: Remembered, entry: Entry, since: datetime) -> SegmentRecord:
-    reused = entry.recorded < since
-    return SegmentRecord(segment, row.id, row.recalls, 0.0 if reused else entry.seconds, reused)
-
-
-def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool) -> TurnRecord:
-    """Edit what the ledger lacks, in as many attempts as it takes, and return what happened to every segment.
+    Without `care`, earlier runs' faults are forgotten, and a segment that is given up is an error.
 
     Raises:
         WeightsError: the model does not load.
-        EditError: an actor died at every attempt.
+        EditError: an actor besides the Editor died at every attempt, or segments were given up.
+        LostActorError: no Editor is left.
     """
+    now = datetime.now(UTC)
     try:
-        return edit_segments(turn, store, editors, datetime.now(UTC))
+        record = edit_segments(turn, store, editors, care or Care(FaultPolicy(), since=now), now)
     except RayActorError as fault:
         raise EditError(
-            f"{turn.plan.work.name}: the model's process died at every one of {len(RETRY_SECONDS) + 1} attempts "
-            f"({str(fault).splitlines()[0]}); free memory or choose a smaller --size, then run the same command again"
+            f"{turn.plan.work.name}: a process of the run died at every one of {len(RETRY_SECONDS) + 1} attempts "
+            f"({str(fault).splitlines()[0]}); free memory, then run the same command again"
         ) from fault
+    if record.quarantined and care is None:
+        lost = record.quarantined[0]
+        raise EditError(
+            f"{turn.plan.work.name}: {len(record.quarantined)} segments failed, such as segment {lost.segment.index} "
+            f"after {lost.attempts} attempts ({lost.reason}); the same command tries them again"
+        )
+    return record
 
 
 def _actor_died(_task: object, _run: object, state: Any) -> bool:
@@ -196,111 +90,203 @@ def _actor_died(_task: object, _run: object, state: Any) -> bool:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def edit_segments(turn: Turn, store: Store[Any], editors: EditorPool, since: datetime) -> TurnRecord:
+def edit_segments(turn: Turn, store: Store[Any], editors: EditorPool, care: Care, since: datetime) -> TurnRecord:
     """One attempt at what the ledger lacks, in a run that began at `since`.
 
     Raises:
         WeightsError: the model does not load.
-        RayActorError: an actor died; the retry goes on where it stopped.
+        LostActorError: no Editor is left.
+        RayActorError: the Embedder died; the retry goes on where it stopped.
     """
     plan = turn.plan
     records = committed(turn, store, since)
-    todo = [segment for segment in plan.segments if segment.index not in records]
-    with EditProgress(plan.work.name, len(plan.segments), f"edit-{plan.work.fingerprint[:12]}") as progress:
+    with _progress(plan, care) as progress:
         progress.show(len(records))
         count_reused(sum(record.reused for record in records.values()))
-        if not todo:
-            return TurnRecord(turn.place.number, _in_order(plan, records), (), None, {})
-        with editors.lease() as editor, Committer(store) as committer:
-            ray.get(editor.load.remote())
-            desk = EditingDesk(turn, store, editor, committer)
-            first_started, overheads = _edit_each(desk, todo, records, progress)
-        peak = {name: _peak(actor) for name, actor in {"editor": editor, **turn.actors}.items()}
-    return TurnRecord(turn.place.number, _in_order(plan, records), overheads, first_started, peak)
+        if len(records) == len(plan.segments):
+            return TurnRecord(turn.place.number, _in_order(plan, records))
+        docket = Docket(store.ledger, plan.work.video_id, care.since)
+        with ExitStack() as leases, Committer(store) as committer:
+            leased = _Leases(editors, leases, lambda editor: EditingDesk(editor, store, committer, docket, care.policy))
+            crew = Crew(turn, leased, committer, records, progress)
+            crew.edit_all()
+            peaks = {"editor": leased.own.editor.peak_bytes()}
+            peaks |= {name: _peak(actor) for name, actor in turn.actors.items()}
+    return TurnRecord(
+        turn=turn.place.number,
+        segments=_in_order(plan, records),
+        overheads=tuple(crew.overheads),
+        first_started=crew.first_started,
+        peak_bytes=peaks,
+        quarantined=tuple(crew.quarantined),
+        faults=docket.added,
+    )
 
 
-def _edit_each(
-    desk: "EditingDesk", todo: Sequence[Segment], records: dict[int, SegmentRecord], progress: EditProgress
-) -> tuple[float | None, tuple[float, ...]]:
-    """Edit `todo` in order, adding to `records`; returns when the first one started and the waits between them."""
-    overheads: list[float] = []
-    first_started = idle_since = None
-    for fetched in prefetch(desk.turn.plan.work, todo, desk.turn.look):
-        segment = fetched.segment
-        prepared = desk.prepare(fetched, _previous(segment, records))
-        if idle_since is None:
-            first_started = time.time()
-        else:
-            overheads.append(time.perf_counter() - idle_since)
-        edited = desk.edit(prepared, fetched.frames, partial(progress.show, len(records)))
-        idle_since = time.perf_counter()
-        count_segment(edited.seconds, overheads[-1] if overheads else None)
-        records[segment.index] = desk.commit(prepared, edited)
-        progress.show(len(records))
-    return first_started, tuple(overheads)
+def _progress(plan: VideoPlan[Work], care: Care) -> EditProgress | QuietProgress:
+    if care.told is not None:
+        return QuietProgress(len(plan.segments), care.told)
+    return EditProgress(plan.work.name, len(plan.segments), f"edit-{plan.work.fingerprint[:12]}")
 
 
 def _peak(actor: Any) -> int:
     return ray.get(actor.peak_bytes.remote())
 
 
+class _Leases:
+    """The Editors of a turn: its own, leased when the first segment is ready, and others that are spare for a while."""
+
+    def __init__(self, editors: EditorPool, stack: ExitStack, desk: Callable[[EditorHandle], EditingDesk]) -> None:
+        self._editors, self._stack, self._desk = editors, stack, desk
+        self._own: EditingDesk | None = None
+
+    @property
+    def own(self) -> EditingDesk:
+        if self._own is None:
+            self._own = self._desk(self._stack.enter_context(self._editors.lease()))
+        return self._own
+
+    @property
+    def spare(self) -> int:
+        return self._editors.spare
+
+    def others(self, stack: ExitStack, most: int) -> list[EditingDesk]:
+        """At most so many more desks, with Editors that nobody else needs, until `stack` closes."""
+        leases = [stack.enter_context(self._editors.lease()) for _ in range(min(most, self._editors.spare))]
+        return [self._desk(editor) for editor in leases]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Segments edited in line, each of which may recall those before it, or else at once; all may recall `base`."""
+
+    segments: tuple[Segment, ...]
+    base: Collection[int]
+    in_line: bool
+
+    def known(self, segment: Segment) -> Collection[int]:
+        """The segments of the turn that one of the phase may recall."""
+        if not self.in_line:
+            return self.base
+        earlier = [one.index for one in self.segments[: self.segments.index(segment)]]
+        known = sorted({*self.base, *earlier})
+        return range(len(known)) if known == list(range(len(known))) else tuple(known)
+
+
+def plan_phases(segments: Sequence[Segment], schedule: str, editors: int, base: Collection[int] = ()) -> list[Phase]:
+    """Segments by their schedule: first those in line, then, if any, those that are edited at once.
+
+    Raises:
+        RequestError: the schedule is unknown.
+    """
+    waves = order(segments, schedule, editors)
+    line = Phase(tuple(wave.segments[0] for wave in waves if len(wave.segments) == 1), base, in_line=True)
+    fan = next((wave.segments for wave in waves if len(wave.segments) > 1), ())
+    anchors = {*base, *(segment.index for segment in line.segments)}
+    return [line, Phase(fan, tuple(sorted(anchors)), in_line=False)] if fan else [line]
+
+
+class Crew:
+    """The Editors at work on one turn. `overheads` are their waits between its segments."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        leases: _Leases,
+        committer: Committer,
+        records: dict[int, SegmentRecord],
+        progress: EditProgress | QuietProgress,
+    ) -> None:
+        self._turn, self._leases, self._committer = turn, leases, committer
+        self._records, self._progress = records, progress
+        self._begun: set[EditorHandle] = set()
+        self.first_started: float | None = None
+        self.overheads: list[float] = []
+        self.quarantined: list[Quarantined] = []
+
+    def edit_all(self) -> None:
+        """Edit what is not in the records, adding to them."""
+        segments, schedule = self._turn.plan.segments, self._turn.plan.work.request.schedule
+        base: tuple[int, ...] = ()
+        if schedule == "auto":
+            self._edit_in_line(Phase(segments, (), in_line=True), until=self._could_fan_out)
+            segments, base = tuple(self._open(segments)), tuple(self._records)
+        for phase in plan_phases(segments, schedule, 1 + self._leases.spare, base):
+            (self._edit_in_line if phase.in_line else self._edit_at_once)(phase)
+
+    def _could_fan_out(self) -> bool:
+        """Whether Editors stand idle, and enough is left for them."""
+        return self._leases.spare > 0 and len(self._open(self._turn.plan.segments)) > SEGMENTS_PER_ANCHOR
+
+    def _open(self, segments: Sequence[Segment]) -> list[Segment]:
+        given_up = {one.segment.index for one in self.quarantined}
+        return [one for one in segments if one.index not in self._records and one.index not in given_up]
+
+    def _edit_in_line(self, phase: Phase, until: Callable[[], bool] = lambda: False) -> None:
+        if until():
+            return
+        with closing(self._fetch(phase)) as fetched:
+            for one in fetched:
+                self._edit(None, one, phase)
+                if until():
+                    return
+
+    def _edit_at_once(self, phase: Phase) -> None:
+        with ExitStack() as stack, closing(self._fetch(phase)) as fetched:
+            desks = [self._leases.own, *self._leases.others(stack, len(self._open(phase.segments)) - 1)]
+            shared = Shared(fetched)
+            with ThreadPoolExecutor(len(desks), thread_name_prefix="fan") as threads:
+                work = [threads.submit(copy_context().run, self._serve, desk, shared, phase) for desk in desks]
+            for done in work:
+                done.result()
+
+    def _serve(self, desk: EditingDesk, fetched: "Shared", phase: Phase) -> None:
+        for one in fetched:
+            self._edit(desk, one, phase)
+
+    def _fetch(self, phase: Phase) -> Generator[FetchedSegment[Any], None, None]:
+        def look(segment: Segment, frames: Any) -> Any:
+            return self._turn.look(segment, frames, phase.known(segment))
+
+        return prefetch(self._turn.plan.work, self._open(phase.segments), look)
+
+    def _edit(self, desk: EditingDesk | None, fetched: FetchedSegment[Any], phase: Phase) -> None:
+        segment = fetched.segment
+        known = phase.known(segment)
+        prepared = self._turn.prepare(fetched, self._committer.recent, known, self._previous(segment, known))
+        desk = desk or self._leases.own
+        self.first_started = self.first_started or time.time()
+        done = desk.edit(prepared, fetched.frames, partial(self._progress.show, len(self._records)))
+        if desk.editor in self._begun and desk.editor.waited is not None:
+            self.overheads.append(desk.editor.waited)
+        self._begun.add(desk.editor)
+        if isinstance(done, Quarantined):
+            self.quarantined.append(done)
+            count_quarantined()
+        else:
+            self._records[segment.index] = done
+        self._progress.show(len(self._records))
+
+    def _previous(self, segment: Segment, known: Collection[int]) -> str | None:
+        """The segment edited just before in the same shot; across a cut there is none (docs: shot-aware)."""
+        before = self._records.get(segment.index - 1)
+        same = before is not None and before.segment.shot == segment.shot and before.segment.index in known
+        return before.id if before is not None and same else None
+
+
+class Shared:
+    """An iterator that threads take from in turn."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items, self._lock = items, Lock()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        with self._lock:
+            return next(self._items)
+
+
 def _in_order(plan: VideoPlan[Work], records: dict[int, SegmentRecord]) -> tuple[SegmentRecord, ...]:
-    return tuple(records[segment.index] for segment in plan.segments)
-
-
-def _previous(segment: Segment, records: dict[int, SegmentRecord]) -> str | None:
-    """The segment edited just before in the same shot; across a cut there is none (docs: shot-aware)."""
-    before = records.get(segment.index - 1)
-    return before.id if before and before.segment.shot == segment.shot else None
-
-
-class EditingDesk:
-    """One Editor at work on one turn: feeds it, and hands what it made to the committer."""
-
-    def __init__(self, turn: Turn, store: Store[Any], editor: Any, committer: Committer) -> None:
-        self.turn, self._store, self._editor, self._committer = turn, store, editor, committer
-        self._shared: OrderedDict[str, Any] = OrderedDict()
-        self._log = get_run_logger()
-
-    def prepare(self, fetched: FetchedSegment[Any], previous: str | None) -> PreparedSegment:
-        """Choose the memories of a segment."""
-        return self.turn.prepare(fetched, self._committer.recent, previous)
-
-    def edit(self, prepared: PreparedSegment, frames: Any, report: Callable[[float], None]) -> EditedWork:
-        """Edit one segment; `frames` is a Ray reference. `report` gets the share done."""
-        row = prepared.row
-        results = self._editor.edit.remote(frames, prepared.job, *self._latents(row.recalled))
-        self._wait(results[0], report)
-        pixels, (edited, source), seconds = ray.get(results)
-        self._share(row.id, results[1])
-        return EditedWork(row, pixels, edited, source, seconds["total"])
-
-    def commit(self, prepared: PreparedSegment, edited: EditedWork) -> SegmentRecord:
-        """Start the commit of an edited segment, and log what it recalled."""
-        self._committer.commit(edited)
-        row = prepared.row
-        names = ", ".join(f"{memory.id[:8]} {memory.score:.3f} {memory.reason}" for memory in row.recalls)
-        text = "segment %d [%d, %d) edited in %.2f s; recalled: %s"
-        self._log.info(text, row.segment, row.start, row.stop, edited.seconds, names or "nothing")
-        return SegmentRecord(prepared.segment, row.id, row.recalls, edited.seconds, reused=False)
-
-    def _wait(self, result: Any, report: Callable[[float], None]) -> None:
-        while not ray.wait([result], timeout=POLL_SECONDS, fetch_local=False)[0]:
-            step, steps = ray.get(self._editor.progress.remote())
-            report(step / steps if steps else 0.0)
-
-    def _latents(self, ids: Sequence[str]) -> list[Any]:
-        """Ray references to the memories' latents, fetched from the store where they are not shared yet."""
-        missing = [id for id in ids if id not in self._shared]
-        fetched = zip(missing, self._store.memory.latents(missing), strict=True)
-        known = self._shared | {id: ray.put(latents) for id, latents in fetched}
-        references = [known[id] for id in ids]
-        for id, reference in zip(ids, references, strict=True):
-            self._share(id, reference)
-        return references
-
-    def _share(self, id: str, reference: Any) -> None:
-        self._shared[id] = reference
-        self._shared.move_to_end(id)
-        while len(self._shared) > MEMORIES_SHARED:
-            self._shared.popitem(last=False)
+    return tuple(records[segment.index] for segment in plan.segments if segment.index in records)

@@ -14,7 +14,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -40,6 +39,7 @@ from storage.datasets.pair_folder import LIST, PairFolder
 from storage.datasets.pair_worlds import PairWorlds
 from storage.datasets.pairs import Broken, Entry, Pair, PairSource
 from storage.datasets.senorita import Senorita
+from storage.foreign_text import TextError, parse_yaml, read_text
 from tasks.actors import ExtendJob
 from tasks.extending import Extended, extend_together
 from tasks.progress import EditProgress
@@ -254,9 +254,9 @@ def _guess(place: Path) -> str:
 def _worlds(place: Path) -> PairWorlds:
     """Worlds as a manifest describes them: `{kind: synthetic, clips: 200, world: {...}}`."""
     try:
-        source = SyntheticSource.model_validate(yaml.safe_load(place.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-        raise RequestError(f"{place}: cannot be read as YAML ({type(fault).__name__})") from None
+        source = SyntheticSource.model_validate(parse_yaml(read_text(place))[0])
+    except TextError as fault:
+        raise RequestError(f"{place}: line {fault.line or 1}: {fault}") from None
     except ValidationError as fault:
         error = fault.errors()[0]
         field = ".".join(str(part) for part in error["loc"])

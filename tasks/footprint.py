@@ -31,9 +31,13 @@ class Footprint:
         self._look()
         return self._peak
 
-    def _look(self) -> None:
+    def held_bytes(self) -> int:
+        """The private resident size now."""
         memory = self._process.memory_info()
-        self._peak = max(self._peak, memory.rss - memory.shared)
+        return memory.rss - memory.shared
+
+    def _look(self) -> None:
+        self._peak = max(self._peak, self.held_bytes())
 
     def _watch(self) -> None:
         pause = threading.Event()

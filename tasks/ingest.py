@@ -16,7 +16,7 @@ from model.config import EditRequest, Precision, VideoRequest
 from model.segments import plan_segments
 from model.shots import ContentShotDetector, shots_from_cuts
 from model.types import Segment, Shot
-from storage.content_id import hash_file, hash_folder, identify
+from storage.content_id import hash_folder, hash_source, identify
 from storage.geometry import Fit, fit
 from storage.ledger import USERS_VIDEO, TurnKind, TurnPlace
 from storage.mux import choose_suffix
@@ -145,7 +145,7 @@ def describe_work(request: EditRequest, weights: Path, descriptor: str, device: 
         RequestError: the codec asked for cannot live beside the video's sound, or the turn to be edited is not there.
     """
     info = examine_video(request)
-    source_id, model_id, dtype = hash_file(info.path), hash_folder(weights, cache), precision(device)
+    source_id, model_id, dtype = hash_source(info.path, cache), hash_folder(weights, cache), precision(device)
     asked = {
         **settings_of(request, "descriptor", "on"),
         "source": source_id,
@@ -214,8 +214,11 @@ def examine_video(request: VideoRequest) -> VideoInfo:
 
 
 def settings_of(request: VideoRequest, *others: str) -> dict[str, Any]:
-    """The settings that decide pixels: not places nor sessions, nor how the result is encoded, nor `others`."""
-    silent = {"video", "out", "weights", "output", "device", "wait", "session", *others}
+    """The settings that decide pixels: not places nor sessions, nor how the result is encoded, nor `others`.
+
+    The order of work decides what is recalled, which is in the ids of segments.
+    """
+    silent = {"video", "out", "weights", "output", "device", "wait", "session", "schedule", "editors", *others}
     return {**request.model_dump(mode="json", exclude=silent), "tone_map": request.output.tone_map}
 
 

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -28,7 +28,9 @@ class FetchedSegment(Generic[Looked]):
     looked: Looked
 
 
-def prefetch(work: Work, segments: Sequence[Segment], look: Look[Looked]) -> Iterator[FetchedSegment[Looked]]:
+def prefetch(
+    work: Work, segments: Sequence[Segment], look: Look[Looked]
+) -> Generator[FetchedSegment[Looked], None, None]:
     """Yield each segment with all that can be known before the one before it is edited.
 
     One sequential decode serves them all. An error of the reading thread is raised here; leaving early stops it.

@@ -1,11 +1,17 @@
 """How far a turn is: a bar in the terminal, lines where there is none, and a progress artifact in Prefect."""
 
+import logging
 import sys
 import time
+from collections.abc import Callable
+from threading import Lock
 from types import TracebackType
+from typing import Any
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.exceptions import PrefectException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -18,8 +24,34 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def show(create: Callable[..., Any], content: Any, **named: Any) -> Any:
+    """Create an artifact in Prefect, or do without: a server that does not answer stops no edit."""
+    try:
+        return create(content, **named)
+    except (HTTPError, PrefectException) as fault:
+        logging.getLogger(__name__).warning("the Prefect server took no artifact: %s", fault)
+        return None
+
+
+class QuietProgress:
+    """Tells `told` how many segments are done, and of how many, and shows nothing by itself."""
+
+    def __init__(self, total: int, told: Callable[[int, int], None]) -> None:
+        self._total, self._told = total, told
+
+    def show(self, done: int, share: float = 0.0) -> None:
+        """See `EditProgress`."""
+        self._told(done, self._total)
+
+    def __enter__(self) -> "QuietProgress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+
 class EditProgress:
-    """Shows segments, or whatever is counted, done; use as a context manager.
+    """Shows segments, or whatever is counted, done; use as a context manager. Threads may share one.
 
     `show` is cheap: what is slow is done every few seconds.
     """
@@ -32,9 +64,14 @@ class EditProgress:
         self._row = self._bar.add_task(unit, total=total)
         self._artifact: UUID | None = None
         self._last_artifact = self._last_line = 0.0
+        self._lock = Lock()
 
     def show(self, done: int, share: float = 0.0) -> None:
         """`done` segments are edited, and `share` (0 to 1) of the one at hand."""
+        with self._lock:
+            self._show(done, share)
+
+    def _show(self, done: int, share: float) -> None:
         self._bar.update(self._row, completed=done + share if share else done)
         now = time.monotonic()
         if now - self._last_artifact > ARTIFACT_SECONDS or done == self._total:
@@ -50,11 +87,9 @@ class EditProgress:
 
     def _update_artifact(self, percent: float) -> None:
         if self._artifact is None:
-            made = create_progress_artifact(progress=percent, key=self._key, description=self._name)
-            assert isinstance(made, UUID)
-            self._artifact = made
+            self._artifact = show(create_progress_artifact, percent, key=self._key, description=self._name)
         else:
-            update_progress_artifact(self._artifact, progress=percent)
+            show(update_progress_artifact, self._artifact, progress=percent)
 
     def __enter__(self) -> "EditProgress":
         self._bar.start()

@@ -1,14 +1,17 @@
 """Show what was done: the review page beside the video, a table and a report in Prefect."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from model.camera.plot import plot_trajectory
+from model.metrics.drift import colour_change, edit_drift
 from model.types import Span
 from storage.ledger import Entry
 from storage.probe import VideoInfo, probe
@@ -17,9 +20,12 @@ from storage.remembered import Remembered
 from storage.review import EarlierMemory, Review, ReviewSegment, ReviewVideos, Turn, thumbnail, write_review
 from storage.segment_file import read_segment
 from storage.store import Store
-from tasks.edit import SegmentRecord, TurnRecord
 from tasks.ingest import VideoPlan
+from tasks.progress import show
+from tasks.turn import SegmentRecord, TurnRecord
 
+Still = np.ndarray
+"""One frame [H, W, 3], uint8."""
 TABLE_ROWS = 500  # a table artifact is one database row; longer turns are shown in full on the review page
 
 
@@ -29,16 +35,20 @@ def review_path(video: Path) -> Path:
 
 
 @task(task_run_name="publish {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
-def publish(plan: VideoPlan, record: TurnRecord, video: Entry, store: Store[Any], seconds: float) -> Path:
-    """Write the review page, and leave a table and a report in Prefect. Returns the page's path."""
-    page = write_review(_review(plan, record, store.path_of(video), store, seconds), review_path(store.path_of(video)))
-    key = plan.work.fingerprint[:12]
-    create_table_artifact(_table(record), key=f"segments-{key}", description=f"Segments of {_plain(video.path)}")
-    create_markdown_artifact(_markdown(plan, record, video, seconds), key=f"report-{key}")
-    return page
+def publish(plan: VideoPlan, record: TurnRecord, video: Entry, store: Store[Any], seconds: float) -> float:
+    """Write the review page, and leave a table and a report in Prefect. Returns the drift of the edit's colours."""
+    path = store.path_of(video)
+    review, drift = _review(plan, record, path, store, seconds)
+    write_review(review, review_path(path))
+    key, name = plan.work.fingerprint[:12], plain(video.path)
+    show(create_table_artifact, _table(record), key=f"segments-{key}", description=f"Segments of {name}")
+    show(create_markdown_artifact, _markdown(plan, record, video, seconds), key=f"report-{key}")
+    return drift
 
 
-def _review(plan: VideoPlan, record: TurnRecord, video: Path, store: Store[Any], seconds: float) -> Review:
+def _review(
+    plan: VideoPlan, record: TurnRecord, video: Path, store: Store[Any], seconds: float
+) -> tuple[Review, float]:
     work, request = plan.work, plan.work.request
     folder = video.with_name(f"{video.stem}_review")
     folder.mkdir(exist_ok=True)
@@ -46,8 +56,11 @@ def _review(plan: VideoPlan, record: TurnRecord, video: Path, store: Store[Any],
     result = probe(video)
     if not plays_in_browsers(result):
         result = write_proxy(result, folder / "result.mp4")
-    info = work.info
-    return Review(
+    info, segments, changes = work.info, [], []
+    for done, (before, after) in zip(record.segments, _read_stills(record, source, result), strict=True):
+        segments.append(_review_segment(done, before, after))
+        changes.append(colour_change(before, after))
+    review = Review(
         turn=Turn(video.name, work.title, record.turn, seconds, datetime.now(UTC)),
         videos=ReviewVideos(
             source=PurePath(source.path.relative_to(video.parent)),
@@ -58,27 +71,28 @@ def _review(plan: VideoPlan, record: TurnRecord, video: Path, store: Store[Any],
             times=_times(info) if info.variable_rate else (),
         ),
         shots=plan.shots,
-        segments=_review_segments(record, source, result),
+        segments=tuple(segments),
         earlier=_earlier_memories(record, store),
         conversions=_conversions(plan),
         settings=_settings(plan),
         camera=plot_trajectory(work.path) if work.path else None,
     )
+    return review, edit_drift(np.stack(changes))
 
 
 def _times(info: VideoInfo) -> tuple[float, ...]:
     return tuple(float((stamp - info.pts[0]) * info.time_base) for stamp in info.pts)
 
 
-def _review_segments(record: TurnRecord, source: VideoInfo, result: VideoInfo) -> tuple[ReviewSegment, ...]:
+def _read_stills(record: TurnRecord, source: VideoInfo, result: VideoInfo) -> Iterator[tuple[Still, Still]]:
+    """The frame in the middle of each segment, before and after."""
     middles = [_middle(done) for done in record.segments]
-    stills = zip(record.segments, read_stills(source, middles), read_stills(result, middles), strict=True)
-    return tuple(
-        ReviewSegment(
-            done.id, done.segment, thumbnail(before), thumbnail(after), done.recalled, done.seconds, done.reused
-        )
-        for done, before, after in stills
-    )
+    return zip(read_stills(source, middles), read_stills(result, middles), strict=True)
+
+
+def _review_segment(done: SegmentRecord, before: Still, after: Still) -> ReviewSegment:
+    stills = (thumbnail(before), thumbnail(after))
+    return ReviewSegment(done.id, done.segment, *stills, done.recalled, done.seconds, done.reused)
 
 
 def _middle(done: SegmentRecord) -> int:
@@ -159,9 +173,9 @@ def _markdown(plan: VideoPlan, record: TurnRecord, video: Entry, seconds: float)
     edited = sum(not done.reused for done in record.segments)
     return "\n".join(
         [
-            f"# {_plain(video.path)}",
+            f"# {plain(video.path)}",
             "",
-            f"> {_plain(plan.work.title)}",
+            f"> {plain(plan.work.title)}",
             "",
             f"{plan.work.info.frames} frames, {len(plan.shots)} shots, {len(plan.segments)} segments: "
             f"{edited} edited, {len(plan.segments) - edited} reused, {seconds:.1f} s.",
@@ -169,7 +183,7 @@ def _markdown(plan: VideoPlan, record: TurnRecord, video: Entry, seconds: float)
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """User's text that neither Markdown nor HTML takes for markup."""
     escaped = "".join(f"&#{ord(letter)};" if letter in "\\`*_{}[]<>()#+-!|~&" else letter for letter in text)
     return " ".join(escaped.split())

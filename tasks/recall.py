@@ -4,7 +4,7 @@ Recall is in two parts, so that an Editor need not wait for the slow one: `find`
 segments are still being edited, `recall` adds what came since and chooses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,11 @@ from model.memory.retrieval import Candidate, choose, rank_by_descriptor
 from model.types import Recall, Segment
 from storage.ledger import TurnKey, TurnPlace
 from storage.memory import MemoryRow, MemoryStore
-from storage.remembered import Remembered
+from storage.remembered import Reach, Remembered
 from tasks.actors import EditJob
-from tasks.edit import PreparedSegment, named, origin
 from tasks.ingest import EditWork, VideoPlan
 from tasks.prefetch import FetchedSegment
+from tasks.turn import PreparedSegment, named, origin
 
 COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not repeat one another
 
@@ -35,7 +35,7 @@ class Looked:
 
 @dataclass(frozen=True)
 class TextTurn:
-    """A turn by an instruction (see `tasks/edit.py`: Turn); segments are compared by `descriptor_name`."""
+    """A turn by an instruction (see `tasks/turn.py`: Turn); segments are compared by `descriptor_name`."""
 
     plan: VideoPlan[EditWork]
     place: TurnPlace
@@ -47,22 +47,26 @@ class TextTurn:
     def actors(self) -> Mapping[str, Any]:
         return {"embedder": self.embedder}
 
-    def look(self, segment: Segment, frames: Any) -> Looked:
+    def look(self, segment: Segment, frames: Any, known: Collection[int]) -> Looked:
         """Describe a segment, and search the store for it."""
         descriptor: Any = ray.get(self.embedder.describe.remote(frames))
         row, parent = self._row(segment, descriptor), self.plan.work.parent
         edited = parent.row(segment).id if parent else None
-        turns = list(self.place.keys.values())
-        return Looked(descriptor, find(self.memory, turns, row, self.plan.work.request.retrieval, edited))
+        turns, reach = list(self.place.keys.values()), Reach(row.turn, known)
+        return Looked(descriptor, find(self.memory, turns, row, reach, self.plan.work.request.retrieval, edited))
 
     def prepare(
-        self, fetched: FetchedSegment[Looked], recent: Sequence[Remembered], previous: str | None
+        self,
+        fetched: FetchedSegment[Looked],
+        recent: Sequence[Remembered],
+        known: Collection[int],
+        previous: str | None,
     ) -> PreparedSegment:
         """Choose the memories of a segment; its id follows from them."""
         segment, request = fetched.segment, self.plan.work.request
         row = self._row(segment, fetched.looked.descriptor)
-        late = [one for one in recent if isinstance(one, MemoryRow)]
-        recalled = recall(self.memory, fetched.looked.found, late, row, previous, request.retrieval)
+        late, reach = [one for one in recent if isinstance(one, MemoryRow)], Reach(row.turn, known)
+        recalled = recall(self.memory, fetched.looked.found, late, row, reach, previous, request.retrieval)
         row = named(row, self.plan, segment, recalled)
         handed_on = self._handed_on(segment)
         job = EditJob(request.instruction, segment.frames, row.seed, row.recalled, previous, request.edit, handed_on)
@@ -84,19 +88,20 @@ def find(
     memory: MemoryStore,
     turns: Sequence[TurnKey],
     row: MemoryRow,
+    reach: Reach,
     config: RetrievalConfig,
     edited: str | None = None,
 ) -> list[Candidate]:
     """The memories in the store that the segment of `row` might recall (supplement D.2, Algorithm 2).
 
-    Only earlier turns of the session, whose keys are `turns`, and earlier segments of this turn are looked at, so that
-    a run that resumes sees what the first one saw. `edited` is the memory that the turn edits at this span: being the
+    Only turns of the session, whose keys are `turns`, and what is within `reach` are looked at, so that a run that
+    resumes sees what the first one saw. `edited` is the memory that the turn edits at this span: being the
     source, it need not be recalled as well.
     """
     if config.top_k == 0:
         return []
     pool = _pool(config) + (edited is not None)
-    hits = memory.search(turns, row.descriptor, row.descriptor_name, pool, (row.turn, row.segment))
+    hits = memory.search(turns, row.descriptor, row.descriptor_name, pool, reach)
     return [hit for hit in hits if hit.id != edited][: _pool(config)]
 
 
@@ -105,6 +110,7 @@ def recall(
     found: Sequence[Candidate],
     recent: Sequence[MemoryRow],
     row: MemoryRow,
+    reach: Reach,
     previous: str | None,
     config: RetrievalConfig,
 ) -> list[Recall]:
@@ -117,7 +123,7 @@ def recall(
         return []
     known = {candidate.id: candidate for candidate in found}
     for late in recent:
-        if late.id not in known and _is_earlier(late, row):
+        if late.id not in known and reach.holds(late) and _is_comparable(late, row):
             known[late.id] = _candidate(late, row.descriptor)
     nearest = sorted(known.values(), key=lambda candidate: candidate.precedence)[: _pool(config)]
     if previous is not None and all(candidate.id != previous for candidate in nearest):
@@ -130,10 +136,9 @@ def _pool(config: RetrievalConfig) -> int:
     return config.top_k * (COVERAGE_POOL if config.coverage else 1)
 
 
-def _is_earlier(late: MemoryRow, row: MemoryRow) -> bool:
-    """What the search asks of a memory."""
-    same = (late.session, late.descriptor_name) == (row.session, row.descriptor_name)
-    return same and (late.turn, late.segment) < (row.turn, row.segment)
+def _is_comparable(late: MemoryRow, row: MemoryRow) -> bool:
+    """What the search asks of a memory besides its place."""
+    return (late.session, late.descriptor_name) == (row.session, row.descriptor_name)
 
 
 def _candidate(row: MemoryRow, descriptor: np.ndarray) -> Candidate:

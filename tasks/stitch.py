@@ -19,8 +19,8 @@ from storage.ledger import Entry
 from storage.segment_file import read_segment
 from storage.store import Store, find_finished, next_version
 from storage.video import write_video
-from tasks.edit import TurnRecord
 from tasks.ingest import VideoPlan
+from tasks.turn import TurnRecord
 
 
 @task(task_run_name="stitch {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)

@@ -4,7 +4,7 @@ The path covers the whole video, and each segment takes its part of it. Across a
 other shots are never recalled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,12 +23,12 @@ from storage.content_id import hash_file, hash_folder, identify
 from storage.geometry import fit
 from storage.ledger import USERS_VIDEO, TurnKey, TurnKind, TurnPlace
 from storage.probe import VideoInfo
-from storage.remembered import Remembered
+from storage.remembered import Reach, Remembered
 from storage.views import ViewRow, ViewStore
 from tasks.actors import ViewJob
-from tasks.edit import PreparedSegment, named, origin
 from tasks.ingest import VideoPlan, Work, examine_video, name_turn, numerics, precision, settings_of
 from tasks.prefetch import FetchedSegment
+from tasks.turn import PreparedSegment, named, origin
 
 ORIGIN = np.eye(4)  # the first camera of the user's video, to which every trajectory of a session is relative
 NANOMETRES = 9  # decimals kept of poses, so that a preset is the same path on every machine
@@ -162,7 +162,7 @@ class LookedView:
 
 @dataclass(frozen=True)
 class ViewTurn:
-    """A turn along a camera path (see `tasks/edit.py`: Turn); segments are compared by what they see."""
+    """A turn along a camera path (see `tasks/turn.py`: Turn); segments are compared by what they see."""
 
     plan: VideoPlan[ViewWork]
     place: TurnPlace
@@ -172,26 +172,31 @@ class ViewTurn:
     def actors(self) -> Mapping[str, Any]:
         return {}
 
-    def look(self, segment: Segment, frames: Any) -> LookedView:
+    def look(self, segment: Segment, frames: Any, known: Collection[int]) -> LookedView:
         """Draw what a segment will see, and read what there is to be recalled."""
         work, span = self.plan.work, segment.span
         path = work.path.part(span.start, span.stop, segment.frames)
-        before = (self.place.number, segment.index)
-        found = self.memory.earlier(list(self.place.keys.values()), work.video_id, segment.shot, before)
+        reach = Reach(self.place.number, known)
+        found = self.memory.earlier(list(self.place.keys.values()), work.video_id, segment.shot, reach)
         return LookedView(path, video_fov(path, work.lens, ORIGIN), found)
 
     def prepare(
-        self, fetched: FetchedSegment[LookedView], recent: Sequence[Remembered], previous: str | None
+        self,
+        fetched: FetchedSegment[LookedView],
+        recent: Sequence[Remembered],
+        known: Collection[int],
+        previous: str | None,
     ) -> PreparedSegment:
         """Choose the memories of a segment; its id follows from them. `previous` is a view like any other."""
         segment, looked, request = fetched.segment, fetched.looked, self.plan.work.request
         row = self._row(segment, looked)
-        known = {view.id: view for view in looked.found}
-        known |= {late.id: late for late in recent if isinstance(late, ViewRow) and late.shot == segment.shot}
-        views = list(known.values())
+        reach, late = Reach(row.turn, known), [one for one in recent if isinstance(one, ViewRow)]
+        seen = {view.id: view for view in looked.found}
+        seen |= {one.id: one for one in late if one.shot == segment.shot and reach.holds(one)}
+        views = list(seen.values())
         recalled = recall_views(views, row.start, looked.target, request.retrieval, request.recall, row.seed)
         row = named(row, self.plan, segment, recalled)
-        cameras = tuple(known[id].cameras for id in row.recalled)
+        cameras = tuple(seen[id].cameras for id in row.recalled)
         job = ViewJob(request.instruction, segment.frames, row.seed, row.recalled, cameras, request.edit, looked.path)
         return PreparedSegment(segment, row, job)
 

@@ -13,9 +13,12 @@ from pydantic import ValidationError
 
 from model.config import Preset
 from model.errors import WeightsError
+from model.rehearsal import PIPELINE, write_rehearsal
 from storage.content_id import hash_file, identify
 
 UNTRAINED = "untrained"
+REHEARSAL = re.compile(r"rehearsal(?::(\d{1,5}(?:\.\d{1,3})?))?")
+REHEARSED_SECONDS = "15"  # of a segment, if none are given
 THUMBNAIL = "thumbnail"
 BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
 PRESET_FILE = "memory_v2v.json"
@@ -44,13 +47,16 @@ KINDS = {kind.pipeline: kind for kind in (TEXT_EDITS, NOVEL_VIEWS)}
 def locate_weights(name: str, cache: Path, kind: ModelKind = TEXT_EDITS) -> Path:
     """The folder of a model: a bundled one by its name, a local path, a hub id `owner/name[@revision]`, or `untrained`.
 
-    `untrained` is built by code on first use below `cache`. Any kind of model is found; see `require_kind`.
+    `untrained` is built by code on first use below `cache`, and so is `rehearsal[:SECONDS]`, a stand-in that waits for
+    so long on each segment (`model/rehearsal.py`). Any kind of model is found; see `require_kind`.
 
     Raises:
         WeightsError: there is no such folder, or the hub cannot be reached.
     """
     if name == UNTRAINED:
         return _build(cache / "models" / kind.untrained, "model.backbones.tiny", PRESET_FILE, kind.pipeline)
+    if rehearsed := REHEARSAL.fullmatch(name):
+        return _rehearse(cache, rehearsed[1] or REHEARSED_SECONDS)
     if re.fullmatch(r"[a-z0-9-]+", name) and (BUNDLED / name / "model_index.json").is_file():
         return BUNDLED / name
     return _find(name, "model_index.json", f"{kind.words}, '{UNTRAINED}'")
@@ -66,7 +72,7 @@ def require_kind(folder: Path, kind: ModelKind) -> None:
         named = json.loads((folder / "model_index.json").read_text())["_class_name"]
     except (OSError, ValueError, KeyError, TypeError):
         raise WeightsError(f"{folder}: its model_index.json names no pipeline; expected {kind.words}") from None
-    if named != kind.pipeline:
+    if named != kind.pipeline and not (named == PIPELINE and kind is TEXT_EDITS):
         other = KINDS.get(named)
         use = f"; use it with memory-v2v {other.command}" if other else ""
         raise WeightsError(f"{folder}: is a {named}; memory-v2v {kind.command} needs {kind.words}{use}")
@@ -126,6 +132,13 @@ def _find(name: str, sign: str, wanted: str) -> Path:
     return _download(name)
 
 
+def _rehearse(cache: Path, seconds: str) -> Path:
+    folder = cache / "models" / f"rehearsal-{seconds}"
+    if not (folder / PRESET_FILE).is_file():
+        write_rehearsal(folder, float(seconds))
+    return folder
+
+
 def _build(folder: Path, module: str, last: str, *options: str) -> Path:
     """Build a toy model once, by a process of its own, since that loads torch; concurrent builders wait.
 
@@ -136,7 +149,7 @@ def _build(folder: Path, module: str, last: str, *options: str) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / last).is_file():
-            command = [sys.executable, "-m", module, str(folder), *options]
+            command = [sys.executable, "-P", "-m", module, str(folder), *options]
             built = subprocess.run(command, capture_output=True, text=True, check=False)
             if built.returncode:
                 reason = (built.stderr.strip() or "no message").splitlines()[-1]

@@ -220,6 +220,21 @@ def _unreadable(folder: Path, path: Path) -> None:
 PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{target}\n#EXT-X-ENDLIST\n"
 
 
+def _huge(folder: Path, path: Path) -> None:
+    """A picture of a few more pixels than are accepted, all alike: a small file."""
+    run_ffmpeg("-f", "lavfi", "-i", "color=size=8192x4336:rate=25,trim=end_frame=2", "-c:v", "mjpeg", path)
+
+
+def write_growing(folder: Path, path: Path) -> Path:
+    """Twelve small pictures, then two huge ones, in one stream that begins harmlessly."""
+    small, huge, script = (folder / name for name in ("first.mkv", "then.mkv", "both.txt"))
+    run_ffmpeg(*chart("320x180", frames=12), "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", small)
+    _huge(folder, huge)
+    script.write_text(f"ffconcat version 1.0\nfile '{small}'\nfile '{huge}'\n")
+    run_ffmpeg("-safe", "0", "-f", "concat", "-i", script, "-c", "copy", path)
+    return path
+
+
 def write_playlist(path: Path, target: Path) -> None:
     """An HLS playlist that names another file."""
     path.write_text(PLAYLIST.format(target=target))
@@ -259,6 +274,7 @@ BAD_INPUTS: dict[str, BadInput] = {
     "one_frame": BadInput("one_frame.mp4", _encoded(*chart(frames=1), *X264), "1 frame"),
     "sliver": BadInput("sliver.mkv", _encoded(*chart("7680x2", frames=3), "-c:v", "ffv1"), "7680x2"),
     "tiny": BadInput("tiny.mkv", _encoded(*chart("8x8", frames=3), "-c:v", "ffv1"), "8x8"),
+    "huge": BadInput("huge.mkv", _huge, "out of bounds (sides of 16 to 8192"),
     "magicyuv": BadInput("magic.avi", _encoded(*chart(frames=3), "-c:v", "magicyuv"), "magicyuv"),
     "skewed": BadInput("skewed.mp4", lambda f, path: _rotated(30)(f, path), "only quarter turns"),
     "fifo": BadInput("fifo.mp4", lambda folder, path: os.mkfifo(path), "no regular file"),

@@ -16,6 +16,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from transformers import Dinov2Model
 
+from model.backbones.model_folder import require_safe_part
 from model.descriptor import Frames
 from model.errors import WeightsError
 
@@ -75,3 +76,4 @@ def _require_dinov2(folder: str) -> None:
         raise WeightsError(f"{config}: missing or no JSON; expected a DINOv2 folder") from None
     if kind != "dinov2":
         raise WeightsError(f"{folder}: a model of type {kind}; expected dinov2")
+    require_safe_part(Path(folder))

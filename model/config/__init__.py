@@ -16,7 +16,6 @@ from model.config.catalog import (
     CatalogVideo,
     FaultPolicy,
     ModelSettings,
-    Schedule,
     Scope,
     SegmentSettings,
 )
@@ -40,6 +39,7 @@ from model.config.requests import (
     EditRequest,
     OutputConfig,
     RecallBy,
+    Schedule,
     VideoRequest,
     ViewRequest,
 )

@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, model_validator
 
 from model.config.base import SESSION_NAME, Config
-from model.config.requests import OutputConfig
+from model.config.requests import OutputConfig, Schedule
 
 VIDEO_ID = SESSION_NAME
-Schedule = Annotated[str, Field(pattern=r"^(sequential|auto|anchors:[1-9][0-9]{0,5})$")]
 Scope = Annotated[str, Field(pattern=r"^(video|group:[A-Za-z0-9][A-Za-z0-9._-]{0,127})$")]
 
 

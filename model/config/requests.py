@@ -1,13 +1,15 @@
 """What a user asks for: one turn, or several, over one video."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
 from model.config.base import SESSION_NAME, Config
 from model.config.editing import EditConfig, RetrievalConfig, WindowConfig
 
+Schedule = Annotated[str, Field(pattern=r"^(sequential|auto|anchors:[1-9][0-9]{0,5})$")]
+"""The order of a video's segments (`model/schedule.py`)."""
 RecallBy = Literal["views", "recency", "random", "none"]
 """How a novel view recalls others: by what they saw (the paper), or a baseline."""
 
@@ -40,6 +42,10 @@ class VideoRequest(Config):
     retrieval: RetrievalConfig = RetrievalConfig()
     edit: EditConfig = EditConfig()
     output: OutputConfig = OutputConfig()
+    schedule: Schedule = "sequential"
+    """Order of the segments: `sequential` (the paper), `anchors:K`, or `auto`: anchors where Editors would idle."""
+    editors: int = Field(default=1, ge=1, le=4096)
+    """Editors at work at once, one GPU each where there are GPUs; more than one is of use with a schedule alone."""
     wait: float = Field(default=3600.0, ge=0)
     """Seconds to wait for another process that writes to the same folder; 0 gives up at once."""
 

@@ -1,4 +1,5 @@
-"""How far an extension has drifted from its clip, window by window (section 6 names imperfect extensions as a cause).
+"""How far an extension has drifted from its clip, window by window (section 6 names imperfect extensions as a cause);
+and how far an edit drifts along a video.
 
 Five numbers, each in parts of its bound; the worst of them is the drift of a window. Bounds lie well beyond what single
 shots of real footage do in 200 frames: a colour of 4.5, sharpness of 0.11, content of 0.15, no jump and motion of 1.1
@@ -39,6 +40,25 @@ def measure_drift(clip: Frames, before: Frames, new: Frames) -> dict[str, float]
         "motion": abs(np.log((_mean(new_steps) + FLOOR) / (_mean(_steps(clip)) + FLOOR))),
     }
     return {name: float(value) / BOUNDS[name] for name, value in numbers.items()}
+
+
+def colour_change(
+    before: UInt8[np.ndarray, "height width 3"], after: UInt8[np.ndarray, "height width 3"]
+) -> Float[np.ndarray, "3"]:
+    """What an edit made of a frame's mean colour, in CIELAB; the two may differ in size."""
+    return _mean_lab(after) - _mean_lab(before)
+
+
+def edit_drift(changes: Float[np.ndarray, "segment 3"]) -> float:
+    """How far the colours of an edit wander along a video, in CIELAB units: 0 is an edit alike everywhere.
+
+    Of the changes that the edit made to the mean colours of its segments, the largest distance from the median one.
+    """
+    return float(np.linalg.norm(changes - np.median(changes, axis=0), axis=1).max())
+
+
+def _mean_lab(frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "3"]:
+    return cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).mean(axis=(0, 1))
 
 
 def _colour(frames: Frames) -> Float[np.ndarray, "6"]:

@@ -4,7 +4,6 @@ A manifest names sources of clips (`model.config.DatasetConfig`). Every mistake 
 the line, and the field.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,6 +17,7 @@ from storage.datasets import looks, wording
 from storage.datasets.encoded import INDEX
 from storage.datasets.extended import open_dataset
 from storage.datasets.shapes import OUTLINES
+from storage.foreign_text import TextError, parse_json, parse_yaml, read_text
 
 Settings = TypeVar("Settings", bound=BaseModel)
 Split = Literal["training", "validation"]
@@ -75,7 +75,7 @@ def encoded_files(source: EncodedSource, split: Split) -> list[Path]:
         RequestError: the index is missing or not valid, a file is not there, or the list is empty.
     """
     index = index_of(source)
-    lines = enumerate(_read_text(index).splitlines(), start=1)
+    lines = enumerate(read_text(index).splitlines(), start=1)
     named = [(number, _parse_line(index, number, line)) for number, line in lines if line.strip()]
     files = [_inside(index, number, line.path) for number, line in named if line.split == split]
     if not files:
@@ -115,14 +115,10 @@ def _absolute(dataset: DatasetConfig, base: Path) -> DatasetConfig:
 
 
 def _read_yaml(path: Path, kind: type[Settings]) -> Settings:
-    text = _read_text(path)
     try:
-        fields, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as fault:
-        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
-        raise RequestError(f"{path}: line {line}: not YAML: {fault.problem}") from None
-    except yaml.YAMLError as fault:
-        raise RequestError(f"{path}: not YAML: {' '.join(str(fault).split())}") from None
+        fields, tree = parse_yaml(read_text(path))
+    except TextError as fault:
+        raise RequestError(f"{path}: line {fault.line or 1}: {fault}") from None
     try:
         return kind.model_validate(fields)
     except ValidationError as fault:
@@ -131,9 +127,9 @@ def _read_yaml(path: Path, kind: type[Settings]) -> Settings:
 
 def _parse_line(index: Path, number: int, line: str) -> IndexLine:
     try:
-        return IndexLine.model_validate(json.loads(line))
-    except json.JSONDecodeError as fault:
-        raise RequestError(f"{index}: line {number}: not JSON: {fault.msg}") from None
+        return IndexLine.model_validate(parse_json(line))
+    except TextError as fault:
+        raise RequestError(f"{index}: line {number}: {fault}") from None
     except ValidationError as fault:
         raise RequestError(f"{index}: line {number}: {_explain(fault, None)}") from None
 
@@ -171,12 +167,3 @@ def _line_of(node: yaml.Node, names: Sequence[str | int]) -> int:
             break
         node = inner
     return node.start_mark.line + 1
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise RequestError(f"{path}: cannot be read ({type(fault).__name__})") from None

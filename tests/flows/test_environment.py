@@ -1,6 +1,8 @@
 """Defaults for other people's software: ours where nothing is set, never over what is."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,44 @@ def test_user_folders_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert user_folder("cache") == tmp_path / "memory-v2v"
     assert user_folder("data") == tmp_path / "home" / ".local/share/memory-v2v"
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No setting of Prefect's, and a home of its own."""
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "prefect"
+    home.mkdir()
+    monkeypatch.setenv("PREFECT_HOME", str(home))
+    return home
+
+
+def test_our_own_server_has_a_password(bare: Path) -> None:
+    prepare_environment()
+    login = os.environ["PREFECT_SERVER_API_AUTH_STRING"]
+    assert len(login) > 32
+    assert os.environ["PREFECT_API_AUTH_STRING"] == login
+    assert os.environ["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1"
+    prepare_environment()
+    assert os.environ["PREFECT_SERVER_API_AUTH_STRING"] == login
+
+
+@pytest.mark.parametrize("by", ["environment", "profile"])
+def test_the_users_server_is_not_told_a_password_of_ours(by: str, bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if by == "environment":
+        monkeypatch.setenv("PREFECT_API_URL", "http://prefect.test/api")
+    else:
+        (bare / "profiles.toml").write_text('[profiles.mine]\nPREFECT_API_URL = "http://prefect.test/api"\n')
+    prepare_environment()
+    assert not {"PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"} & set(os.environ)
+
+
+def test_programs_take_no_module_from_where_they_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted.py").write_text("print('planted')")
+    command = [sys.executable, "-m", "planted"]
+    prepare_environment()
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "No module named planted" in refused.stderr
+    monkeypatch.delenv("PYTHONSAFEPATH")
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout == "planted\n"

@@ -139,6 +139,22 @@ def test_a_decoder_cannot_write_files(tmp_path: Path) -> None:
     assert stolen.stat().st_size == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process")
+@pytest.mark.parametrize(("limit", "outcome"), [(2**29, b"refused"), (running.MAX_DECODER_BYTES, b"granted")])
+def test_a_decoder_cannot_take_all_memory(
+    limit: int, outcome: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "MAX_DECODER_BYTES", limit)
+    program = (
+        "import mmap, time\ntime.sleep(0.3)\n"
+        "try: print('granted' if mmap.mmap(-1, 2**30) else '')\nexcept OSError: print('refused')"
+    )
+    with Pipe([str(fake_ffmpeg(tmp_path, program))]) as pipe:
+        buffer = bytearray(7)
+        pipe.read_into(memoryview(buffer))
+    assert bytes(buffer) == outcome
+
+
 READER = """
 import sys
 from pathlib import Path

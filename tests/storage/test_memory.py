@@ -12,19 +12,22 @@ from threading import Event
 import lance
 import lancedb
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from model.errors import StoreError
 from model.memory.retrieval import rank_by_descriptor
 from storage import latents
 from storage.latents import Latents, LatentStore
 from storage.memory import MemoryRow, MemoryStore
-from storage.tables import compact_payloads
+from storage.remembered import Reach
+from storage.tables import compact_payloads, open_table
 from tests.storage.memories import SIZE, at, keys_of, make_descriptor, make_latents, make_row
 
-ALL = (10**6, 0)  # before the first segment of a turn that never comes
+ALL = Reach(10**6, ())  # before the first segment of a turn that never comes
 SESSIONS = ["holiday", "x' OR '1'='1", 'a "quoted" one', "ünï-会话-🎬", "it's", "", "a\\b%_", "holiday "]
 
 
@@ -145,7 +148,7 @@ def test_search_looks_at_earlier_turns_and_earlier_segments_only(tmp_path: Path)
     query = make_descriptor(99)
     for before in [(1, 0), (1, 1), (2, 0), (2, 3), (3, 4), (4, 0)]:
         earlier = [row for row in rows if (row.turn, row.segment) < before]
-        hits = store.search(keys_of("holiday"), query, "noise", 5, before)
+        hits = store.search(keys_of("holiday"), query, "noise", 5, Reach(before[0], range(before[1])))
         assert [hit.id for hit in hits] == brute_force(earlier, query, 5)
 
 
@@ -178,6 +181,7 @@ def test_ids_are_no_predicates(tmp_path: Path) -> None:
     assert len(store.rows()) == 1
     with pytest.raises(StoreError, match="missing"):
         store.latents([hostile])
+    assert store._rows.count_rows(f"id = '{hostile}'") == 1  # the control: as text it matches every row
 
 
 def test_two_descriptor_sizes_live_side_by_side(tmp_path: Path) -> None:
@@ -214,6 +218,25 @@ def test_missing_latents_are_named(tmp_path: Path) -> None:
     assert {"gone-1", "gone-2"} <= set(str(caught.value).replace(",", "").replace(";", "").split())
     assert make_row(0).id not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        (b"", "are damaged"),
+        (b"\xff" * 64, "are damaged"),
+        (save({"edited": np.zeros((1, 1, 1, 1), np.float16)}), "are damaged"),
+        (save(dict.fromkeys(("edited", "source"), np.zeros((1, 1, 1, 1), np.float64))), r"are float64\[1, 1, 1, 1\]"),
+        (save(dict.fromkeys(("edited", "source"), np.zeros(7, np.float16))), r"are float16\[7\]"),
+    ],
+)
+def test_foreign_latents_are_checked(payload: bytes, told: str, tmp_path: Path) -> None:
+    """They come with the archives of others, whose checksums say nothing of what they are."""
+    store = MemoryStore(tmp_path, SIZE)
+    table = open_table(tmp_path, latents.TABLE, latents.SCHEMA)
+    table.add(pa.table([[make_row(0).id], lance.blob_array([payload])], schema=latents.SCHEMA))
+    with pytest.raises(StoreError, match=f"latents of memory {make_row(0).id} {told}.*delete its turn"):
+        store.latents([make_row(0).id])
 
 
 def test_the_cache_keeps_the_latest_used_within_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from model.errors import VideoError
+from storage import probe as probing
+from storage import source_file
 from storage.probe import probe
-from tests.clips import BAD_INPUTS, FRAMES, make_bad_input, make_clip
+from tests.clips import BAD_INPUTS, FRAMES, chart, make_bad_input, make_clip, run_ffmpeg
 
 NOBODY = 65534
 
@@ -123,3 +125,35 @@ def test_sound_of_an_unknown_kind_is_counted_and_left_out(clips: Path, tmp_path:
     path.write_bytes(content.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
     info = probe(path)
     assert (info.audio, info.unknown_audio, info.frames) == ((), 1, FRAMES)
+
+
+def test_without_the_bounds_the_huge_picture_would_be_decoded(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_bad_input("huge", clips)
+    bounds = [
+        (source_file.SOURCE_OPTIONS, "max_pixels"),
+        (vars(source_file), "MAX_PIXELS"),
+        (vars(probing), "MAX_PIXELS"),
+    ]
+    for where, name in bounds:  # of the header, of the decoder, of the decoded picture
+        with pytest.raises(VideoError):
+            probe(path)
+        monkeypatch.setitem(where, name, 2**30)
+    assert probe(path).height == 4336
+
+
+@pytest.mark.parametrize("kind", ["plain", "program_stream"])  # by its packets, and by decoding
+def test_endless_videos_are_refused(kind: str, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(probing, "MAX_FRAMES", FRAMES - 1)
+        with pytest.raises(VideoError, match="more than 59 frames; cut it into parts"):
+            probe(make_clip(kind, clips))
+    monkeypatch.setattr(probing, "MAX_SECONDS", 2)
+    with pytest.raises(VideoError, match="lasts 0 hours; at most 0 are accepted"):
+        probe(make_clip(kind, clips))
+
+
+def test_a_timecode_that_is_none_is_left_out(tmp_path: Path) -> None:
+    for tag, told in (("01:00:00;00", "01:00:00;00"), ("<script>alert(1)</script>", None), ("01:00:00:00\n", None)):
+        path = tmp_path / "tagged.mkv"
+        run_ffmpeg(*chart("64x64", frames=3), "-c:v", "ffv1", "-metadata", f"timecode={tag}", path)
+        assert probe(path).timecode == told

@@ -1,13 +1,17 @@
 """Segments come back to the bit, or not at all."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from model.errors import RunError
+from storage import segment_file
 from storage.segment_file import read_segment, write_segment
+from tests.clips import X264, chart, run_ffmpeg, tone, write_ffconcat
 
 
 def noise(dtype: type[np.unsignedinteger], frames: int = 5, height: int = 34, width: int = 50) -> np.ndarray:
@@ -62,3 +66,41 @@ def test_damage_is_noticed(fault: str, tmp_path: Path) -> None:
         path.write_bytes(content[: len(content) * 2 // 3 if fault == "short" else 0])
     with pytest.raises(RunError, match=r"segment\.mkv: .*edit the segment again"):
         list(read_segment(path))
+
+
+def forge(path: Path, *arguments: str) -> Path:
+    """A foreign file that tells a true checksum, as an archive may bring one."""
+    run_ffmpeg(*arguments, "-fflags", "+bitexact", path)
+    with av.open(str(path)) as container:
+        told = segment_file._told(packet for packet in container.demux() if packet.size)
+    run_ffmpeg("-i", path, "-map", "0", "-c", "copy", "-metadata", f"CRC32={told}", path.with_name("forged.mkv"))
+    return path.with_name("forged.mkv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((*chart("64x64", frames=3), "-c:v", "magicyuv"), "it holds magicyuv, expected ffv1 alone"),
+        ((*chart("64x64", frames=3), *X264), "it holds h264, expected ffv1 alone"),
+        ((*chart("64x64", frames=3), *tone(0.1), "-c:v", "ffv1", "-c:a", "flac"), "it holds ffv1, flac"),
+        ((*chart("64x64", frames=3), "-c:v", "ffv1", "-pix_fmt", "yuv420p"), "pixels are yuv420p"),
+        ((*chart("8192x4336", frames=1), "-c:v", "ffv1", "-pix_fmt", "bgr0"), "is damaged"),
+    ],
+)
+def test_files_that_we_do_not_write_are_not_decoded(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=rf"forged\.mkv: .*{told}.*edit the segment again"):
+        list(read_segment(forge(tmp_path / "foreign.mkv", *arguments)))
+
+
+def test_a_foreign_segment_of_our_kind_is_read(tmp_path: Path) -> None:
+    """The control: it is its kind that is refused, not its maker."""
+    path = forge(tmp_path / "foreign.mkv", *chart("64x64", frames=3), "-c:v", "ffv1", "-pix_fmt", "bgr0")
+    assert len(list(read_segment(path))) == 3
+
+
+def test_playlists_and_pipes_are_no_segments(tmp_path: Path) -> None:
+    write_ffconcat(tmp_path / "list.mkv", tmp_path / "other.mkv")
+    os.mkfifo(tmp_path / "pipe.mkv")
+    for name, told in (("list.mkv", "not a video"), ("pipe.mkv", "is no regular file")):
+        with pytest.raises(RunError, match=told):
+            list(read_segment(tmp_path / name))

@@ -11,6 +11,7 @@ from storage.garbage import find_garbage, size_of, sweep
 from storage.kinds import payload_sizes, remembered
 from storage.ledger import Ledger, StoreLock
 from storage.memory import MemoryStore
+from storage.remembered import Reach
 from storage.sessions import Dependent, branch, list_sessions, plan_removal, read_session, remove
 from storage.store import MEMORY, open_store
 from storage.tables import open_tables
@@ -81,7 +82,7 @@ def test_a_branch_finds_the_turns_that_it_shares_and_no_others(folder: Path) -> 
         number = store.ledger.turn_number("blue", "another turn")
         keys = [turn.key for turn in store.ledger.turns("blue")]
         commit(store, row_of(number, 0, session="blue"))
-        found = store.memory.search(keys, make_descriptor(0), "noise", 9, (9, 0))
+        found = store.memory.search(keys, make_descriptor(0), "noise", 9, Reach(9, ()))
     assert (number, keys) == (3, [("film", 1), ("film", 2), ("blue", 3)])
     wanted = {row_of(turn, segment).id for turn in (1, 2) for segment in range(2)} | {row_of(3, 0, session="blue").id}
     assert {hit.id for hit in found} == wanted

@@ -2,6 +2,7 @@
 
 import http.server
 import random
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -9,14 +10,15 @@ from pathlib import Path
 
 import av
 import ffmpeg
+import psutil
 import pytest
 
 from model.errors import VideoError
-from storage.ffmpeg import compile_command, open_source
+from storage.ffmpeg import SOURCE_OPTIONS, compile_command, open_source
 from storage.probe import probe
 from storage.source_file import open_container
 from storage.video import read_thumbnails
-from tests.clips import chart, make_clip, run_ffmpeg, write_ffconcat, write_playlist
+from tests.clips import chart, make_clip, run_ffmpeg, write_ffconcat, write_growing, write_playlist
 
 
 @pytest.fixture
@@ -79,6 +81,24 @@ def test_no_request_leaves_the_machine(name: str, listener: tuple[str, list[str]
     assert asked == []
 
 
+def test_without_the_locks_the_request_would_leave(listener: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, asked = listener
+    path = tmp_path / "list.m3u8"
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{url}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(AssertionError):
+        run_ffmpeg("-protocol_whitelist", "file,http,tcp", "-i", path, tmp_path / "played.avi")
+    assert asked
+
+
+def test_pictures_that_grow_on_the_way_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = probe(write_growing(tmp_path, tmp_path / "grows.mkv"))
+    assert (info.width, info.frames) == (320, 14)
+    with pytest.raises(VideoError, match=r"grows\.mkv: is damaged"):
+        list(read_thumbnails(info))
+    monkeypatch.setitem(SOURCE_OPTIONS, "max_pixels", 2**30)  # the control: without the bound they are decoded
+    assert len(list(read_thumbnails(info))) == 14
+
+
 @pytest.mark.parametrize(
     ("codec", "suffix"), [("magicyuv", ".avi"), ("magicyuv", ".mkv"), ("huffyuv", ".avi"), ("flashsv", ".mkv")]
 )
@@ -123,16 +143,52 @@ def test_too_many_streams_are_refused(tmp_path: Path) -> None:
 def test_mutated_clips_are_read_or_refused(kind: str, clips: Path, tmp_path: Path) -> None:
     good = make_clip(kind, clips).read_bytes()
     chance = random.Random(kind)
-    outcomes = {mutate_and_read(good, chance, tmp_path / f"{number}.bin") for number in range(12)}
+    outcomes = {read_or_refuse(mutate(good, chance), tmp_path / f"{number}.bin") for number in range(12)}
     assert outcomes <= {"read", "refused"}
+    assert_nothing_is_left(tmp_path, 12)
 
 
-def mutate_and_read(good: bytes, chance: random.Random, path: Path) -> str:
-    """Overwrite some bytes, mostly near the beginning, sometimes cut the end off, and read all of it."""
+@pytest.mark.parametrize("kind", ["plain", "fragmented"])
+def test_clips_cut_at_any_box_are_read_or_refused(kind: str, clips: Path, tmp_path: Path) -> None:
+    good = make_clip(kind, clips).read_bytes()
+    ends = sorted({end + more for end in boxes(good) for more in (0, 9) if 0 < end + more < len(good)})
+    assert len(ends) >= 15
+    outcomes = [read_or_refuse(good[:end], tmp_path / f"{end}.mp4") for end in ends]
+    assert set(outcomes) == {"read", "refused"}  # where sound alone is cut off, the pictures are whole
+    assert_nothing_is_left(tmp_path, len(ends))
+
+
+def boxes(content: bytes, start: int = 0, stop: int | None = None) -> list[int]:
+    """Where the boxes of an MP4 begin, down to those of a track."""
+    places = []
+    stop = len(content) if stop is None else stop
+    while start + 8 <= stop:
+        size, name = struct.unpack_from(">I4s", content, start)
+        places.append(start)
+        if name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"):
+            places += boxes(content, start + 8, start + size)
+        start += max(8, size)
+    return places
+
+
+def assert_nothing_is_left(folder: Path, files: int) -> None:
+    """Neither a process nor a file."""
+    programs = {child.name() for child in psutil.Process().children(recursive=True)}
+    assert not {name for name in programs if "ffmpeg" in name}
+    assert len(list(folder.iterdir())) == files
+
+
+def mutate(good: bytes, chance: random.Random) -> bytes:
+    """Overwrite some bytes, mostly near the beginning, and sometimes cut the end off."""
     content = bytearray(good)
     for _ in range(chance.choice((1, 5, 50))):
         content[chance.randrange(chance.choice((len(content), 2000)))] = chance.randrange(256)
-    path.write_bytes(content[: chance.choice((len(content), len(content), chance.randrange(1, len(content))))])
+    return bytes(content[: chance.choice((len(content), len(content), chance.randrange(1, len(content))))])
+
+
+def read_or_refuse(content: bytes, path: Path) -> str:
+    """What becomes of reading all of it: one of two words, or another fault."""
+    path.write_bytes(content)
     try:
         info = probe(path)
         assert sum(1 for _ in read_thumbnails(info)) == info.frames

@@ -13,6 +13,7 @@ from model.camera.presets import preset
 from model.camera.projection import Intrinsics
 from model.errors import StoreError
 from storage.memory import MemoryStore
+from storage.remembered import Reach
 from storage.store import open_view_store
 from storage.views import ViewRow, ViewStore
 from tests.storage.memories import SIZE, STARTED, keys_of, make_latents, make_row
@@ -76,7 +77,7 @@ def test_only_earlier_views_of_the_same_shot_are_looked_at(tmp_path: Path) -> No
     store = ViewStore(tmp_path)
     fill(store, *mine, *others)
     for before in [(1, 0), (2, 1), (3, 2), (9, 0)]:
-        found = {row.id for row in store.earlier(keys_of("holiday"), "film", 0, before)}
+        found = {row.id for row in store.earlier(keys_of("holiday"), "film", 0, Reach(before[0], range(before[1])))}
         assert found == {row.id for row in mine if (row.turn, row.segment) < before}
 
 

@@ -10,6 +10,7 @@ import pytest
 from model.config import RetrievalConfig
 from model.types import Recall
 from storage.memory import MemoryRow, MemoryStore
+from storage.remembered import Reach
 from tasks.recall import find, recall
 from tests.storage.memories import SIZE, at, keys_of, make_latents, make_row
 
@@ -22,6 +23,22 @@ def store_of(folder: Path, rows: Sequence[MemoryRow]) -> MemoryStore:
     for row in rows:
         memory.remember(row, *make_latents(row.segment))
     return memory
+
+
+def before(row: MemoryRow) -> Reach:
+    """What a segment may recall where segments are edited one after the other."""
+    return Reach(row.turn, range(row.segment))
+
+
+def look_up(
+    memory: MemoryStore,
+    row: MemoryRow,
+    config: RetrievalConfig,
+    recent: Sequence[MemoryRow] = (),
+    previous: str | None = None,
+) -> list[Recall]:
+    found = find(memory, TURNS, row, before(row), config)
+    return recall(memory, found, recent, row, before(row), previous, config)
 
 
 def ids(recalled: Sequence[Recall]) -> list[str]:
@@ -42,16 +59,16 @@ def test_rows_on_their_way_rank_as_if_they_had_arrived(
     previous = earlier[-1].id
     early = store_of(tmp_path / "early", earlier[:-late])
     full = store_of(tmp_path / "full", earlier)
-    expected = recall(full, find(full, TURNS, row, config), [], row, previous, config)
-    assert recall(early, find(early, TURNS, row, config), earlier[-5:], row, previous, config) == expected
-    assert recall(full, find(full, TURNS, row, config), earlier[-5:], row, previous, config) == expected
+    expected = look_up(full, row, config, [], previous)
+    assert look_up(early, row, config, earlier[-5:], previous) == expected
+    assert look_up(full, row, config, earlier[-5:], previous) == expected
 
 
 def test_the_previous_segment_comes_first_however_unlike(rows: list[MemoryRow], tmp_path: Path) -> None:
     *earlier, row = rows
     earlier[4] = at(earlier[4], -row.descriptor)
     memory = store_of(tmp_path, earlier)
-    recalled = recall(memory, find(memory, TURNS, row, PAPER), [], row, earlier[4].id, PAPER)
+    recalled = look_up(memory, row, PAPER, [], earlier[4].id)
     assert (recalled[0].id, recalled[0].reason) == (earlier[4].id, "previous")
     assert recalled[0].score == pytest.approx(-1)
     assert len(recalled) == PAPER.top_k
@@ -62,7 +79,7 @@ def test_what_is_too_unlike_is_left_out(rows: list[MemoryRow], tmp_path: Path) -
     earlier = [at(earlier[0], row.descriptor), *(at(other, -row.descriptor) for other in earlier[1:])]
     memory = store_of(tmp_path, earlier)
     config = RetrievalConfig(top_k=5, least=0.5)
-    assert ids(recall(memory, find(memory, TURNS, row, config), [], row, None, config)) == [earlier[0].id]
+    assert ids(look_up(memory, row, config)) == [earlier[0].id]
 
 
 def test_later_segments_and_other_sessions_are_never_recalled(rows: list[MemoryRow], tmp_path: Path) -> None:
@@ -72,15 +89,15 @@ def test_later_segments_and_other_sessions_are_never_recalled(rows: list[MemoryR
     memory = store_of(tmp_path, [*rows[:3], *rows[5:], *strangers])
     recent = [rows[3], *rows[5:], *strangers, described_otherwise]
     config = RetrievalConfig(top_k=20, least=-1)
-    recalled = ids(recall(memory, find(memory, TURNS, row, config), recent, row, None, config))
+    recalled = ids(look_up(memory, row, config, recent, None))
     assert sorted(recalled) == sorted(one.id for one in rows[:4])
 
 
 def test_nothing_is_recalled_where_nothing_is_wanted(rows: list[MemoryRow], tmp_path: Path) -> None:
     memory = store_of(tmp_path, rows[:3])
     config = RetrievalConfig(top_k=0)
-    assert find(memory, TURNS, rows[3], config) == []
-    assert recall(memory, [], rows[:3], rows[3], rows[2].id, config) == []
+    assert find(memory, TURNS, rows[3], before(rows[3]), config) == []
+    assert recall(memory, [], rows[:3], rows[3], before(rows[3]), rows[2].id, config) == []
 
 
 def test_coverage_prefers_what_does_not_repeat(tmp_path: Path) -> None:
@@ -91,5 +108,15 @@ def test_coverage_prefers_what_does_not_repeat(tmp_path: Path) -> None:
     row = at(make_row(3), axes[0])
     memory = store_of(tmp_path, [*twins, other])
     plain, spread = (RetrievalConfig(top_k=2, coverage=coverage) for coverage in (False, True))
-    assert set(ids(recall(memory, find(memory, TURNS, row, plain), [], row, None, plain))) == {one.id for one in twins}
-    assert other.id in ids(recall(memory, find(memory, TURNS, row, spread), [], row, None, spread))
+    assert set(ids(look_up(memory, row, plain))) == {one.id for one in twins}
+    assert other.id in ids(look_up(memory, row, spread))
+
+
+def test_only_what_is_within_reach_is_recalled(rows: list[MemoryRow], tmp_path: Path) -> None:
+    """Segments that are edited at once may recall the anchors, earlier and later ones, and nothing else."""
+    anchors, config = (2, 7), RetrievalConfig(top_k=9, least=-1)
+    memory, row = store_of(tmp_path, rows[:8]), rows[5]
+    reach = Reach(row.turn, anchors)
+    found = find(memory, TURNS, row, reach, config)
+    assert {one.id for one in found} == {rows[each].id for each in anchors}
+    assert set(ids(recall(memory, found, rows[3:9], row, reach, None, config))) == {rows[each].id for each in anchors}

@@ -71,7 +71,7 @@ def test_a_short_segment_sees_its_part_and_is_told_its_cameras(home: Path, tmp_p
     work, store = call.turn(call.cameras[0], call.footage), ViewStore(tmp_path)
     segment = Segment(3, 0, Span(53, 60), 9)
     turn = ViewTurn(VideoPlan(work, (), (segment,)), PLACE, store)
-    prepared = turn.prepare(FetchedSegment(segment, None, turn.look(segment, None)), [], None)
+    prepared = turn.prepare(FetchedSegment(segment, None, turn.look(segment, None, range(3))), [], range(3), None)
     path, whole = prepared.job.trajectory, work.path.poses
     assert path is not None
     np.testing.assert_array_equal(path.poses, np.concatenate([whole[53:60], whole[[59, 59]]]))
@@ -90,8 +90,8 @@ def test_rows_on_their_way_count_as_if_they_had_arrived(home: Path, tmp_path: Pa
         for row in [*mine[:stored], other_shot]:
             store.remember(row, *make_latents(row.segment))
         turn = ViewTurn(VideoPlan(work, (), (segment,)), PLACE, store)
-        fetched = FetchedSegment(segment, None, turn.look(segment, None))
-        ids.append(turn.prepare(fetched, mine, None).row.recalled)
+        fetched = FetchedSegment(segment, None, turn.look(segment, None, range(4)))
+        ids.append(turn.prepare(fetched, mine, range(4), None).row.recalled)
     assert ids[0] == ids[1] == ids[2]
     assert len(ids[0]) == 3
     assert other_shot.id not in ids[0]

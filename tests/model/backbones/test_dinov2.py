@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import Dinov2Config, Dinov2Model
 
 from model.backbones.dinov2 import BATCH, DEVIATION, MEAN, SIDE, Dinov2Descriptor
@@ -80,3 +81,17 @@ def test_missing_weights_are_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(WeightsError, match="DINOv2 does not load"):
         Dinov2Descriptor(str(tmp_path))
+
+
+def test_an_index_that_leads_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    """transformers itself joins these names unchecked: without the guard it loads the other folder's weights."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text((folder / "config.json").read_text())
+    (tmp_path / "secret.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    with safe_open(tmp_path / "secret.safetensors", framework="pt") as file:
+        places = dict.fromkeys(file.keys(), "../secret.safetensors")
+    index = {"metadata": {"total_size": 1}, "weight_map": places}
+    (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match=r"names \.\./secret\.safetensors, which is no safetensors file"):
+        Dinov2Descriptor(str(tmp_path / "model"))
+    assert Dinov2Model.from_pretrained(tmp_path / "model", local_files_only=True, use_safetensors=True)  # the control

@@ -1,6 +1,8 @@
 """Every layout of pairs, as it is published and as it goes wrong."""
 
+import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from model.config import WorldConfig
 from model.errors import RequestError, VideoError
+from storage.datasets import senorita
 from storage.datasets.media import draw_strip, read_media, read_pair
 from storage.datasets.multicam import MultiCam, lens_of
 from storage.datasets.pair_folder import PairFolder
@@ -88,6 +91,85 @@ def test_a_field_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) 
     (folder / "obj_swap.json").write_text("{")
     with pytest.raises(RequestError, match=r"obj_swap\.json: cannot be read as JSON"):
         Senorita(folder, FIELD).entries()
+
+
+def write_archive(folder: Path, *members: tuple[str, bytes], **fields: object) -> Path:
+    """A list of one pair, and an archive with these members."""
+    folder.mkdir(exist_ok=True)
+    paths = {f"{kind}_video_path": f"swap/{kind}/0.mp4" for kind in ("source", "target")}
+    (folder / "swap.json").write_text(json.dumps([{**paths, FIELD: "swap"}]))
+    with tarfile.open(folder / "swap.tar.gz", "w:gz") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            for field, value in fields.items():
+                setattr(member, field, value)
+            archive.addfile(member, io.BytesIO(content))
+    return folder
+
+
+def test_member_names_are_no_paths(tmp_path: Path) -> None:
+    """Traversal, absolute names and twins lead nowhere: contents stay in memory, under the names of the list."""
+    names = ("../../swap/source/0.mp4", "/etc/swap/target/0.mp4")
+    folder = write_archive(tmp_path / "set", *((name, name.encode()) for name in names))
+    before = sorted(tmp_path.rglob("*"))
+    (pair,) = Senorita(folder, FIELD).read({"swap-000000"})
+    assert isinstance(pair, Pair)
+    assert (pair.source, pair.target) == tuple(name.encode() for name in names)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_members_that_are_no_files_are_passed_over(kind: bytes, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    names = ("swap/source/0.mp4", "swap/target/0.mp4")
+    folder = write_archive(tmp_path / "set", *((n, b"") for n in names), type=kind, linkname=str(tmp_path / "secret"))
+    (refused,) = Senorita(folder, FIELD).read({"swap-000000"})
+    assert isinstance(refused, Broken)
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "told"),
+    [
+        ("ALWAYS_FINE", 2**20, "expands to more than 100 times its size"),
+        ("LARGEST_VIDEO", 2**20, "in no folder and no archive"),
+        ("MOST_WAITING", 2**20, "bytes lack their other half"),
+    ],
+)
+def test_bombs_are_refused(bound: str, value: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zeros = bytes(4 * 2**20)
+    source = Senorita(write_archive(tmp_path / "set", ("source/0.mp4", zeros), ("target/0.mp4", zeros)), FIELD)
+    assert isinstance(next(source.read({"swap-000000"})), Pair), "the control: within the bounds they are read"
+    monkeypatch.setattr(senorita, bound, value)
+    (refused,) = source.read({"swap-000000"})
+    assert isinstance(refused, Broken)
+    assert told in refused.reason
+
+
+def test_a_name_of_gigabytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_archive(tmp_path / "set", ("x" * 3000 + "/source/0.mp4", b"s"), ("target/0.mp4", b"t"))
+    source = Senorita(folder, FIELD)
+    assert isinstance(next(source.read({"swap-000000"})), Pair)
+    monkeypatch.setattr(senorita, "LARGEST_NAME", 2000)
+    (refused,) = source.read({"swap-000000"})
+    assert isinstance(refused, Broken)
+    assert "swap.tar.gz is damaged (a name of 3,0" in refused.reason
+
+
+def test_pipes_are_neither_lists_nor_archives(tmp_path: Path) -> None:
+    folder = write_archive(tmp_path / "set", ("source/0.mp4", b"s"), ("target/0.mp4", b"t"))
+    for name in ("a.json", "a.tar.gz", "a.mp4"):
+        os.mkfifo(folder / name)
+    assert len(whole(Senorita(folder, FIELD))) == 1
+
+
+def test_nested_lists_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text(100_000 * "[")
+    with pytest.raises(RequestError, match=r"deep\.json: cannot be read as JSON .*nested too deeply"):
+        Senorita(tmp_path, FIELD).entries()
+    (tmp_path / "pairs.jsonl").write_text(100_000 * "[")
+    with pytest.raises(RequestError, match=r"pairs\.jsonl: line 1: .*nested too deeply"):
+        PairFolder(tmp_path).entries()
 
 
 def test_multicam_pairs_come_with_both_cameras(tmp_path: Path) -> None:

@@ -1,0 +1,206 @@
+"""A catalog: many videos, edited overnight on a pool of Editors. The flow only wires; the tasks do the work."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.environment import user_folder
+from model.config import CatalogRequest
+from model.errors import RequestError, RunError
+from storage.calibration import record_rates
+from storage.catalog import read_catalog
+from storage.faults import forgive
+from storage.ledger import Ledger
+from storage.run_lock import Holder, RunLock, holders
+from storage.run_report import RunRecord, read_runs, write_run
+from storage.store import MEMORY, place_for
+from storage.video_states import VideoState, VideoStates
+from tasks.catalog import CatalogRun, Crew
+from tasks.catalog_board import Board, report_markdown
+from tasks.catalog_measure import measure_run, require_few_failures
+from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_of
+from tasks.catalog_work import STATE, Entry, Setup, entries_of, set_up
+from tasks.cluster import start_cluster, start_ray
+from tasks.pool import descriptor_of, dismiss, start_editors, start_embedder
+from tasks.progress import say
+
+REQUEST = "request.json"  # the last request, by which `retry` knows what to run again
+CANCEL_SECONDS = 120.0
+
+
+def run(request: CatalogRequest) -> RunRecord:
+    """Edit a catalog from this process, starting what is not running yet. What is done is found.
+
+    Raises:
+        InputError: the request cannot be carried out as given; nothing was written.
+        CatalogError: more videos failed than may; its `record` says what was done all the same.
+        RunError: it ended before its end; the same call goes on from there.
+    """
+    started = time.time()
+    _understand(request)
+    start_cluster()
+    edit_catalog(request, started)
+    return last_run(request.out)
+
+
+def plan(request: CatalogRequest) -> CatalogPlan:
+    """What `run` would do; nothing is written.
+
+    Raises:
+        InputError: the request cannot be carried out as given.
+    """
+    setup, entries = _understand(request)
+    return _plan(entries, setup)
+
+
+@flow(name="edit-catalog", flow_run_name="catalog {request.manifest.name}", log_prints=False)
+def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[str, Any]:
+    """Edit all videos of a manifest, and return what was done (see `RunRecord`).
+
+    Args:
+        request: One run over a catalog.
+        started: When the run began, for its report; empty is now.
+
+    Raises:
+        CatalogError: more videos failed than may.
+    """
+    started = started or time.time()
+    setup, entries = _understand(request)
+    setup.state.mkdir(parents=True, exist_ok=True)
+    states = VideoStates(setup.state)
+    with RunLock(setup.state, request.shard, flow_run.get_id() or "", lambda: _at_hand(states), request.wait, say):
+        (setup.state / REQUEST).write_text(request.model_copy(update={"only": ()}).model_dump_json())
+        start_ray()
+        editors = start_editors(str(setup.weights), setup.dtype, setup.device, request.editors, request.faults)
+        embedder = start_embedder(setup.descriptor)
+        try:
+            planned = _plan(entries, setup, states)
+            crew = Crew(editors, embedder, *descriptor_of(embedder))
+            with Board(planned) as board:
+                catalog = CatalogRun(_units(entries, planned), setup, crew, states)
+                catalog.run(board.tell)
+                measured = measure_run(catalog, planned, editors, started)
+                write_run(setup.state, measured.record)
+                board.finish(report_markdown(measured.record, catalog.table), catalog.table)
+        finally:
+            dismiss(editors, embedder)
+    if measured.rates is not None:
+        record_rates(user_folder("data"), setting_of(setup), measured.rates)
+    require_few_failures(measured.record, request.max_failed_fraction)
+    return asdict(measured.record)
+
+
+def last_run(out: Path) -> RunRecord:
+    """The run of a catalog that came to its end last."""
+    return read_runs(out.absolute() / STATE)[-1]
+
+
+def status(out: Path) -> tuple[list[Holder], list[VideoState]]:
+    """Who runs a catalog now, and the state of its videos, those at hand included.
+
+    Raises:
+        RequestError: no catalog was ever run there.
+    """
+    folder = _state_of(out)
+    running = holders(folder)
+    states = VideoStates(folder).read().values()
+    return running, [
+        state if running or state.state != "editing" else replace(state, state="queued") for state in states
+    ]
+
+
+def retry(out: Path) -> RunRecord | None:
+    """Run those videos again that failed, or are partial, with their quarantined segments; None if there are none.
+
+    Raises:
+        RequestError: no catalog was ever run there.
+        CatalogError, RunError: see `run`.
+    """
+    folder = _state_of(out)
+    request = CatalogRequest.model_validate_json((folder / REQUEST).read_text())
+    again = [state.id for state in VideoStates(folder).read().values() if state.state in ("failed", "partial")]
+    if not again:
+        return None
+    request = request.model_copy(update={"only": tuple(sorted(again))})
+    for entry in _understand(request)[1]:
+        if (entry.folder / MEMORY).is_dir():
+            forgive(Ledger(entry.folder / MEMORY))
+    return run(request)
+
+
+def cancel(out: Path) -> list[Holder]:
+    """End the runs of a catalog on this machine, and wait until they have ended; what was committed stays.
+
+    Raises:
+        RequestError: no catalog was ever run there, or it runs on another machine.
+        RunError: a run did not end.
+    """
+    folder = _state_of(out)
+    running = holders(folder)
+    for holder in running:
+        if not holder.is_here:
+            raise RequestError(f"{out}: process {holder.process} on {holder.machine} runs it; cancel it there")
+    for holder in running:
+        os.kill(holder.process, signal.SIGTERM)
+    deadline = time.monotonic() + CANCEL_SECONDS
+    while holders(folder):
+        if time.monotonic() > deadline:
+            raise RunError(f"{out}: process {running[0].process} did not end in {CANCEL_SECONDS:g} s; kill it")
+        time.sleep(0.5)
+    return running
+
+
+def report(out: Path) -> tuple[RunRecord, list[VideoState], str]:
+    """The last run of a catalog, its videos as they stand, and both as Markdown.
+
+    Raises:
+        RequestError: no run of a catalog has come to its end there.
+    """
+    runs, states = read_runs(_state_of(out)), status(out)[1]
+    if not runs:
+        raise RequestError(f"{out}: no run has come to its end yet; see memory-v2v catalog status")
+    return runs[-1], states, report_markdown(runs[-1], states)
+
+
+def _understand(request: CatalogRequest) -> tuple[Setup, list[Entry]]:
+    place_for(request.out)
+    setup = set_up(request, user_folder("cache"))
+    return setup, entries_of(read_catalog(request.manifest, request.defaults, request.out), request)
+
+
+def _plan(entries: Sequence[Entry], setup: Setup, states: VideoStates | None = None) -> CatalogPlan:
+    if states is None and (setup.state / "videos.lance").is_dir():
+        states = VideoStates(setup.state)
+    known = states.read() if states else {}
+    return plan_catalog(entries, known, setup, known_rates(user_folder("data"), setting_of(setup), setup))
+
+
+def _units(entries: Sequence[Entry], planned: CatalogPlan) -> list[list[Entry]]:
+    """What is edited in line: a video, or a group. Higher priorities first, then what takes longest."""
+    left = {one.id: one.left for one in planned.planned}
+    units: dict[str, list[Entry]] = {}
+    for entry in entries:
+        units.setdefault(f"group {entry.group}" if entry.group else entry.video.video_id, []).append(entry)
+
+    def precedence(unit: list[Entry]) -> tuple[int, int]:
+        return -max(entry.video.priority for entry in unit), -sum(left[entry.video.video_id] for entry in unit)
+
+    return sorted(units.values(), key=precedence)
+
+
+def _at_hand(states: VideoStates) -> str:
+    return ", ".join(sorted(state.id for state in states.read().values() if state.state == "editing"))
+
+
+def _state_of(out: Path) -> Path:
+    folder = out.absolute() / STATE
+    if not (folder / REQUEST).is_file():
+        raise RequestError(f"{out}: no catalog was run there; give the --out of memory-v2v catalog run")
+    return folder

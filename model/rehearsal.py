@@ -1,0 +1,73 @@
+"""A stand-in for a model, to rehearse a night without a GPU: it waits as long as a segment would take.
+
+Everything around it is real: decoding, retrieval, commits, stitching. It hands back the pictures unchanged, with
+latents of the usual size. Numpy half: no torch.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from model.config import EditConfig, Preset, SamplingConfig, WindowConfig
+from model.types import EditedSegment, Memory, ViewMemory
+
+PIPELINE = "Rehearsal"  # the class that its model_index.json names
+SETTINGS = "rehearsal.json"
+CHANNELS, PIXELS = 16, 8  # of latents, and in height and width of one
+STEPS = 20  # so often it says how far it is
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Takes `seconds` for a segment."""
+
+    seconds: float
+
+    @staticmethod
+    def is_at(folder: str | Path) -> bool:
+        """Whether a model folder is a rehearsal."""
+        return (Path(folder) / SETTINGS).is_file()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Rehearsal":
+        """The rehearsal that `write_rehearsal` wrote."""
+        return cls(**json.loads((Path(folder) / SETTINGS).read_text()))
+
+    def edit(
+        self,
+        source: Float32[np.ndarray, "frame height width 3"],
+        instruction: str = "",
+        memories: Sequence[Memory] | Sequence[ViewMemory] = (),
+        seed: int = 0,
+        config: EditConfig | None = None,
+        progress: Any = None,
+        **_others: Any,
+    ) -> EditedSegment:
+        """What `MemoryEditor.edit` would return, with the pictures as they were."""
+        for step in range(1, STEPS + 1):
+            time.sleep(self.seconds / STEPS)
+            if progress is not None:
+                progress(step, STEPS)
+        frames, height, width, _ = source.shape
+        shape = (CHANNELS, (frames - 1) // 4 + 1, height // PIXELS, width // PIXELS)
+        latents = np.full(shape, source.mean(), np.float32)
+        return EditedSegment(frames=source, edited=latents, source=latents, seconds={"total": self.seconds})
+
+
+def write_rehearsal(folder: Path, seconds: float) -> None:
+    """Write a model folder; its preset is last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    preset = Preset(
+        name="rehearsal",
+        window=WindowConfig(frames=5, overlap=1, height=64, width=64),
+        edit=EditConfig(sampling=SamplingConfig(steps=STEPS, guidance=1)),
+    )
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": PIPELINE}))
+    (folder / SETTINGS).write_text(json.dumps({"seconds": seconds}))
+    (folder / "memory_v2v.json").write_text(preset.model_dump_json())

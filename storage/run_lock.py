@@ -1,0 +1,118 @@
+"""Who runs a catalog: one process at a time, which says who it is."""
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from model.errors import StoreBusyError
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A run: its process, its machine, when it began, and Prefect's id of it."""
+
+    process: int
+    machine: str
+    started: str
+    flow_run: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine."""
+        return self.machine == platform.node()
+
+
+class RunLock:
+    """Holds a catalog, or a shard of it, for one run; the system releases it when the process ends, however it ends.
+
+    Where another run holds it, `say` is told who, and it is waited for, `wait` seconds at most; `busy` says which
+    videos are at hand.
+
+    Raises, on entering:
+        StoreBusyError: another run holds it, still.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        shard: str | None,
+        flow_run: str,
+        busy: Callable[[], str],
+        wait: float = 0,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._folder, self._wait, self._say, self._busy = folder, wait, say, busy
+        self._path = lock_path(folder, shard)
+        self._lock = FileLock(self._path)
+        self._holder = Holder(os.getpid(), platform.node(), datetime.now(UTC).isoformat(timespec="seconds"), flow_run)
+
+    def __enter__(self) -> "RunLock":
+        if not self._acquired(0):
+            told = f"{self._folder.parent}: {self._describe()}"
+            if self._wait and self._say:
+                self._say(f"{told}; waiting, {self._wait:g} s at most")
+            if not self._acquired(self._wait):
+                raise StoreBusyError(f"{told}; wait for it, or end it with memory-v2v catalog cancel")
+        holder_path(self._path).write_text(json.dumps(asdict(self._holder)))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        holder_path(self._path).unlink(missing_ok=True)
+        self._lock.release()
+
+    def _acquired(self, seconds: float) -> bool:
+        try:
+            self._lock.acquire(timeout=seconds, poll_interval=POLL_SECONDS)
+        except Timeout:
+            return False
+        return True
+
+    def _describe(self) -> str:
+        held = read_holder(self._path)
+        if held is None:
+            return "another run holds it"
+        busy = self._busy()
+        at_hand = f"; at hand: {busy}" if busy else ""
+        return f"process {held.process} on {held.machine} runs this catalog since {held.started}{at_hand}"
+
+
+def lock_path(folder: Path, shard: str | None) -> Path:
+    """The lock of a catalog's folder, or of a shard such as `2/8`."""
+    return folder / ("run.lock" if shard is None else f"run-{shard.replace('/', '-of-')}.lock")
+
+
+def holder_path(lock: Path) -> Path:
+    """Where the one that holds a lock says who it is."""
+    return lock.with_suffix(".json")
+
+
+def read_holder(lock: Path) -> Holder | None:
+    """Who holds a lock; None where nobody does, or the one that did was killed."""
+    try:
+        holder = Holder(**json.loads(holder_path(lock).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return holder if is_held(lock) else None
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a lock now."""
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def holders(folder: Path) -> list[Holder]:
+    """All runs of a catalog that go on, of whichever shard."""
+    return [held for lock in sorted(folder.glob("run*.lock")) if (held := read_holder(lock)) is not None]

@@ -1,0 +1,58 @@
+"""What a catalog's run did, kept as JSON beside the states of its videos."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from storage.durable import publish
+from storage.video_states import VideoState
+
+FOLDER = "runs"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Figures of one run. Times are in seconds, waits in milliseconds, an Editor's between two segments.
+
+    `planned_seconds` is what the plan had said of `seconds`; None where it had only guessed.
+    """
+
+    id: str
+    started: str
+    seconds: float
+    planned_seconds: float | None
+    videos: Mapping[str, int]
+    segments: Mapping[str, int]
+    editor_utilisation: float | None
+    overhead_p50_ms: float | None
+    overhead_p95_ms: float | None
+
+    @property
+    def plan_error(self) -> float | None:
+        """How far the plan was off, in parts of what it took."""
+        return None if self.planned_seconds is None else self.planned_seconds / self.seconds - 1
+
+
+def write_run(folder: Path, record: RunRecord) -> Path:
+    """Keep a run in a catalog's folder."""
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    path = folder / FOLDER / f"{record.id}.json"
+    unfinished = path.with_name(f".{path.name}.partial")
+    unfinished.write_text(json.dumps(asdict(record)))
+    publish(unfinished, path)
+    return path
+
+
+def read_runs(folder: Path) -> list[RunRecord]:
+    """All runs, the latest last."""
+    return [RunRecord(**json.loads(path.read_text())) for path in sorted((folder / FOLDER).glob("*.json"))]
+
+
+def summarise(states: Sequence[VideoState]) -> tuple[dict[str, int], dict[str, int]]:
+    """Videos by state, and segments by what became of them."""
+    counts = Counter(state.state for state in states)
+    videos = {name: counts[name] for name in ("done", "partial", "failed", "skipped")}
+    segments = {name: sum(getattr(state, name) for state in states) for name in ("edited", "reused", "quarantined")}
+    return videos, segments

@@ -1,0 +1,83 @@
+"""The state of a catalog's videos, one row each: what operators look at, during a run and after it.
+
+It tells; it decides nothing. What is done stands in the ledger of each video's folder, and a run goes by that.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+from lancedb.table import Table
+
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
+
+State = Literal["queued", "editing", "done", "partial", "failed", "skipped"]
+TENDED = 50  # writes, after which old versions of the table are dropped
+
+
+@dataclass(frozen=True)
+class VideoState:
+    """One video of a catalog. Its id is that of the manifest's line, and `line` names what the line asks for.
+
+    `edited` segments were denoised in the last run, `reused` ones found; `faults` are attempts that failed. `seconds`
+    are those of Editors, `video_seconds` the video's length, `drift` how far colours change along the edit
+    (`model/metrics/drift.py`), in levels of 255. `error` is the last one, in words; empty where there was none.
+    """
+
+    id: str
+    line: str
+    state: State
+    segments: int = 0
+    edited: int = 0
+    reused: int = 0
+    quarantined: int = 0
+    faults: int = 0
+    seconds: float = 0.0
+    video_seconds: float = 0.0
+    drift: float = 0.0
+    error: str = ""
+    output: str = ""
+    tags: str = ""
+    output_bytes: int = 0
+    memory_bytes: int = 0
+    updated: dt.datetime | None = None
+
+
+class VideoStates:
+    """The states in a catalog's folder. One process writes, any may read.
+
+    Raises:
+        StoreError: the table is damaged, or was written by another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._rows: Table = open_table(folder, "videos", SCHEMA)
+        self._writes = 0
+
+    def read(self) -> dict[str, VideoState]:
+        """All states by id."""
+        return {record["id"]: VideoState(**record) for record in self._rows.search().limit(None).to_list()}
+
+    def write(self, states: Sequence[VideoState]) -> None:
+        """Replace these rows, all or none."""
+        if not states:
+            return
+        now = dt.datetime.now(dt.UTC)
+        records = [asdict(state) | {"updated": now} for state in states]
+        merge = self._rows.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        merge.use_index(False).execute(pa.Table.from_pylist(records, schema=SCHEMA))
+        self._writes += 1
+        if self._writes % TENDED == 0:
+            self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
+
+
+def _column(name: str, kind: object) -> pa.Field:
+    moment = pa.timestamp("us", "UTC")
+    kinds: dict[object, pa.DataType] = {int: pa.int64(), float: pa.float64(), dt.datetime | None: moment}
+    return pa.field(name, kinds.get(kind, pa.string()))
+
+
+SCHEMA = pa.schema([PRIMARY_KEY, *(_column(one.name, one.type) for one in fields(VideoState) if one.name != "id")])

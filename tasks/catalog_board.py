@@ -1,0 +1,223 @@
+"""What operators see of a catalog's run in Prefect: the plan, how far it is, every video's state, and the report."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from storage.run_lock import Holder
+from storage.run_report import RunRecord
+from storage.spreadsheet import write_csv
+from storage.video_states import VideoState
+from tasks.catalog import CatalogRun
+from tasks.catalog_plan import CatalogPlan
+from tasks.metrics import show_videos
+from tasks.progress import say, show
+from tasks.publish import plain
+from tasks.sessions import size_text
+
+PROGRESS_SECONDS, TABLE_SECONDS, LINE_SECONDS = 5.0, 60.0, 10.0
+SLOWEST = 10
+ROWS = 1000  # of the table: an artifact is one row of Prefect's database; all videos are in the report's files
+ORDER = ("failed", "partial", "editing", "queued", "done", "skipped")  # what wants a person comes first
+
+
+class Board:
+    """Renews what is shown while a run goes on; use as a context manager."""
+
+    def __init__(self, plan: CatalogPlan) -> None:
+        self._total = plan.left
+        self._console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._row = self._bar.add_task("catalog", total=plan.segments)
+        self._artifact: Any = None
+        self._last: dict[str, float] = {}
+        show(create_markdown_artifact, plan_markdown(plan), key="catalog-plan", description="What the run will do")
+
+    def tell(self, run: CatalogRun) -> None:
+        """Look at a run; shows what is due."""
+        done, total = segments_done(run.states.values(), run.progress)
+        self._bar.update(self._row, completed=done, total=max(total, self._total))
+        if self._due("progress", PROGRESS_SECONDS):
+            self._show_progress(100.0 * done / max(total, self._total, 1))
+            show_videos(_by_state(run.states.values()))
+        if self._due("table", TABLE_SECONDS):
+            self.show_table(run.states.values())
+        if not self._console.is_terminal and self._due("line", LINE_SECONDS):
+            counts = Counter(state.state for state in run.states.values())
+            say(f"catalog: {done} segments; {', '.join(f'{counts[name]} {name}' for name in ORDER if counts[name])}")
+
+    def show_table(self, states: Sequence[VideoState] | Any) -> None:
+        """Every video's state, those first that want a person."""
+        rows = [_row(state) for state in sorted(states, key=lambda one: (ORDER.index(one.state), one.id))]
+        show(create_table_artifact, rows[:ROWS], key="catalog-status", description=f"{len(rows)} videos")
+
+    def finish(self, report: str, states: Sequence[VideoState] | Any) -> None:
+        """The last of everything."""
+        self._show_progress(100.0)
+        show_videos(_by_state(states))
+        self.show_table(states)
+        show(create_markdown_artifact, report, key="run-report", description="What the run did")
+
+    def _due(self, what: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if now - self._last.get(what, 0.0) < seconds:
+            return False
+        self._last[what] = now
+        return True
+
+    def _show_progress(self, percent: float) -> None:
+        if self._artifact is None:
+            self._artifact = show(create_progress_artifact, percent, key="catalog-progress", description="Segments")
+        else:
+            show(update_progress_artifact, self._artifact, progress=percent)
+
+    def __enter__(self) -> "Board":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def _by_state(states: Any) -> dict[str, int]:
+    counts = Counter(state.state for state in states)
+    return {name: counts[name] for name in ORDER}
+
+
+def segments_done(states: Any, progress: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    """Segments done and known of all videos: of those at hand as far as they are."""
+    pairs = [
+        (state.segments - state.quarantined, state.segments)
+        if state.state in ("done", "partial")
+        else progress.get(state.id, (0, 0))
+        for state in states
+    ]
+    return sum(done for done, _ in pairs), sum(total for _, total in pairs)
+
+
+def plan_rows(plan: CatalogPlan) -> dict[str, str]:
+    """The plan, row by row."""
+    source = "from past runs here" if plan.measured else "guessed by the model's size: nothing was measured yet"
+    faulty = len(plan.faulty)
+    return {
+        "videos": f"{len(plan.planned)}: {plan.done} done, {plan.skipped} skipped, {faulty} cannot be edited",
+        "segments": f"{plan.left} of {plan.segments} to edit",
+        "Editor hours": f"{plan.editor_hours:.2f}",
+        "finish": f"in {clock(plan.finish_seconds)}, with {plan.editors} Editors",
+        "a segment": f"{plan.rates.segment_seconds:.2f} s ({source})",
+        "memory": size_text(plan.memory_bytes),
+        "results": size_text(plan.output_bytes),
+        "free": f"{size_text(plan.free_bytes)}{'' if plan.fits else ': NOT ENOUGH'}",
+    }
+
+
+def plan_markdown(plan: CatalogPlan) -> str:
+    """The plan for the Prefect page."""
+    rows = [f"| {name} | {value} |" for name, value in plan_rows(plan).items()]
+    faulty = [f"- {plain(one.id)}: {plain(one.error)}" for one in plan.faulty]
+    return "\n".join(["| | |", "|---|---|", *rows, "", *faulty])
+
+
+def plan_text(plan: CatalogPlan) -> str:
+    """The plan for the terminal."""
+    faulty = [f"cannot be edited: {one.id}: {one.error}" for one in plan.faulty]
+    return "\n".join([*(f"{name:14}{value}" for name, value in plan_rows(plan).items()), *faulty])
+
+
+def plan_fields(plan: CatalogPlan) -> dict[str, Any]:
+    """The plan as JSON, without the videos that are sound."""
+    kept = {name: value for name, value in asdict(plan).items() if name != "planned"}
+    return {
+        "videos": len(plan.planned),
+        **kept,
+        "fits": plan.fits,
+        "faulty": {one.id: one.error for one in plan.faulty},
+    }
+
+
+def status_text(running: Sequence[Holder], states: Sequence[VideoState]) -> str:
+    """How far a catalog is, for the terminal."""
+    counts = Counter(state.state for state in states)
+    lines = [f"process {one.process} on {one.machine} runs it since {one.started}" for one in running]
+    lines += [", ".join(f"{counts[name]} {name}" for name in ORDER if counts[name]) or "no videos"]
+    lines += [f"{state.state:8}{state.id}: {state.error}" for state in states if state.state in ("failed", "partial")]
+    return "\n".join(lines)
+
+
+def status_fields(running: Sequence[Holder], states: Sequence[VideoState]) -> dict[str, Any]:
+    """The same as JSON, with every video."""
+    counts = Counter(state.state for state in states)
+    return {
+        "running": [asdict(one) for one in running],
+        "counts": {name: counts[name] for name in ORDER},
+        "states": [asdict(one) | {"updated": one.updated and one.updated.isoformat()} for one in states],
+    }
+
+
+def write_table(path: Path, states: Sequence[VideoState]) -> None:
+    """Every video's state as CSV, for a spreadsheet.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    columns = [one.name for one in fields(VideoState)]
+    write_csv(path, columns, ([str(v) if k == "updated" else v for k, v in asdict(one).items()] for one in states))
+
+
+def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:
+    """The report, for people: totals, what failed and why, what took longest, and how far the plan was off."""
+    counts = ", ".join(f"{number} {name}" for name, number in record.videos.items())
+    segments = ", ".join(f"{number} {name}" for name, number in record.segments.items())
+    lines = [f"**{counts}** in {clock(record.seconds)}; segments: {segments}.", ""]
+    if record.editor_utilisation is not None:
+        waits = f"{record.overhead_p50_ms:.0f} ms (median), {record.overhead_p95_ms:.0f} ms (95 %)"
+        lines += [
+            f"Editors were at work {100 * record.editor_utilisation:.1f} % of the time; between segments {waits}."
+        ]
+    if record.plan_error is not None:
+        lines += ["", f"The plan said {clock(record.planned_seconds or 0)}: off by {100 * record.plan_error:+.0f} %."]
+    if lost := [state for state in states if state.state in ("failed", "partial")]:
+        causes = Counter(state.error.split(":")[-1].strip() for state in lost)
+        lines += ["", "| failed or partial | why |", "|---|---|"]
+        lines += [f"| {plain(state.id)} ({state.state}) | {plain(state.error)} |" for state in lost]
+        lines += ["", *(f"- {count} times: {plain(cause)}" for cause, count in causes.most_common() if count > 1)]
+    slowest = sorted((state for state in states if state.seconds), key=lambda state: -state.seconds)[:SLOWEST]
+    if slowest:
+        lines += ["", "| took longest | Editor s | segments | drift |", "|---|---|---|---|"]
+        lines += [f"| {plain(one.id)} | {one.seconds:.1f} | {one.segments} | {one.drift:.1f} |" for one in slowest]
+    return "\n".join(lines)
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _row(state: VideoState) -> dict[str, object]:
+    length = state.video_seconds
+    return {
+        "video": plain(state.id),
+        "state": state.state,
+        "segments": f"{state.segments - state.quarantined} of {state.segments}",
+        "faults": state.faults,
+        "Editor s": round(state.seconds, 1),
+        "Editor s per s": round(state.seconds / length, 2) if length else None,
+        "drift": state.drift,
+        "error": plain(state.error),
+        "output": plain(state.output),
+    }

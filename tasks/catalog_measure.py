@@ -1,0 +1,76 @@
+"""What a catalog's run took: for its report, and for the plans of later ones."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from model.errors import CatalogError
+from storage.calibration import Rates
+from storage.run_report import RunRecord, summarise
+from storage.video_states import VideoState
+from tasks.catalog import CatalogRun
+from tasks.catalog_plan import CatalogPlan
+from tasks.pool import EditorPool, Usage
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run's record, and its rates; None if too little was edited to tell."""
+
+    record: RunRecord
+    rates: Rates | None
+
+
+def measure_run(catalog: CatalogRun, plan: CatalogPlan, editors: EditorPool, started: float) -> Measured:
+    """Of a run that has just come to its end; `started` is when its command was given (`time.time()`)."""
+    seconds, usage = time.time() - started, editors.usage
+    videos, segments = summarise(catalog.table)
+    waits = 1000 * np.array(usage.waits)
+    record = RunRecord(
+        id=datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S"),
+        started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 2),
+        planned_seconds=round(plan.finish_seconds, 2) if plan.measured and plan.left else None,
+        videos=videos,
+        segments=segments,
+        editor_utilisation=usage.utilisation(editors.size),
+        overhead_p50_ms=round(float(np.percentile(waits, 50)), 2) if len(waits) else None,
+        overhead_p95_ms=round(float(np.percentile(waits, 95)), 2) if len(waits) else None,
+    )
+    return Measured(record, _rates(catalog.table, plan, usage, seconds))
+
+
+def _rates(states: Sequence[VideoState], plan: CatalogPlan, usage: Usage, seconds: float) -> Rates | None:
+    """By the videos that were edited from beginning to end in this run."""
+    whole = [state for state in states if state.state == "done" and state.reused == 0 and state.edited > 0]
+    segments = sum(state.edited for state in whole)
+    if not whole or not usage.waits or usage.first is None or usage.last is None:
+        return None
+    now, counted = time.perf_counter(), {one.id: one.segments for one in plan.planned}
+    return Rates(
+        segments=segments,
+        segment_seconds=usage.busy / (len(usage.waits) + 1),
+        wait_seconds=float(np.mean(usage.waits)),
+        start_seconds=seconds - (now - usage.first),
+        end_seconds=now - usage.last,
+        memory_bytes=sum(state.memory_bytes for state in whole) / segments,
+        output_bytes=sum(state.output_bytes for state in whole) / segments,
+        cut_factor=segments / max(sum(counted[state.id] for state in whole), 1),
+    )
+
+
+def require_few_failures(record: RunRecord, most: float) -> None:
+    """Say that a run failed.
+
+    Raises:
+        CatalogError: a larger share than `most` of the videos is not done.
+    """
+    lost, all_videos = record.videos["failed"] + record.videos["partial"], sum(record.videos.values())
+    if lost > most * all_videos:
+        raise CatalogError(
+            f"{lost} of {all_videos} videos are not done; memory-v2v catalog report says why, "
+            "and retry --failed tries them again"
+        )

@@ -1,0 +1,183 @@
+"""What a run over a catalog would do, and what it takes: segments, Editor hours, finish, disk; before anything is paid.
+
+Every video is probed, none is decoded: where a catalog has cuts, it has some more segments than are counted here, which
+past runs on this machine make up for. How long a segment takes is known from them too; without any it is guessed from
+the model's size, and the plan says so.
+"""
+
+import heapq
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.config import Preset
+from model.errors import MemoryV2VError
+from model.rehearsal import Rehearsal
+from model.segments import plan_segments
+from model.types import Shot, Span
+from storage.calibration import Rates, Setting, read_rates, this_machine
+from storage.content_id import hash_folder
+from storage.ledger import Ledger
+from storage.store import MEMORY
+from storage.video_states import VideoState
+from tasks.catalog_work import Entry, Setup, existing, requests_of
+from tasks.ingest import examine_video
+
+PROBES = 4  # videos that are looked at side by side
+ASSUMED_FLOPS = {"cuda": 150e12, "cpu": 5e10}  # of an Editor, where nothing was measured
+BYTES_OF_PARAMETER = 2
+START_SECONDS, END_SECONDS = 40.0, 10.0  # assumed where nothing was measured
+OUTPUT_SHARE = 0.01  # assumed size of a result, in parts of its raw pixels
+RAW_SHARE = 0.5  # assumed size of a lossless segment, in parts of its raw pixels
+
+
+@dataclass(frozen=True)
+class PlannedVideo:
+    """One video: `left` of its `segments` are to be edited. `error` says why it cannot be; then there are none."""
+
+    id: str
+    segments: int
+    left: int
+    frames: int
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class CatalogPlan:
+    """What a run would do. Hours are an Editor's, bytes are added to the disk.
+
+    `finish_seconds` is from the command to its end, on `editors` Editors. `measured` if rates are from this machine.
+    """
+
+    planned: tuple[PlannedVideo, ...]
+    done: int
+    skipped: int
+    segments: int
+    left: int
+    editors: int
+    editor_hours: float
+    finish_seconds: float
+    memory_bytes: int
+    output_bytes: int
+    free_bytes: int
+    measured: bool
+    rates: Rates
+
+    @property
+    def faulty(self) -> list[PlannedVideo]:
+        """Videos that cannot be edited."""
+        return [one for one in self.planned if one.error]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the disk has room."""
+        return self.memory_bytes + self.output_bytes < self.free_bytes
+
+
+def plan_catalog(
+    entries: Sequence[Entry],
+    states: Mapping[str, VideoState],
+    setup: Setup,
+    rates: tuple[Rates, bool],
+    probed: Callable[[int], None] = lambda _: None,
+) -> CatalogPlan:
+    """Look at every video; `states` are those of earlier runs, `probed` is told how many were looked at."""
+    planned: list[PlannedVideo] = []
+    with ThreadPoolExecutor(PROBES, thread_name_prefix="probe") as threads:
+        for one in threads.map(lambda entry: _look(entry, states.get(entry.video.video_id), setup), entries):
+            planned.append(one)
+            probed(len(planned))
+    known, measured = rates
+    sound = [one for one in planned if not one.error]
+    left = math.ceil(sum(one.left for one in sound) * known.cut_factor)
+    step = (known.segment_seconds + known.wait_seconds) * known.cut_factor
+    request = setup.request
+    span = makespan([one.left * step for one in sorted(sound, key=lambda one: -one.left)], request.editors)
+    return CatalogPlan(
+        planned=tuple(planned),
+        done=sum(one.left == 0 for one in sound),
+        skipped=sum(entry.video.skip for entry in entries),
+        segments=sum(one.segments for one in sound),
+        left=left,
+        editors=request.editors,
+        editor_hours=left * known.segment_seconds / 3600,
+        finish_seconds=span + known.start_seconds + known.end_seconds if left else 0.0,
+        memory_bytes=round(left * known.memory_bytes),
+        output_bytes=round(left * known.output_bytes),
+        free_bytes=shutil.disk_usage(existing(request.out)).free,
+        measured=measured,
+        rates=known,
+    )
+
+
+def makespan(loads: Sequence[float], editors: int) -> float:
+    """When the last of `editors` is done, each taking the next load, in their order, as soon as it is free."""
+    ends = [0.0] * editors
+    for load in loads:
+        heapq.heappush(ends, heapq.heappop(ends) + load)
+    return max(ends)
+
+
+def setting_of(setup: Setup) -> Setting:
+    """What decides how long a segment of a catalog takes on this machine."""
+    window = setup.preset.window
+    size = f"{window.width}x{window.height}x{window.frames}"
+    steps = setup.preset.edit.sampling.steps
+    return Setting(this_machine(), hash_folder(setup.weights, setup.cache), setup.device, size, steps)
+
+
+def known_rates(data: Path, setting: Setting, setup: Setup) -> tuple[Rates, bool]:
+    """What past runs measured, else a guess by the model's size; and whether they were measured."""
+    found = read_rates(data, setting)
+    return (found, True) if found else (guess_rates(setting, setup.weights, setup.preset), False)
+
+
+def guess_rates(setting: Setting, weights: Path, preset: Preset) -> Rates:
+    """By operations: two a parameter and token, and four a pair of tokens and channel, in every block."""
+    window, sampling = preset.window, preset.edit.sampling
+    config = weights / "transformer" / "config.json"
+    shape = json.loads(config.read_text()) if config.is_file() else {}
+    width = shape.get("num_attention_heads", 0) * shape.get("attention_head_dim", 0)
+    size = sum(path.stat().st_size for path in weights.glob("transformer/*.safetensors"))
+    tokens = ((window.frames - 1) // 4 + 1) * (window.height // 16) * (window.width // 16)
+    block = 2 * size / BYTES_OF_PARAMETER * tokens + 4 * shape.get("num_layers", 0) * width * tokens**2
+    flops = block * sampling.steps * (2 if sampling.guidance > 1 else 1)
+    assumed = flops / ASSUMED_FLOPS["cuda" if setting.device.startswith("cuda") else "cpu"]
+    raw = window.frames * window.height * window.width * 3
+    return Rates(
+        segments=0,
+        segment_seconds=Rehearsal.open(weights).seconds if Rehearsal.is_at(weights) else assumed,
+        wait_seconds=0.05,
+        start_seconds=START_SECONDS,
+        end_seconds=END_SECONDS,
+        memory_bytes=raw * RAW_SHARE,
+        output_bytes=raw * OUTPUT_SHARE,
+        cut_factor=1.0,
+    )
+
+
+def _look(entry: Entry, state: VideoState | None, setup: Setup) -> PlannedVideo:
+    id = entry.video.video_id
+    if entry.video.skip:
+        return PlannedVideo(id, 0, 0, 0, 0.0)
+    try:
+        turn = requests_of(entry, setup)[0]
+        info = examine_video(turn)
+    except MemoryV2VError as fault:
+        return PlannedVideo(id, 0, 0, 0, 0.0, str(fault))
+    window = turn.window
+    each = len(plan_segments([Shot(0, Span(0, info.frames))], window.frames, window.overlap))
+    segments = each * len(entry.video.turns)
+    finished = state is not None and state.state == "done" and state.line == entry.line
+    done = segments if finished else min(segments, _committed(turn.out))
+    return PlannedVideo(id, segments, segments - done, info.frames, float(info.seconds))
+
+
+def _committed(folder: Path) -> int:
+    """Segments in the ledger of a folder; those of an earlier wording count too, which a plan may bear."""
+    return len(Ledger(folder / MEMORY).entries(kind="segment")) if (folder / MEMORY).is_dir() else 0

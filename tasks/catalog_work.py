@@ -1,0 +1,176 @@
+"""What a catalog's run knows before it begins: the model, and each video as the edits that are asked of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from model.config import CatalogRequest, CatalogTurn, CatalogVideo, EditRequest, Precision, Preset
+from model.errors import RequestError
+from storage.catalog import Catalog, output_folder
+from storage.content_id import identify
+from storage.object_store import fetch
+from tasks.cluster import choose_device
+from tasks.ingest import precision
+from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, read_preset, require_kind
+
+STATE = ".catalog"  # the folder, inside that of the results, with the catalog's own state
+INPUTS = "inputs"  # below it: copies of what came from an object store
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A request, and what it names: the model with its own settings, and where it runs."""
+
+    request: CatalogRequest
+    weights: Path
+    descriptor: str
+    preset: Preset
+    device: str
+    cache: Path
+
+    @property
+    def dtype(self) -> Precision:
+        return precision(self.device)
+
+    @property
+    def state(self) -> Path:
+        """The folder of the catalog's own state."""
+        return self.request.out.absolute() / STATE
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the manifest. `line` names what it asks for; `source` is the file, or the object to be fetched.
+
+    `folder` is where its results and its memory are; a group has one.
+    """
+
+    video: CatalogVideo
+    line: str
+    source: str
+    folder: Path
+
+    @property
+    def group(self) -> str | None:
+        """The group whose memory the video shares; None where it has its own."""
+        scope, _, name = self.video.memory_scope.partition(":")
+        return name if scope == "group" else None
+
+    @property
+    def session(self) -> str:
+        return self.group or self.video.video_id
+
+    @property
+    def delivery(self) -> str | None:
+        """The prefix of objects where the results go in the end; None where they stay."""
+        return self.video.output if self.video.output and is_remote(self.video.output) else None
+
+
+def set_up(request: CatalogRequest, cache: Path) -> Setup:
+    """Find the model.
+
+    Raises:
+        InputError: there is none, it does something else, or the device is not there.
+    """
+    weights, descriptor = locate_weights(request.weights, cache), locate_descriptor(request.descriptor)
+    require_kind(weights, TEXT_EDITS)
+    return Setup(request, weights, descriptor, read_preset(weights), choose_device(request.device), cache)
+
+
+def entries_of(catalog: Catalog, request: CatalogRequest) -> list[Entry]:
+    """The videos that a run takes: those of its shard, and of `only`, in the order of the manifest.
+
+    Raises:
+        RequestError: `only` names a video that is not there, or the shard is none of so many.
+    """
+    names = {video.video_id for video in catalog.videos}
+    if unknown := [name for name in request.only if name not in names]:
+        raise RequestError(f"--only {unknown[0]}: {request.manifest} has no such video")
+    wanted = [video for video in catalog.videos if not request.only or video.video_id in request.only]
+    out = request.out.absolute()
+    return [_entry(video, catalog, out) for video in wanted if _in_shard(video, request.shard)]
+
+
+def _entry(video: CatalogVideo, catalog: Catalog, out: Path) -> Entry:
+    asked = video.model_dump(mode="json", exclude={"priority", "tags", "skip", "schedule"})
+    scope, _, group = video.memory_scope.partition(":")
+    folder = out / group if scope == "group" else output_folder(out, video)
+    return Entry(video, identify(asked), str(catalog.source_of(video)), folder)
+
+
+def is_remote(address: str) -> bool:
+    """Whether something lies in an object store."""
+    return address.startswith("s3:")
+
+
+def _in_shard(video: CatalogVideo, shard: str | None) -> bool:
+    """By a hash of who shares a memory: what belongs together stays together."""
+    if shard is None:
+        return True
+    number, count = map(int, shard.split("/"))
+    if number > count:
+        raise RequestError(f"--shard {shard}: expected one of {count}, such as {count}/{count}")
+    scope = video.video_id if video.memory_scope == "video" else video.memory_scope
+    return int(identify({"scope": scope})[:8], 16) % count == number - 1
+
+
+def local_source(entry: Entry, setup: Setup) -> Path:
+    """The video as a file on this machine; fetched first where it lies in an object store.
+
+    Raises:
+        VideoError: it is not there.
+        RunError: the store does not answer.
+    """
+    return fetch(entry.source, setup.state / INPUTS) if is_remote(entry.source) else Path(entry.source)
+
+
+def requests_of(entry: Entry, setup: Setup, source: Path | None = None) -> list[EditRequest]:
+    """The edits of a video, in order. `on` still counts the turns of the line, not those of the session.
+
+    Raises:
+        RequestError: the line's settings do not fit the model; the message names them.
+    """
+    video, request, preset = entry.video, setup.request, setup.preset.model_dump()
+    said = {name: value for name, value in video.params.model_dump().items() if value is not None}
+    top_k = {"top_k": said.pop("top_k")} if "top_k" in said else {}
+    if "guidance" in said:
+        said["first_guidance"] = said["guidance"]  # who names one scale means all segments
+    window = {name: value for name, value in video.segment.model_dump().items() if value is not None}
+    common: dict[str, Any] = {
+        "video": source or Path(entry.source),
+        "out": entry.folder,
+        "weights": str(setup.weights),
+        "descriptor": request.descriptor,
+        "session": entry.session,
+        "device": request.device,
+        "window": preset["window"] | window,
+        "retrieval": preset["retrieval"] | top_k,
+        "edit": preset["edit"] | {"sampling": preset["edit"]["sampling"] | said},
+        "output": video.deliver,
+        "schedule": video.schedule,
+        "wait": 0,
+    }
+    return [_request(video, common, turn) for turn in video.turns]
+
+
+def _request(video: CatalogVideo, common: dict[str, Any], turn: CatalogTurn) -> EditRequest:
+    try:
+        return EditRequest.model_validate({**common, "instruction": turn.prompt, "seed": turn.seed})
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise RequestError(f"{video.video_id}: {name} {first['input']!r}: {first['msg']}") from None
+
+
+def parents_of(turns: Sequence[CatalogTurn]) -> list[int]:
+    """For each turn of a line the turn that it edits, 0 for the video itself."""
+    return [number - 1 if turn.on == "last" else turn.on for number, turn in enumerate(turns, 1)]
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    folder = folder.absolute()
+    return folder if folder.exists() else existing(folder.parent)

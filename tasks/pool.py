@@ -1,0 +1,279 @@
+"""Editors at work: leased one video at a time, watched while they edit, and started anew when that is due.
+
+The one place where the process of an Editor is expected to die, to hang or to run out of memory. What is wrong with a
+segment comes out as a `SegmentError`, which `tasks/edit.py` counts; what is wrong with an Editor is mended here.
+"""
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from model.config import FaultPolicy, Precision
+from model.errors import InputError, LostActorError, OutOfMemoryError
+from storage.faults import FaultKind
+from tasks.actors import EditJob, Editor, Embedder, LatentPair, ViewJob
+from tasks.metrics import count_death, count_segment
+
+POLL_SECONDS = 0.5
+RETURN_SECONDS = 1.0  # between looks at whether an Editor is back
+
+
+class SegmentError(Exception):
+    """An attempt at a segment that failed. `kind` says whether the Editor died of it, or wanted too much memory."""
+
+    kind: FaultKind
+
+    def __init__(self, kind: FaultKind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind, self.reason = kind, reason
+
+
+@dataclass
+class Usage:
+    """What Editors did: seconds at work, and the wait before each segment but an Editor's first.
+
+    `first` and `last` are when the first segment reached an Editor and the last one left it, None before.
+    """
+
+    busy: float = 0.0
+    waits: list[float] = field(default_factory=list)
+    first: float | None = None
+    last: float | None = None
+
+    def utilisation(self, editors: int) -> float | None:
+        """Share of the time between first and last in which `editors` Editors were at work; None before."""
+        if self.first is None or self.last is None or self.last <= self.first:
+            return None
+        return self.busy / (editors * (self.last - self.first))
+
+
+class EditorHandle:
+    """One Editor as the driver sees it. `waited` is how long it had nothing to do before its last segment."""
+
+    def __init__(self, actor: Any, policy: FaultPolicy, usage: Usage, lock: threading.Lock) -> None:
+        self.actor, self._policy, self._usage, self._lock = actor, policy, usage, lock
+        self._idle_since: float | None = None
+        self._first_held: int | None = None
+        self.waited: float | None = None
+
+    def load(self) -> None:
+        """Wait until the weights are loaded, also where the Editor has just died and starts anew.
+
+        Raises:
+            WeightsError: they do not load.
+            LostActorError: it did not come back in time, or dies while it loads.
+        """
+        deadline = time.monotonic() + self._policy.load_seconds
+        while True:
+            try:
+                ray.get(self.actor.load.remote(), timeout=max(deadline - time.monotonic(), RETURN_SECONDS))
+                return
+            except (RayActorError, GetTimeoutError) as fault:
+                if time.monotonic() >= deadline:
+                    raise LostActorError(
+                        f"an Editor did not come back within {self._policy.load_seconds:g} s ({_first_line(fault)}); "
+                        "free memory, or start its node again, then run the same command"
+                    ) from fault
+                time.sleep(RETURN_SECONDS)
+
+    def edit(
+        self,
+        frames: Any,
+        job: EditJob | ViewJob,
+        latents: Sequence[Any],
+        report: Callable[[float], None],
+    ) -> tuple[Any, tuple[LatentPair, Any], float]:
+        """Edit one segment; `frames` and `latents` are Ray references. `report` gets the share done.
+
+        Returns the pixels, the latents with a reference to them, and the Editor's seconds.
+
+        Raises:
+            SegmentError: the attempt failed; the Editor can be used again after `load`.
+            InputError: the request itself is at fault, and another attempt would be too.
+        """
+        started = self._begin()
+        try:
+            results = self.actor.edit.remote(frames, job, *latents)
+            self._watch(results[0], report)
+            pixels, pair, seconds = ray.get(results)
+        except RayActorError as fault:
+            count_death()
+            raise SegmentError("death", f"the model's process died: {_first_line(fault)}") from fault
+        except InputError:
+            raise
+        except OutOfMemoryError as fault:
+            raise SegmentError("memory", _first_line(fault)) from fault
+        except RayTaskError as fault:
+            raise SegmentError("error", _cause(fault)) from fault
+        finally:
+            self._end(started)
+        count_segment(seconds["total"], self.waited)
+        return pixels, (pair, results[1]), seconds["total"]
+
+    def offload(self) -> None:
+        """Have the Editor keep its weights in main memory while they are not used, until it starts anew."""
+        ray.get(self.actor.offload.remote())
+
+    def restart(self) -> None:
+        """End the process; Ray starts another one, which loads by itself."""
+        self._first_held = self._idle_since = None
+        ray.kill(self.actor, no_restart=False)
+
+    def peak_bytes(self) -> int:
+        """The largest private memory of its process so far."""
+        return ray.get(self.actor.peak_bytes.remote())
+
+    def settle(self) -> None:
+        """Between two videos: start anew after so many segments, or where memory has grown too far."""
+        try:
+            segments, held = ray.get(self.actor.condition.remote(), timeout=RETURN_SECONDS)
+        except (RayActorError, GetTimeoutError):
+            return  # whoever leases it next waits for it
+        if segments == 0:
+            return
+        first = self._first_held = self._first_held or held
+        if segments >= self._policy.recycle_after or held > self._policy.growth * first:
+            self.restart()
+
+    def _begin(self) -> float:
+        now = time.perf_counter()
+        with self._lock:
+            self.waited = None if self._idle_since is None else now - self._idle_since
+            if self.waited is not None:
+                self._usage.waits.append(self.waited)
+            self._usage.first = min(self._usage.first or now, now)
+        return now
+
+    def _end(self, started: float) -> None:
+        now = time.perf_counter()
+        with self._lock:
+            self._idle_since = now
+            self._usage.busy += now - started
+            self._usage.last = max(self._usage.last or now, now)
+
+    def _watch(self, result: Any, report: Callable[[float], None]) -> None:
+        """Wait for `result`; an Editor that stands still for too long is killed."""
+        seen, moved = None, time.monotonic()
+        while not ray.wait([result], timeout=POLL_SECONDS, fetch_local=False)[0]:
+            step = self._step()
+            if step is not None and step != seen:
+                seen, moved = step, time.monotonic()
+                report(step[0] / step[1] if step[1] else 0.0)
+            elif time.monotonic() - moved > self._policy.hang_seconds:
+                self.restart()
+                count_death()
+                raise SegmentError("death", f"no progress for {self._policy.hang_seconds:g} s; its process was killed")
+
+    def _step(self) -> tuple[int, int] | None:
+        try:
+            return ray.get(self.actor.progress.remote(), timeout=POLL_SECONDS)
+        except GetTimeoutError:
+            return None
+
+
+class EditorPool:
+    """A fixed set of Editors, leased one video at a time. What they did is in `usage`.
+
+    `expected` counts the videos that will need one soon; a catalog sets it.
+    """
+
+    def __init__(self, actors: Sequence[Any], policy: FaultPolicy) -> None:
+        self.usage, self.size = Usage(), len(actors)
+        lock = threading.Lock()
+        self._all = [EditorHandle(actor, policy, self.usage, lock) for actor in actors]
+        self._free: queue.Queue[EditorHandle | None] = queue.Queue()
+        self._left = len(self._all)
+        self.expected: Callable[[], int] = lambda: 0
+        for editor in self._all:
+            self._free.put(editor)
+
+    @contextmanager
+    def lease(self) -> Iterator[EditorHandle]:
+        """Hold an Editor with its model loaded; waits until one is free.
+
+        Raises:
+            WeightsError: the model does not load.
+            LostActorError: no Editor is left.
+        """
+        editor = self._take()
+        try:
+            yield editor
+        finally:
+            editor.settle()
+            self._free.put(editor)
+
+    @property
+    def spare(self) -> int:
+        """Editors that nobody holds, or will need soon."""
+        return max(0, self._free.qsize() - self.expected())
+
+    def close(self) -> None:
+        """End all Editors."""
+        for editor in self._all:
+            ray.kill(editor.actor)
+
+    def _take(self) -> EditorHandle:
+        while True:
+            editor = self._free.get()
+            if editor is None:
+                self._free.put(None)  # for whoever else waits
+                raise LostActorError("no Editor is left; free memory, or start the lost nodes, and run it again")
+            try:
+                editor.load()
+                return editor
+            except LostActorError:
+                self._left -= 1
+                if self._left == 0:
+                    self._free.put(None)
+            except BaseException:
+                self._free.put(editor)
+                raise
+
+
+def start_editors(
+    weights: str, dtype: Precision, device: str, count: int = 1, policy: FaultPolicy | None = None
+) -> EditorPool:
+    """Create `count` Editors, which load at once; each takes a GPU, or its share of the cores where there is none."""
+    cores = max(1, ((os.cpu_count() or 2) - 1) // count)
+    needs: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": cores}
+    needs["max_concurrency"] = 2  # so that `progress` answers while `edit` runs
+    actors = [Editor.options(**needs).remote(weights, dtype, device) for _ in range(count)]
+    return EditorPool(actors, policy or FaultPolicy())
+
+
+def start_embedder(descriptor: str) -> Any:
+    """Create the Embedder. It works while the Editor does, so it asks for no core of its own."""
+    return Embedder.options(num_cpus=0).remote(descriptor)
+
+
+def dismiss(editors: EditorPool, embedder: Any) -> None:
+    """End these actors, with the cores and GPUs that they hold: the traceback of a death would keep them alive."""
+    editors.close()
+    ray.kill(embedder)
+
+
+def descriptor_of(embedder: Any) -> tuple[str, int]:
+    """Name and length of the Embedder's descriptors; waits until it has loaded.
+
+    Raises:
+        WeightsError: its weights do not load.
+    """
+    return ray.get(embedder.identity.remote())
+
+
+def _first_line(fault: BaseException) -> str:
+    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+
+
+def _cause(fault: RayTaskError) -> str:
+    """The error raised in the Editor, without the traceback that Ray adds."""
+    cause = getattr(fault, "cause", fault)
+    return f"{type(cause).__name__}: {_first_line(cause)}"
