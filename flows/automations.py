@@ -1,10 +1,11 @@
 """What the Prefect server does by itself: runs that fell silent are marked Crashed, and failures are told to somebody.
 
 Both are found again by their names, so that they can be installed any number of times; installed without an alert,
-an earlier one goes.
+an earlier one goes. They look at our flows alone: others at the same server may give signs of life less often.
 """
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ SILENCE_SECONDS = 90.0  # three heartbeats (PREFECT_FLOWS_HEARTBEAT_FREQUENCY)
 SILENT_RUNS = "memory-v2v: runs that fell silent have crashed"
 FAILED_RUNS = "memory-v2v: tell of runs that failed"
 RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
-HEARTBEAT = "prefect.flow-run.heartbeat"
+HEARTBEAT, STARTED = "prefect.flow-run.heartbeat", "prefect.flow-run.Running"
 FAILURES = ("Failed", "Crashed", "TimedOut")
 SILENT_BY_RIGHT = (*FAILURES, "Completed", "Cancelled", "Paused", "Suspended", "AwaitingRetry", "Scheduled")
 BLOCK = "memory-v2v-alert"
@@ -82,16 +83,17 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def install_automations(alert: Alert | None, silence_seconds: float = SILENCE_SECONDS) -> None:
-    """Install both automations at the server of `PREFECT_API_URL`, or bring those that it has up to date."""
+def install_automations(flows: Sequence[str], alert: Alert | None, silence_seconds: float = SILENCE_SECONDS) -> None:
+    """Install both automations for the `flows` of these names at the server of `PREFECT_API_URL`, or renew them."""
     from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
     from prefect.client.schemas.objects import StateType
 
     message = f"no sign of life for {silence_seconds:g} s: its process was killed, or its machine is gone"
     silent = EventTrigger(
-        after={HEARTBEAT},
+        after={STARTED, HEARTBEAT},
         expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in SILENT_BY_RIGHT)},
         match=ResourceSpecification.model_validate(RUNS),
+        match_related=_ours(flows),
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
@@ -102,10 +104,16 @@ def install_automations(alert: Alert | None, silence_seconds: float = SILENCE_SE
     if alert is None:
         _remove(FAILED_RUNS)
     else:
-        _install(_tell_of_failures(alert))
+        _install(_tell_of_failures(flows, alert))
 
 
-def _tell_of_failures(alert: Alert) -> Any:
+def _ours(flows: Sequence[str]) -> Any:
+    from prefect.automations import ResourceSpecification
+
+    return ResourceSpecification.model_validate({"prefect.resource.role": "flow", "prefect.resource.name": list(flows)})
+
+
+def _tell_of_failures(flows: Sequence[str], alert: Alert) -> Any:
     from prefect.automations import AutomationCore, CallWebhook, EventTrigger, Posture, ResourceSpecification
     from prefect.blocks.webhook import Webhook
     from prefect.types import SecretDict
@@ -116,6 +124,7 @@ def _tell_of_failures(alert: Alert) -> Any:
     failed = EventTrigger(
         expect={f"prefect.flow-run.{state}" for state in FAILURES},
         match=ResourceSpecification.model_validate(RUNS),
+        match_related=_ours(flows),
         posture=Posture.Reactive,
         threshold=1,
     )

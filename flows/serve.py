@@ -65,7 +65,7 @@ def serve_flows(plan: ServePlan, announce: Callable[[Served], None]) -> None:
 
         deployments = read_deployments(plan.nightly)
         forget_hours(deployments)
-        install_automations(plan.alert)
+        install_automations([deployment.flow_name for deployment in deployments if deployment.flow_name], plan.alert)
         announce(Served(page, login, plan.alert and plan.alert.host, describe_hours(deployments)))
         serve(*deployments, limit=1, pause_on_shutdown=False, print_starting_message=False)
 
