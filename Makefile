@@ -15,8 +15,8 @@ train-demo: $(VENV)/.installed
 train-demo-views: $(VENV)/.installed
 	$(BIN)/memory-v2v train checkpoints/demo-views/manifest.yaml --config checkpoints/demo-views/training.yaml --out $(OUT)/train-demo-views
 
-test: check
-	$(MAKE) --no-print-directory -j 2 test-method test-pipeline
+test: $(VENV)/.installed
+	$(MAKE) --no-print-directory -j 3 check test-method test-pipeline
 
 test-method: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/model tests/storage tests/benchmarks tests/examples tests/tasks tests/test_*.py tests/flows/test_sessions.py

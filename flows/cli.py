@@ -5,6 +5,7 @@ for all but some, which are named, 130 interrupted. Heavy libraries load inside 
 at once.
 """
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cameras)
+app.add_typer(catalog)
 app.add_typer(catalog)
 app.add_typer(sessions)
 app.command(epilog=SERVE_EXAMPLE)(serve)
@@ -344,11 +346,18 @@ def main() -> None:
     except KeyboardInterrupt:
         say("memory-v2v: interrupted; what was committed is kept, the same command goes on from there")
         raise SystemExit(130) from None
-    except SystemError as fault:  # what Ray makes of the exception by which Prefect ends a flow at SIGTERM
-        if type(fault.__cause__).__name__ != "TerminationSignal":
+    except (SystemError, SystemExit) as fault:
+        if not _is_sigterm(fault):
             raise
         say("memory-v2v: terminated; what was committed is kept, the same command goes on from there")
         raise SystemExit(143) from None
+
+
+def _is_sigterm(fault: SystemError | SystemExit) -> bool:
+    """Ray's own way to end is an exit with the signal's number; where Prefect ends a flow, Ray makes an error of it."""
+    if isinstance(fault, SystemExit):
+        return fault.code == signal.SIGTERM
+    return type(fault.__cause__).__name__ == "TerminationSignal"
 
 
 if __name__ == "__main__":

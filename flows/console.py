@@ -9,6 +9,8 @@ import typer
 
 PARTLY = 3  # exit code of a run that went to its end, though not for everything
 
+PARTLY = 3  # exit code of a run that went to its end, though not for everything
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 Frames = Annotated[int | None, typer.Option(help="Frames per segment, 4k+1.", show_default="the model's")]
 Overlap = Annotated[int | None, typer.Option(help="Frames shared by neighbours.", show_default="the model's")]

@@ -1,10 +1,14 @@
 """A stand-in for a model, to rehearse a night without a GPU: it waits as long as a segment would take.
 
 Everything around it is real: decoding, retrieval, commits, stitching. It hands back the pictures unchanged, with
-latents of the usual size. Numpy half: no torch.
+latents of the usual size. Trouble is rehearsed, too: an instruction with `[error]`, `[memory]`, `[hang]` or `[death]`
+in it fails that way at every segment, with `[error:20]` at some 20 in 100, always the same ones. Numpy half: no torch.
 """
 
 import json
+import os
+import re
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +25,8 @@ PIPELINE = "Rehearsal"  # the class that its model_index.json names
 SETTINGS = "rehearsal.json"
 CHANNELS, PIXELS = 16, 8  # of latents, and in height and width of one
 STEPS = 20  # so often it says how far it is
+TROUBLE = re.compile(r"\[(error|memory|hang|death)(?::([0-9]{1,3}))?\]")
+HANG_SECONDS = 10**6
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Rehearsal:
         **_others: Any,
     ) -> EditedSegment:
         """What `MemoryEditor.edit` would return, with the pictures as they were."""
+        rehearse_trouble(instruction, seed)
         for step in range(1, STEPS + 1):
             time.sleep(self.seconds / STEPS)
             if progress is not None:
@@ -58,6 +65,20 @@ class Rehearsal:
         shape = (CHANNELS, (frames - 1) // 4 + 1, height // PIXELS, width // PIXELS)
         latents = np.full(shape, source.mean(), np.float32)
         return EditedSegment(frames=source, edited=latents, source=latents, seconds={"total": self.seconds})
+
+
+def rehearse_trouble(instruction: str, seed: int) -> None:
+    """Fail as the instruction says, if the segment of this seed is one of those that do."""
+    found = TROUBLE.search(instruction)
+    if found is None or seed % 100 >= int(found[2] or 100):
+        return
+    if found[1] == "death":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if found[1] == "hang":
+        time.sleep(HANG_SECONDS)
+    if found[1] == "memory":
+        raise MemoryError("rehearsed: out of memory")
+    raise ValueError("rehearsed: this segment does not work")
 
 
 def write_rehearsal(folder: Path, seconds: float) -> None:

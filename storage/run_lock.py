@@ -47,7 +47,7 @@ class RunLock:
         shard: str | None,
         flow_run: str,
         busy: Callable[[], str],
-        wait: float = 0,
+        wait: float | int = 0,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self._folder, self._wait, self._say, self._busy = folder, wait, say, busy
@@ -69,7 +69,7 @@ class RunLock:
         holder_path(self._path).unlink(missing_ok=True)
         self._lock.release()
 
-    def _acquired(self, seconds: float) -> bool:
+    def _acquired(self, seconds: float | int) -> bool:
         try:
             self._lock.acquire(timeout=seconds, poll_interval=POLL_SECONDS)
         except Timeout:

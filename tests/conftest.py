@@ -38,3 +38,13 @@ def cluster() -> Iterator[None]:
     start_cluster()
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def joining(cluster: None) -> dict[str, str]:
+    """The environment of a command that joins this cluster, and so has nothing to start but its actors."""
+    import ray
+    from prefect.server.api.server import SubprocessASGIServer
+
+    address = ray.get_runtime_context().gcs_address
+    return {**os.environ, "RAY_ADDRESS": address, "PREFECT_API_URL": SubprocessASGIServer().api_url}

@@ -74,12 +74,19 @@ class Claims:
             return [(("memory_scope",), f"group {group!r} is also the video of line {self.alone[name]}; rename one")]
         return []
 
+    def claim_group(self, line: int, group: str) -> Wrong:
+        """Faults of the folder of a group, which is named after it and is claimed by the group's first video."""
+        return self.folders.claim(line, same_name(group), group) if self.groups[same_name(group)][0] == line else []
+
+    def claim_prefix(self, line: int, output: ObjectAddress) -> Wrong:
+        """Faults of results in a bucket that would lie in, or around, another video's."""
+        return self.objects.claim(line, f"{output.bucket}/{output.key}", str(output))
+
     def claim_output(self, line: int, video_id: str, output: PurePosixPath | ObjectAddress) -> Wrong:
         """Faults of results that would lie in, or around, another video's.
 
         What goes to a bucket is made in the folder of the video's id first.
         """
         if isinstance(output, ObjectAddress):
-            here = self.folders.claim(line, same_name(video_id), video_id)
-            return here + self.objects.claim(line, f"{output.bucket}/{output.key}", str(output))
+            return self.folders.claim(line, same_name(video_id), video_id) + self.claim_prefix(line, output)
         return self.folders.claim(line, same_name(str(output)), str(output))

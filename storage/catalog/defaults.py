@@ -8,6 +8,7 @@ given twice are refused.
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ MAX_BYTES = 2**17
 MAX_DEPTH = 20
 _KINDS = {f"tag:yaml.org,2002:{kind}": kind for kind in ("str", "int", "float", "bool", "null")}
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "timestamp": "a date"}
+_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(?P<part>(\.[0-9]+)?([eE][-+]?[0-9]+)?)")
 _PLACEHOLDER = {"turns": [{"prompt": "-"}]}
 
 
@@ -136,18 +138,12 @@ def _scalar(node: yaml.Node, place: Place, reading: _Reading) -> Any:
 
 
 def _number(text: str) -> int | float | None:
-    """A number as JSON has it; YAML's others (0x10, 0o17, 1_000, 12:30:45, .inf) are more often mistakes."""
-    if len(text) > MAX_DIGITS:
+    """A number as JSON has it; YAML's others (0x10, 017, 1_000, 12:30:45, .inf) are more often mistakes."""
+    found = _NUMBER.fullmatch(text)
+    if found is None or len(text) > MAX_DIGITS:
         return None
-    try:
-        return int(text) if text.lstrip("+-").isdecimal() and "_" not in text else _finite(text)
-    except ValueError:
-        return None
-
-
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) and "_" not in text else None
+    number = float(text) if found["part"] else int(text)
+    return number if math.isfinite(number) else None
 
 
 def _line(place: Place, lines: dict[Place, int]) -> int:

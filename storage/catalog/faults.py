@@ -36,7 +36,7 @@ def name_place(place: Place, names: Mapping[Place, str]) -> str:
     for length in range(len(place), 0, -1):
         if (name := names.get(place[:length])) is not None:
             return name
-    return ".".join(str(part) for part in place)
+    return ".".join(_show_name(str(part)) for part in place)
 
 
 def explain_all(error: ValidationError) -> list[tuple[Place, str]]:
@@ -55,6 +55,11 @@ def show(value: Any) -> str:
     """A value in a message: short, on one line, without credentials."""
     text = redact(repr(value))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _show_name(name: str) -> str:
+    """A name that somebody made up may have lines, or be a book."""
+    return name if name.isprintable() and len(name) <= SHOWN and name else show(name)
 
 
 def too_many(faults: int, first: Fault) -> RequestError:

@@ -153,11 +153,28 @@ class _Examiner:
         if video_id is not None:
             wrong += self.claims.claim_id(line, video_id)
             wrong += self.claims.claim_session(line, video_id, sound.get("memory_scope", "video"))
-            if not wrong or sound.get("output"):  # a second video of one id has the folder of the first, too
+            scope, _, group = sound.get("memory_scope", "video").partition(":")
+            if scope == "group":
+                wrong += self._look_at_group(line, group, sound.get("output"))
+            elif not wrong or sound.get("output"):  # a second video of one id has the folder of the first, too
                 wrong += self._look_at_output(line, video_id, sound.get("output"))
         if "uri" in sound and not sound.get("skip"):
             wrong += self._look_at_source(sound["uri"], sound.get("sha256"))
         return wrong
+
+    def _look_at_group(self, line: int, group: str, given: str | None) -> list[tuple[Place, str]]:
+        """Videos that share a memory share a folder, which is named after their group."""
+        wrong = self.claims.claim_group(line, group)
+        if given is None:
+            return wrong
+        try:
+            output = read_output(given)
+        except RequestError as fault:
+            return [*wrong, (("output",), str(fault))]
+        if isinstance(output, ObjectAddress):
+            return wrong + self.claims.claim_prefix(line, output)
+        said = f"{given!r}: the videos of a group have one folder, {group!r}; leave it out, or name a bucket"
+        return [*wrong, (("output",), said)]
 
     def _look_at_output(self, line: int, video_id: str, given: str | None) -> list[tuple[Place, str]]:
         try:

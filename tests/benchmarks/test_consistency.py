@@ -1,6 +1,7 @@
 """The command that proves the claim: its contract, and the pages that it writes."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +19,19 @@ NINE = ("ind", "fifo", "memory", "memory_merging", "discard", "recency", "random
 SMALL = ["--videos", "2", "--segments", "10", "--least-gap", "4", "--looks", "0", "--methods", "ind", "memory"]
 
 
+DEMO = Path(__file__).resolve().parents[2] / "checkpoints" / "demo"
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The shipped model in 2 steps a segment: figures of the same form, in a sixth of the time."""
+    folder = shutil.copytree(DEMO, tmp_path_factory.mktemp("hasty") / "demo")
+    preset = json.loads((folder / "memory_v2v.json").read_text())
+    preset["edit"]["sampling"]["steps"] = 2
+    (folder / "memory_v2v.json").write_text(json.dumps(preset))
+    return str(folder)
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", ["consistency.py", "--here", *SMALL, *arguments])
     consistency.main()
@@ -31,10 +45,10 @@ def test_by_default_all_methods_and_enough_videos() -> None:
 
 
 def test_every_figure_has_its_interval(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    hasty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = tmp_path / "records.jsonl"
-    run(monkeypatch, "--records", str(records), "--json")
+    run(monkeypatch, "--weights", hasty, "--records", str(records), "--json")
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(figures) == {"ind", "memory"}
     for row in figures.values():
@@ -42,19 +56,19 @@ def test_every_figure_has_its_interval(
         assert all(set(figure) == {"value", "low", "high", "n"} for figure in row.values())
     assert figures["memory"]["psnr_outside"]["value"] > 25
     before = records.read_bytes()
-    run(monkeypatch, "--records", str(records), "--json")
+    run(monkeypatch, "--weights", hasty, "--records", str(records), "--json")
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == figures
     assert records.read_bytes() == before, "what was judged is not judged again"
 
 
-def test_the_pages_are_made_from_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_are_made_from_the_figures(hasty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{consistency.BEGIN}\nold\n{consistency.END}\nafter\n")
     monkeypatch.setattr(consistency, "ROOT", tmp_path)
     monkeypatch.setattr(consistency, "SHOWN_VIDEOS", 1)
     for name in ("PROOF", "PLOT", "SHEET"):
         monkeypatch.setattr(consistency, name, tmp_path / name)
-    config, _ = consistency.parse([*SMALL[:-3], "--records", str(tmp_path / "records")])
+    config, _ = consistency.parse([*SMALL[:-3], "--weights", hasty, "--records", str(tmp_path / "records")])
     row = {name: Figure(0.5, 0.25, 0.75, 2) for name in consistency.COLUMNS}
     consistency.write_proof(config, dict.fromkeys(NINE, row))
     page, text = (tmp_path / "PROOF").read_text(), readme.read_text()

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tests.training_files import write_files
 Done = subprocess.CompletedProcess[str]
 
 COMMANDS = ("edit", "view", "train", "extend", "doctor", "serve", "camera plot", "camera list")
-OBEYING = ("unreadable", "fifo", "empty")  # inputs met in a process of its own, which permissions bind
+OBEYING = ("unreadable", "read-only")  # met in a process of its own, which permissions bind
 OBEDIENT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")  # a superuser whom permissions bind
 
 
@@ -34,10 +34,10 @@ def run(*words: str | Path, cwd: Path | None = None) -> Done:
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
 
 
-def start(*words: str | Path) -> "subprocess.Popen[bytes]":
+def start(*words: str | Path, env: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
     """A command that is not waited for."""
     command = [sys.executable, "-m", "flows.cli", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
 
 
 @pytest.fixture
@@ -182,12 +182,15 @@ def test_a_model_of_views_does_not_edit(call: Callable[..., Done], tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["a file", "below a file", "read-only", "too long"])
-def test_an_output_folder_that_cannot_be_is_one_clear_line(kind: str, tmp_path: Path) -> None:
+def test_an_output_folder_that_cannot_be_is_one_clear_line(
+    kind: str, call: Callable[..., Done], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "locked").mkdir(mode=0o555)
     names = {"a file": "file", "below a file": "file/out", "read-only": "locked/out", "too long": 300 * "x"}
     clip = Path("tests/garden.mp4").resolve()
-    done = run("edit", clip, "--prompt", "make it night", "--out", tmp_path / names[kind], "--json")
+    meet = run if kind in OBEYING else call
+    done = meet("edit", clip, "--prompt", "make it night", "--out", tmp_path / names[kind], "--json")
     assert done.returncode == 2
     assert names[kind] in error_line(done)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "locked"]
@@ -279,8 +282,8 @@ def test_doctor_reports_everything() -> None:
     assert {finding["name"] for finding in report["findings"]} >= {"python", "ffmpeg", "pyav", "gpu", "weights", "disk"}
 
 
-def test_doctor_says_what_is_missing(tmp_path: Path) -> None:
-    done = run("doctor", "--weights", tmp_path / "absent", "--json")
+def test_doctor_says_what_is_missing(call: Callable[..., Done], tmp_path: Path) -> None:
+    done = call("doctor", "--weights", tmp_path / "absent", "--json")
     report = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 1
     assert report["missing"] == ["weights"]

@@ -79,15 +79,17 @@ def test_encoded_clips_are_a_manifest(trained: tuple[Path, TrainingReport], tmp_
     assert (again.clips, again.made, again.trained) == (6, 0, 10)
 
 
-def launch(folder: Path, log: Path) -> "subprocess.Popen[bytes]":
+def launch(folder: Path, log: Path, env: dict[str, str]) -> "subprocess.Popen[bytes]":
     files = write_files(folder)
     command = [sys.executable, "-m", "flows.cli", "train", str(files[0]), "--config", str(files[1])]
     with log.open("wb") as file:
-        return subprocess.Popen([*command, "--out", str(folder / "out"), "--json"], stdout=file, stderr=file)
+        return subprocess.Popen([*command, "--out", str(folder / "out"), "--json"], stdout=file, stderr=file, env=env)
 
 
-def test_the_same_command_goes_on_after_a_kill(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:
-    run = launch(tmp_path, tmp_path / "first.log")
+def test_the_same_command_goes_on_after_a_kill(
+    trained: tuple[Path, TrainingReport], joining: dict[str, str], tmp_path: Path
+) -> None:
+    run = launch(tmp_path, tmp_path / "first.log", joining)
     deadline = time.monotonic() + 400
     while not list(tmp_path.glob("out/state/step-*.safetensors")) and time.monotonic() < deadline:
         assert run.poll() is None, (tmp_path / "first.log").read_text()
@@ -95,7 +97,7 @@ def test_the_same_command_goes_on_after_a_kill(trained: tuple[Path, TrainingRepo
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     assert not (tmp_path / "out/training.json").exists()
-    again = launch(tmp_path, tmp_path / "second.log")
+    again = launch(tmp_path, tmp_path / "second.log", joining)
     assert again.wait(timeout=400) == 0, (tmp_path / "second.log").read_text()
     report = json.loads((tmp_path / "second.log").read_text().splitlines()[-1])
     assert report["made"] == 0

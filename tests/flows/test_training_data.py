@@ -114,7 +114,7 @@ def test_drift_is_rejected_by_kind_and_remembered(cluster: None, pairs: Path, tm
 
 
 def test_the_same_command_goes_on_after_a_kill(
-    pairs: Path, extended: tuple[Path, ExtensionReport], tmp_path: Path
+    pairs: Path, extended: tuple[Path, ExtensionReport], joining: dict[str, str], tmp_path: Path
 ) -> None:
     """kill -9 once two samples are there: they are found again, and the dataset is that of a quiet run to the bit."""
     options = "--framepack untrained --instruction-field enhanced_instruction --size 48x32 --frames 36 --steps 1"
@@ -123,7 +123,7 @@ def test_the_same_command_goes_on_after_a_kill(
     command = [sys.executable, "-m", "flows.cli", "extend", str(pairs), *out, *options.split()]
     log = tmp_path / "log"
     with log.open("wb") as file:
-        run = subprocess.Popen(command, stdout=file, stderr=file)
+        run = subprocess.Popen(command, stdout=file, stderr=file, env=joining)
     deadline = time.monotonic() + 400
     while len(list(tmp_path.glob("out/unfinished/*.arrow"))) < 2 and time.monotonic() < deadline:
         assert run.poll() is None, log.read_text()
@@ -131,7 +131,7 @@ def test_the_same_command_goes_on_after_a_kill(
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     kept = len(list(tmp_path.glob("out/unfinished/*.arrow")))
-    again = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=400, env=joining)
     assert again.returncode == 3, again.stderr
     report = json.loads(again.stdout.splitlines()[-1])
     assert report["reused"] == kept >= 2

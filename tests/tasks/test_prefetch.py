@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import ray
 
+from flows.environment import user_folder
 from flows.request import build_request
 from model.descriptor import ThumbnailDescriptor
 from model.errors import VideoError
@@ -25,7 +26,7 @@ def work_on(video: Path) -> Work:
     nothing = {"window": {}, "retrieval": {}, "sampling": {}}
     fixed = {"video": video, "instruction": "x", "out": video.parent / "out", "weights": "untrained"}
     request, cache = build_request(fixed, nothing), video.parent / "cache"
-    return describe_work(request, locate_weights("untrained", cache), "thumbnail", "cpu", cache)
+    return describe_work(request, locate_weights("untrained", user_folder("cache")), "thumbnail", "cpu", cache)
 
 
 def segments_of(work: Work) -> list[Segment]:

@@ -86,7 +86,7 @@ def test_a_chain_renders_the_turn_before() -> None:
 
 
 def test_the_turn_that_saw_the_same_is_recalled_first() -> None:
-    sessions = [five_turns(seed, SIZE, LENGTH) for seed in range(12)]
+    sessions = [five_turns(seed, SIZE, LENGTH) for seed in range(6)]
     rates = {}
     for by in ("views", "recency", "random"):
         tallies = [first_picks(session, by) for session in sessions]

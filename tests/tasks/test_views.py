@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.environment import user_folder
 from flows.request import build_view_request
 from model.camera.fov import video_fov
 from model.config import ViewRequest
@@ -33,7 +34,8 @@ def describe(home: Path, *cameras: str, top_k: int = 5, **options: object) -> Vi
     fixed = {"video": make_clip("silent", home), "cameras": cameras, "out": home / "out", "weights": "untrained"}
     choices = {"window": {}, "retrieval": {"top_k": top_k}, "sampling": {}}
     request: ViewRequest = build_view_request({**fixed, **options}, choices)
-    return describe_call(request, locate_weights("untrained", home, NOVEL_VIEWS), "cpu", home / "cache")
+    weights = locate_weights("untrained", user_folder("cache"), NOVEL_VIEWS)
+    return describe_call(request, weights, "cpu", home / "cache")
 
 
 def names(call: ViewCall) -> list[str]:

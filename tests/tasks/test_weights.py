@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.environment import user_folder
 from model.errors import WeightsError
 from tasks import weights
 from tasks.weights import (
@@ -77,9 +78,9 @@ def test_descriptors_are_found_like_models(tmp_path: Path) -> None:
         locate_descriptor(str(tmp_path / "absent"))
 
 
-def test_untrained_is_of_the_kind_that_is_needed(tmp_path: Path) -> None:
+def test_untrained_is_of_the_kind_that_is_needed() -> None:
     for kind, other in ((TEXT_EDITS, NOVEL_VIEWS), (NOVEL_VIEWS, TEXT_EDITS)):
-        folder = locate_weights(UNTRAINED, tmp_path, kind)
+        folder = locate_weights(UNTRAINED, user_folder("cache"), kind)
         require_kind(folder, kind)
         with pytest.raises(WeightsError, match=f"use it with memory-v2v {kind.command}"):
             require_kind(folder, other)

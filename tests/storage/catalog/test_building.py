@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import RequestError
@@ -96,6 +96,7 @@ def test_ids_do_not_depend_on_the_order(tmp_path: Path) -> None:
     assert before == [line for line in after if line["uri"] not in ("0.mp4", "c.mp4")]
 
 
+@settings(max_examples=30)
 @given(NAMES)
 def test_what_is_built_has_no_fault(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     folder = tmp_path_factory.mktemp("built")

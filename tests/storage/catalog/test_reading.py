@@ -118,6 +118,9 @@ LONG = "9" * 5000
         (json.dumps(line_of("a", segment={"frames": 4})), "segment.frames", "greater than or equal to 5, got 4"),
         (json.dumps(line_of("a", segment={"shots": 4})), "segment.shots", "is no setting"),
         (json.dumps(line_of("a", endpoint="http://x")), "endpoint", "is no setting"),
+        (json.dumps({**line_of("a"), "a\nline 9: b": 4}), "'a\\nline 9: b'", "is no setting"),
+        (json.dumps({**line_of("a"), "x" * 5000: 4}), repr("x" * 5000)[:80] + "...", "is no setting"),
+        (json.dumps({**line_of("a"), "": 4}), "''", "is no setting"),
         (json.dumps(line_of("../a")), "video_id", "should match pattern"),
         (json.dumps(line_of("a" * 129)), "video_id", "should match pattern"),
         (json.dumps(line_of("a\n")), "video_id", "should match pattern"),
@@ -134,7 +137,9 @@ def test_a_bad_line_is_told(line: str, field: str, said: str, tmp_path: Path) ->
     manifest = write_lines(tmp_path, line_of("first"), line)
     found = told(find_faults(manifest))
     assert [each for each in found if each[:2] == (2, field) and said in each[2]], found
-    assert all(number == 2 and "\n" not in message and len(message) < 400 for number, _, message in found)
+    assert all(
+        number == 2 and "\n" not in name + message and len(name + message) < 400 for number, name, message in found
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,8 +224,12 @@ def test_sums_are_checked_when_asked(tmp_path: Path) -> None:
     ],
 )
 def test_an_output_that_leads_out_is_told(output: str, tmp_path: Path) -> None:
-    ((line, field, _),) = faults_of(tmp_path, line_of("a", output=output))
+    ((line, field, message),) = faults_of(tmp_path, line_of("a", output=output))
     assert (line, field) == (1, "output")
+    if output in ("..", "../x", "./x"):
+        assert "may lead out of the catalog's folder" in message
+    if output == "/etc":
+        assert "is absolute" in message
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_turns_may_come_from_the_defaults(tmp_path: Path) -> None:
     [
         ("uri,video_id,promt\na.mp4,a,x\n", 1, "promt", "is no column; expected some of video_id"),
         ("uri,video_id,prompt_1\na.mp4,a,x\n", 1, "prompt_1", "is no column"),
+        ('uri,video_id,"x\ny"\na.mp4,a,x\n', 1, "'x\\ny'", "is no column"),
         ("uri,video_id,prompt,prompt\na.mp4,a,x,y\n", 1, "prompt", "is a column twice"),
         ("uri,prompt\na.mp4,x\n", 1, "video_id", "is a column that must be there"),
         ("uri,video_id,prompt\n\na.mp4,a\n", 3, "", "has 2 cells, expected 3"),
@@ -69,7 +70,7 @@ def test_turns_may_come_from_the_defaults(tmp_path: Path) -> None:
         ('uri,video_id,prompt\na.mp4,a,"x\n', 2, "", "not CSV: unexpected end of data; what follows was not read"),
         ('uri,video_id,prompt\na.mp4,a,"x"y\n', 2, "", "not CSV"),
         (f"uri,video_id,prompt\na.mp4,a,{'x' * 140_000}\n", 2, "", "not CSV: field larger than field limit"),
-        ('uri,video_id,prompt\nx,"\n' + '","\n' * 300_000, 2, "", "a row of more than 1,048,576 letters"),
+        ('uri,video_id,prompt\nx,"\n' + f'","{"x" * 1000}\n' * 1100, 2, "", "a row of more than 1,048,576 letters"),
         (f"uri,video_id,prompt\n{'x,' * 2**20}\na.mp4,a,x\n", 2, "", "is longer than 1,048,576 bytes"),
         ("uri,video_id,prompt\na.mp4,a,\ud800\n", 2, "", "is not UTF-8"),
     ],
@@ -77,7 +78,7 @@ def test_turns_may_come_from_the_defaults(tmp_path: Path) -> None:
 def test_a_fault_is_told_with_its_row_and_column(text: str, line: int, field: str, said: str, tmp_path: Path) -> None:
     found = faults_of(tmp_path, text)
     assert [each for each in found if each[:2] == (line, field) and said in each[2]], found
-    assert all("\n" not in message and len(message) < 400 for _, _, message in found)
+    assert all("\n" not in name + message and len(message) < 400 for _, name, message in found)
 
 
 def test_rows_after_a_bad_one_are_read(tmp_path: Path) -> None:

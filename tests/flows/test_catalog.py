@@ -1,0 +1,286 @@
+"""A night in small: many short clips through the whole pipeline, with a model that waits instead of computing.
+
+`rehearsal` (model/rehearsal.py) stands in for the weights; everything else is what edits real footage.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from shutil import copy
+from typing import Any
+
+import psutil
+import pytest
+
+from flows import catalog
+from flows.catalog import last_run
+from model.config import CatalogRequest, FaultPolicy
+from model.errors import CatalogError, RequestError, StoreBusyError
+from storage.ledger import Ledger
+from storage.memory import MemoryStore
+from storage.probe import probe
+from storage.run_lock import RunLock
+from storage.run_report import RunRecord
+from storage.video_states import VideoState
+from tasks.catalog_work import STATE
+from tests.clips import X264, chart, make_bad_input, run_ffmpeg
+from tests.flows.test_edit import wait_for
+
+FRAMES, SEGMENTS = 17, 4  # windows of 5 frames, an overlap of 1
+BAD = ("empty", "text", "truncated")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    run_ffmpeg(*chart("64x64", frames=FRAMES), *X264, path)
+    return path
+
+
+def write_catalog(folder: Path, clip: Path, ids: Sequence[str], **settings: Any) -> Path:
+    """A manifest of copies of a clip that ask for the same, but for `settings` that are functions of the id."""
+    lines = []
+    for id in ids:
+        copy(clip, folder / f"{id}.mp4")
+        own = {name: value(id) if callable(value) else value for name, value in settings.items()}
+        lines.append({"video_id": id, "uri": f"{id}.mp4", "turns": [{"prompt": "make it night"}], **own})
+    path = folder / "catalog.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def request(manifest: Path, **options: Any) -> CatalogRequest:
+    fixed = {"manifest": manifest, "out": manifest.parent / "out", "weights": "rehearsal:0.02", "editors": 2}
+    return CatalogRequest.model_validate({**fixed, **options})
+
+
+def states_of(out: Path) -> dict[str, VideoState]:
+    return {state.id: state for state in catalog.status(out)[1]}
+
+
+def segments_in(folder: Path) -> list[str]:
+    """Ids of the segments in the ledger of a folder, each as often as it was committed."""
+    return [entry.id for entry in Ledger(folder / "memory").entries(kind="segment")]
+
+
+def test_a_night_with_bad_inputs_and_the_morning_after(cluster: None, clip: Path, tmp_path: Path) -> None:
+    """20 videos, 6 of them bad: 14 are done and 6 explained; of two that are mended exactly these two are done anew."""
+    ids = [f"take-{number:02d}" for number in range(20)]
+    manifest = write_catalog(tmp_path, clip, ids, sha256=lambda id: "0" * 64 if id == "take-05" else None)
+    for id, kind in zip(("take-00", "take-01", "take-02"), BAD, strict=True):
+        make_bad_input(kind, tmp_path).replace(tmp_path / f"{id}.mp4")
+    (tmp_path / "take-03.mp4").unlink()
+    (tmp_path / "take-04.mp4").unlink()
+    os.mkfifo(tmp_path / "take-04.mp4")
+    with pytest.raises(CatalogError, match="6 of 20 videos"):
+        catalog.run(request(manifest))
+    first = last_run(tmp_path / "out")
+    assert first.videos == {"done": 14, "partial": 0, "failed": 6, "skipped": 0}
+    assert first.segments == {"edited": 14 * SEGMENTS, "reused": 0, "quarantined": 0}
+    states = states_of(tmp_path / "out")
+    assert {id for id, state in states.items() if state.state == "failed"} == set(ids[:6])
+    assert all(id in states[id].error for id in ids[:6]), "each is explained, by its name"
+    assert "sha256" in states["take-05"].error
+    for id in ids[6:]:
+        assert probe(Path(states[id].output)).frames == FRAMES
+
+    for id in ids[:2]:
+        copy(clip, tmp_path / f"{id}.mp4")
+    with pytest.raises(CatalogError, match="4 of 6 videos"):
+        catalog.retry(tmp_path / "out")
+    second = last_run(tmp_path / "out")
+    assert second.segments == {"edited": 2 * SEGMENTS, "reused": 0, "quarantined": 0}
+    assert {id for id, state in states_of(tmp_path / "out").items() if state.state == "failed"} == set(ids[2:6])
+    within = catalog.run(request(manifest, max_failed_fraction=0.2))
+    assert within.videos["failed"] == 4
+    assert within.segments["edited"] == 0
+
+
+def test_the_same_command_finds_what_is_done_and_another_prompt_redoes_its_video(
+    cluster: None, clip: Path, tmp_path: Path
+) -> None:
+    ids = ["one", "two", "three"]
+    manifest = write_catalog(tmp_path, clip, ids)
+    assert catalog.run(request(manifest)).segments["edited"] == 3 * SEGMENTS
+    again = catalog.run(request(manifest))
+    assert (again.segments["edited"], again.segments["reused"]) == (0, 3 * SEGMENTS)
+    write_catalog(tmp_path, clip, ids, turns=lambda id: [{"prompt": "make it day" if id == "two" else "make it night"}])
+    assert catalog.run(request(manifest)).segments["edited"] == SEGMENTS
+    assert len(segments_in(tmp_path / "out" / "two")) == 2 * SEGMENTS
+    assert catalog.plan(request(manifest)).left == 0
+
+
+@pytest.mark.parametrize(("trouble", "attempts"), [("error", 3), ("memory", 3), ("death", 2), ("hang", 2)])
+def test_a_segment_that_never_works_is_quarantined_and_the_night_goes_on(
+    cluster: None, clip: Path, tmp_path: Path, trouble: str, attempts: int
+) -> None:
+    prompts = {"bad": [{"prompt": f"make it night [{trouble}]", "seed": 3}], "good": [{"prompt": "make it night"}]}
+    manifest = write_catalog(tmp_path, clip, list(prompts), turns=lambda id: prompts[id])
+    patient = FaultPolicy(hang_seconds=1.0)
+    with pytest.raises(CatalogError):
+        catalog.run(request(manifest, faults=patient, editors=1, max_failed_fraction=0.4))
+    record, states = last_run(tmp_path / "out"), states_of(tmp_path / "out")
+    assert record.videos == {"done": 1, "partial": 1, "failed": 0, "skipped": 0}
+    assert (states["bad"].quarantined, states["bad"].faults) == (SEGMENTS, attempts * SEGMENTS)
+    assert states["bad"].error
+    with pytest.raises(CatalogError):
+        catalog.run(request(manifest, faults=patient, editors=1))
+    assert states_of(tmp_path / "out")["bad"].faults == 0, "what is quarantined is not tried again"
+
+
+def test_what_is_in_quarantine_is_tried_again_when_asked(cluster: None, clip: Path, tmp_path: Path) -> None:
+    """A video of which some segments fail keeps the others; each is tried, and committed, no more often than needed."""
+    manifest = write_catalog(tmp_path, clip, ["video"], turns=[{"prompt": "make it night [error:50]", "seed": 1}])
+    with pytest.raises(CatalogError):
+        catalog.run(request(manifest, editors=1))
+    state = states_of(tmp_path / "out")["video"]
+    assert 0 < state.quarantined < SEGMENTS
+    assert state.state == "partial"
+    kept = segments_in(tmp_path / "out" / "video")
+    assert len(kept) == SEGMENTS - state.quarantined
+    with pytest.raises(CatalogError):
+        catalog.retry(tmp_path / "out")
+    assert states_of(tmp_path / "out")["video"].faults == 3 * state.quarantined
+    assert segments_in(tmp_path / "out" / "video") == kept
+
+
+def test_turns_follow_each_other_and_groups_share_a_memory(cluster: None, clip: Path, tmp_path: Path) -> None:
+    turns = [{"prompt": "make it night"}, {"prompt": "add snow", "on": "last"}]
+    manifest = write_catalog(tmp_path, clip, ["cut-a", "cut-b"], turns=turns, memory_scope="group:show")
+    run_ffmpeg("-i", clip, "-vf", "hue=h=90", *X264, tmp_path / "cut-b.mp4")
+    record = catalog.run(request(manifest))
+    assert record.segments["edited"] == 4 * SEGMENTS
+    rows = MemoryStore(tmp_path / "out" / "show" / "memory", 192).rows()
+    assert {(row.session, row.turn) for row in rows} == {("show", number) for number in (1, 2, 3, 4)}
+    by_id = {row.id: row for row in rows}
+    recalled = {by_id[id].turn for row in rows if row.turn == 3 for id in row.recalled}
+    assert 1 in recalled, "the second video recalls what was made of the first"
+    turns_made = Ledger(tmp_path / "out" / "show" / "memory").turns("show")
+    assert [turn.parent for turn in turns_made] == [0, 1, 0, 3]
+
+
+def test_segments_fan_out_by_anchors(cluster: None, tmp_path: Path) -> None:
+    """Of a video edited by anchors, all others recall anchors alone; `auto` does so once an Editor is idle."""
+    long = tmp_path / "long.mp4"
+    run_ffmpeg(*chart("64x64", frames=4 * 24 + 1), *X264, long)
+    for schedule, anchors in (("anchors:3", 3), ("auto", None)):
+        folder = tmp_path / schedule.replace(":", "-")
+        folder.mkdir()
+        manifest = write_catalog(folder, long, ["long"], schedule=schedule)
+        assert catalog.run(request(manifest)).segments["edited"] == 24
+        rows = MemoryStore(folder / "out" / "long" / "memory", 192).rows()
+        number = {row.id: row.segment for row in rows}
+        recalled = {number[id] for row in rows for id in row.recalled}
+        assert len(recalled) <= (anchors or 3)
+        assert any(number[id] > row.segment for row in rows for id in row.recalled), "an anchor lies ahead"
+
+
+def test_two_runs_at_once_never_do_the_same(cluster: None, clip: Path, tmp_path: Path) -> None:
+    manifest = write_catalog(tmp_path, clip, [f"take-{number}" for number in range(6)])
+    slow = request(manifest, weights="rehearsal:0.3")
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(run_apart, slow)
+        wait_for(bool(catalog_is_held(tmp_path / "out")) for _ in iter(int, 1))
+        with pytest.raises(StoreBusyError, match=r"process \d+ on .* runs this catalog since"):
+            catalog.run(slow)
+        assert first.result().returncode == 0
+    for number in range(6):
+        assert len(segments_in(tmp_path / "out" / f"take-{number}")) == SEGMENTS
+
+
+def catalog_is_held(out: Path) -> bool:
+    """Whether a run goes on whose first segments are done."""
+    held = (out / STATE / "request.json").is_file() and bool(catalog.holders(out / STATE))
+    return held and any((out / f"take-{number}" / "memory" / "ledger.lance").is_dir() for number in range(6))
+
+
+def command(wanted: CatalogRequest) -> list[str]:
+    options = ["--out", str(wanted.out), "--weights", wanted.weights, "--editors", str(wanted.editors), "--json"]
+    return [sys.executable, "-m", "flows.cli", "catalog", "run", str(wanted.manifest), *options]
+
+
+def run_apart(wanted: CatalogRequest) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command(wanted), capture_output=True, text=True, timeout=400)
+
+
+def test_cancelled_killed_and_run_again(clip: Path, tmp_path: Path, cluster: None) -> None:
+    """A run that is ended, in whatever way, leaves no process; nothing that was committed is ever edited again."""
+    manifest = write_catalog(tmp_path, clip, [f"take-{number}" for number in range(6)])
+    slow = request(manifest, weights="rehearsal:0.3")
+    kept: set[str] = set()
+    for end in (lambda _: catalog.cancel(slow.out), lambda run: os.kill(run.pid, signal.SIGKILL)):
+        with (tmp_path / "log").open("wb") as log:
+            run = subprocess.Popen(command(slow), stdout=log, stderr=subprocess.STDOUT)
+        wait_for(len(committed_in(slow.out) - kept) >= 3 or run.poll() is not None for _ in iter(int, 1))
+        family = psutil.Process(run.pid).children(recursive=True)
+        end(run)
+        assert run.wait(timeout=120) in (143, -signal.SIGTERM, -signal.SIGKILL), (tmp_path / "log").read_text()
+        assert psutil.wait_procs(family, timeout=60)[1] == []
+        assert "Traceback" not in (tmp_path / "log").read_text()
+        assert kept < committed_in(slow.out)
+        kept = committed_in(slow.out)
+        assert not [state for state in states_of(slow.out).values() if state.state == "editing"]
+    record = json.loads(run_apart(slow).stdout.splitlines()[-1])
+    assert record["videos"]["done"] == 6
+    assert record["segments"]["reused"] == len(kept)
+    assert record["segments"]["edited"] == 6 * SEGMENTS - len(kept)
+    assert len(committed_in(slow.out)) == 6 * SEGMENTS
+
+
+def committed_in(out: Path) -> set[str]:
+    folders = [path for path in out.glob("take-*") if (path / "memory" / "ledger.lance").is_dir()]
+    return {id for folder in folders for id in segments_in(folder)}
+
+
+def test_a_plan_is_made_from_past_runs(cluster: None, clip: Path, tmp_path: Path) -> None:
+    """Before any run it says that it guesses; then it knows the seconds, and the bytes, of a segment."""
+    manifest = write_catalog(tmp_path, clip, ["one", "two", "three", "four"])
+    asked = request(manifest, weights="rehearsal:0.07")
+    before = catalog.plan(asked)
+    assert (before.segments, before.left, before.measured) == (4 * SEGMENTS, 4 * SEGMENTS, False)
+    assert not (tmp_path / "out").exists(), "planning writes nothing"
+    catalog.run(asked)
+    other = request(manifest, weights="rehearsal:0.07", out=tmp_path / "other")
+    after = catalog.plan(other)
+    assert after.measured
+    assert 0.07 <= after.rates.segment_seconds < 0.5
+    states = states_of(tmp_path / "out").values()
+    assert after.memory_bytes == pytest.approx(sum(state.memory_bytes for state in states), rel=0.01)
+
+
+def test_shards_share_out_all_videos_and_keep_groups_together(clip: Path, tmp_path: Path, cluster: None) -> None:
+    ids = [f"take-{number:02d}" for number in range(24)]
+    manifest = write_catalog(tmp_path, clip, ids, memory_scope=lambda id: "group:a" if id < "take-06" else "video")
+    parts = [[one.id for one in catalog.plan(request(manifest, shard=f"{n}/3")).planned] for n in (1, 2, 3)]
+    assert sorted(id for part in parts for id in part) == ids
+    assert sum("take-00" in part for part in parts) == 1
+    assert next(part for part in parts if "take-00" in part)[:6] == ids[:6]
+    with pytest.raises(RequestError, match="--shard 4/3"):
+        catalog.plan(request(manifest, shard="4/3"))
+
+
+def test_the_report_tells_why(cluster: None, clip: Path, tmp_path: Path) -> None:
+    manifest = write_catalog(tmp_path, clip, ["good", "bad"], tags=["s2"])
+    (tmp_path / "bad.mp4").write_text("no video")
+    with pytest.raises(CatalogError):
+        catalog.run(request(manifest))
+    record, states, text = catalog.report(tmp_path / "out")
+    assert isinstance(record, RunRecord)
+    assert {state.tags for state in states} == {"s2"}
+    assert "bad (failed)" in text
+    with pytest.raises(RequestError, match="no catalog was run there"):
+        catalog.report(tmp_path)
+
+
+def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
+    with RunLock(tmp_path, None, "", lambda: "film"):
+        with pytest.raises(StoreBusyError, match=f"process {os.getpid()} on .*at hand: film"):
+            RunLock(tmp_path, None, "", lambda: "film").__enter__()
+        with RunLock(tmp_path, "1/2", "", lambda: ""):
+            assert len(catalog.holders(tmp_path)) == 2
+    assert catalog.holders(tmp_path) == []
