@@ -3,6 +3,9 @@
 Every driver's numbers come with its own `WorkerId`, and go with it: sum over them, and take counters as increases
 (`sum(increase(...))`). Prometheus sees each name with `ray_` before it. The agent collects every ten seconds, so the
 last seconds of a run may be missing; what was done stands in the ledger. Where Ray is not started nothing is counted.
+
+Ray hands on a histogram's buckets and makes its sum up from their middles: sums of seconds are counted apart. A gauge
+that is not set again for twenty seconds is forgotten, so none outlives its run.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +22,8 @@ KINDS: Mapping[str, tuple[type[Any], str, dict[str, Any]]] = {
     "memory_v2v_segments_reused_total": (Counter, "Segments found committed, and not edited again.", {}),
     "memory_v2v_segments_quarantined_total": (Counter, "Segments given up after too many failures or deaths.", {}),
     "memory_v2v_editor_deaths_total": (Counter, "Editors that died, or were killed because they hung.", {}),
+    "memory_v2v_editor_busy_seconds_total": (Counter, "Seconds in which Editors edited.", {}),
+    "memory_v2v_editor_waiting_seconds_total": (Counter, "Seconds in which Editors waited between segments.", {}),
     "memory_v2v_segment_seconds": (Histogram, "Seconds of an Editor to a segment.", {"boundaries": SECONDS}),
     "memory_v2v_editor_wait_seconds": (
         Histogram,
@@ -43,14 +48,15 @@ def count_segment(seconds: float, wait: float | None = None) -> None:
     """A segment took an Editor `seconds`, after it had waited for it `wait` seconds; None is the first of a turn."""
     _record("memory_v2v_segments_edited_total", 1)
     _record("memory_v2v_segment_seconds", seconds)
+    _record("memory_v2v_editor_busy_seconds_total", seconds)
     if wait is not None:
+        _record("memory_v2v_editor_waiting_seconds_total", wait)
         _record("memory_v2v_editor_wait_seconds", wait)
 
 
 def count_reused(segments: int) -> None:
     """So many segments of a turn were found committed."""
-    if segments:
-        _record("memory_v2v_segments_reused_total", segments)
+    _record("memory_v2v_segments_reused_total", segments)
 
 
 def count_quarantined() -> None:
@@ -69,13 +75,13 @@ def count_commit(seconds: float) -> None:
 
 
 def show_videos(counts: Mapping[str, int]) -> None:
-    """How many videos of the catalog are in each state; name states that have become empty, with 0."""
+    """How many videos of the catalog are in each state, empty ones with 0; to be said again every few seconds."""
     for state, count in counts.items():
         _record("memory_v2v_videos", count, {"state": state})
 
 
 def _record(name: str, value: float, tags: dict[str, str] | None = None) -> None:
-    if not ray.is_initialized():
+    if not ray.is_initialized() or (value <= 0 and KINDS[name][0] is Counter):
         return
     if name not in _made:
         kind, description, options = KINDS[name]
