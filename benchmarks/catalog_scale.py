@@ -100,10 +100,7 @@ def measure(videos: int, segments: int, editors: int, seconds: float) -> dict[st
         "seconds": round(done["seconds"], 1),
         "planned_seconds": round(plan["finish_seconds"], 1),
         "plan_error": round(plan["finish_seconds"] / done["seconds"] - 1, 3),
-        "driver_mb": {
-            "second third": round(max(memory[third : 2 * third])),
-            "last third": round(max(memory[2 * third :])),
-        },
+        "driver_mb": {"second third": round(middle), "last third": round(end)},
         "prefect_database_kb_a_video": round(grown / videos / 1e3, 1),
     }
 

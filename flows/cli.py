@@ -80,6 +80,11 @@ def edit(
     seed: Seed = 0,
     codec: Codec = "h264",
     tone_map: ToneMap = False,
+    schedule: Annotated[
+        str,
+        typer.Option(help="Order of segments: sequential, or for several Editors anchors:K or auto."),
+    ] = "sequential",
+    editors: Annotated[int, typer.Option(help="Editors at work at once, one GPU each.")] = 1,
     device: Device = "auto",
     wait: Wait = 3600.0,
     as_json: Json = False,
@@ -105,6 +110,8 @@ def edit(
         "on": _parse_turn(on),
         "seed": seed,
         "output": {"codec": codec, "tone_map": tone_map},
+        "schedule": schedule,
+        "editors": editors,
         "device": device,
         "wait": wait,
     }

@@ -22,7 +22,11 @@ from tests.training_files import write_files
 
 Done = subprocess.CompletedProcess[str]
 
-COMMANDS = ("edit", "view", "train", "extend", "doctor", "serve", "camera plot", "camera list")
+CATALOG = ("build", "validate", "plan", "run", "status", "retry", "cancel", "report")
+COMMANDS = (
+    *("edit", "view", "train", "extend", "doctor", "serve", "camera plot", "camera list"),
+    *(f"catalog {verb}" for verb in CATALOG),
+)
 OBEYING = ("unreadable", "read-only")  # met in a process of its own, which permissions bind
 OBEDIENT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")  # a superuser whom permissions bind
 
@@ -91,6 +95,8 @@ def test_options_of_edit_are_frozen() -> None:
             "--seed",
             "--codec",
             "--tone-map",
+            "--schedule",
+            "--editors",
             "--device",
             "--wait",
             "--json",
@@ -332,3 +338,76 @@ def test_a_bad_manifest_is_one_clear_line(
     assert done.returncode == 2
     assert named in error_line(done)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_catalog_from_the_command_line(call: Callable[..., Done], cluster: None, film: Path, tmp_path: Path) -> None:
+    """A folder becomes a manifest, a plan, results and a report; what a program reads is one object each time."""
+    (tmp_path / "footage").mkdir()
+    for name in ("one.mp4", "two words.mp4"):
+        shutil.copy(film, tmp_path / "footage" / name)
+    manifest, out = tmp_path / "catalog.jsonl", tmp_path / "out"
+
+    def told(*words: str | Path, code: int = 0) -> dict[str, Any]:
+        done = call("catalog", *words, "--json")
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    assert told("build", tmp_path / "footage", "--prompt", "make it night", "--out", manifest)["videos"] == 2
+    assert told("validate", manifest) == {"valid": True, "faults": []}
+    settings = ("--out", out, "--weights", "rehearsal:0.01", "--editors", "2")
+    plan = told("plan", manifest, *settings)
+    assert (plan["videos"], plan["left"], plan["measured"]) == (2, plan["segments"], False)
+    done = told("run", manifest, *settings)
+    assert done["videos"] == {"done": 2, "partial": 0, "failed": 0, "skipped": 0}
+    assert done["segments"] == {"edited": plan["segments"], "reused": 0, "quarantined": 0}
+    assert 0 < done["editor_utilisation"] <= 1
+    assert 0 < done["overhead_p50_ms"] <= done["overhead_p95_ms"]
+    status = told("status", out)
+    assert (status["running"], status["counts"]["done"]) == ([], 2)
+    assert call("catalog", "retry", out, "--failed").stderr.strip().endswith("nothing has failed")
+    assert told("cancel", out) == {"ended": []}
+    table = tmp_path / "videos.csv"
+    assert told("report", out, "--csv", table)["videos"]["done"] == 2
+    assert len(table.read_text().splitlines()) == 3
+
+
+def test_faults_of_a_manifest_are_all_told_by_line_and_field(call: Callable[..., Done], tmp_path: Path) -> None:
+    manifest = tmp_path / "catalog.jsonl"
+    manifest.write_text('{"video_id": "a", "uri": "gone.mp4", "turns": [{"prompt": ""}]}\n{"video_id": "a b"}\n')
+    done = call("catalog", "validate", manifest, "--json")
+    found = json.loads(done.stdout)["faults"]
+    assert done.returncode == 2
+    assert {(fault["line"], fault["field"].split("[")[0]) for fault in found} >= {
+        (1, "turns"),
+        (1, "uri"),
+        (2, "video_id"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["run", "gone.jsonl"], "gone.jsonl"),
+        (["plan", "bad.jsonl"], "catalog validate"),
+        (["run", "good.jsonl", "--weights", "/nowhere/model"], "/nowhere/model"),
+        (["run", "good.jsonl", "--only", "other"], "other"),
+        (["run", "good.jsonl", "--shard", "3/2"], "3/2"),
+        (["run", "good.jsonl", "--shard", "half"], "--shard"),
+        (["status", "nowhere"], "nowhere"),
+        (["report", "nowhere"], "nowhere"),
+        (["cancel", "nowhere"], "nowhere"),
+        (["retry", "nowhere", "--failed"], "nowhere"),
+        (["retry", "nowhere"], "--failed"),
+        (["build", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_bad_catalog_command_is_one_clear_line(
+    words: list[str], named: str, call: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("good.jsonl").write_text('{"video_id": "a", "uri": "a.mp4", "turns": [{"prompt": "make it night"}]}\n')
+    Path("bad.jsonl").write_text("{}\n")
+    done = call("catalog", *words, "--json")
+    assert done.returncode == 2
+    assert named in error_line(done)
+    assert {path.name for path in tmp_path.iterdir()} == {"good.jsonl", "bad.jsonl"}
