@@ -64,6 +64,10 @@ def plan(request: CatalogRequest) -> CatalogPlan:
 def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[str, Any]:
     """Edit all videos of a manifest, and return what was done (see `RunRecord`).
 
+    Args:
+        request: One run over a catalog.
+        started: When the run began, for its report; empty is now.
+
     Raises:
         CatalogError: more videos failed than may.
     """

@@ -13,6 +13,7 @@ import typer
 
 from flows.cli_cameras import cameras
 from flows.cli_catalog import catalog
+from flows.cli_serve import SERVE_EXAMPLE, serve
 from flows.cli_sessions import sessions
 from flows.console import (
     PARTLY,
@@ -50,6 +51,7 @@ app.add_typer(cameras)
 app.add_typer(catalog)
 app.add_typer(catalog)
 app.add_typer(sessions)
+app.command(epilog=SERVE_EXAMPLE)(serve)
 
 
 @app.command(
@@ -321,24 +323,6 @@ def doctor(
         print_json({"ready": not missing, "missing": missing, "findings": [asdict(finding) for finding in findings]})
     if missing:
         raise typer.Exit(1)
-
-
-@app.command(epilog="Example: memory-v2v serve --port 4200")
-def serve(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect page, on this machine only.")] = 4200,
-    as_json: Json = False,
-) -> None:
-    """Start the Prefect page with the flows ready to be run from it. Stop with Ctrl-C."""
-    prepare_environment(verbose=True)
-    from flows.serve import serve_flows
-
-    def announce(page: str, login: str) -> None:
-        if as_json:
-            print_json({"page": page, "login": login})
-        else:
-            say(f"page   {page}\nlogin  {login}\nstop   Ctrl-C")
-
-    serve_flows(port, announce)
 
 
 def _parse_turn(on: str) -> int | str:

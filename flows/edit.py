@@ -72,7 +72,12 @@ def edit(request: EditRequest) -> EditReport:
 
 @flow(name="edit-video", flow_run_name="edit {request.video.name}", log_prints=False)
 def edit_video(request: EditRequest, started: float | None = None) -> dict[str, Any]:
-    """Edit one video as one instruction says, and return what was done (see `EditReport`)."""
+    """Edit one video as one instruction says, and return what was done (see `EditReport`).
+
+    Args:
+        request: One turn: a video and an instruction.
+        started: When the run began, for its report; empty is now.
+    """
     started = started or time.time()
     footprint()
     work = understand(request)

@@ -1,32 +1,97 @@
 """The Prefect page on this machine, with the flows ready to be run from it.
 
 Bound to 127.0.0.1 and protected by a password made on first use: whoever can start a flow can read and write files as
-the user who started this.
+the user who started this. What can be run stands in `prefect.yaml`, what the server does by itself in
+flows/automations.py; both are installed anew at every start.
 """
 
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPConnection
-from typing import Any
 
+from flows.automations import Alert, install_automations
+from flows.deployments import Nightly, describe_hours, forget_hours, read_deployments
 from flows.environment import user_folder
-from model.errors import RunError
+from model.errors import RequestError, RunError
 
 START_SECONDS = 120
 
 
-def serve_flows(port: int, announce: Callable[[str, str], None]) -> None:
-    """Start the server, register the flows, and run what is asked of them until interrupted.
+@dataclass(frozen=True)
+class ServePlan:
+    """What the operator asks for; `join` is to use the server at `PREFECT_API_URL` instead of starting one."""
 
-    `announce` is told the page's address and its login, once both are good.
+    port: int = 4200
+    join: bool = False
+    alert: Alert | None = None
+    nightly: Nightly | None = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is up: the page with its login (None where the server is another's), and what happens by itself."""
+
+    page: str
+    login: str | None
+    alerts: str | None
+    nightly: str | None
+
+    def summary(self) -> str:
+        """A few lines for a person."""
+        login = self.login or "as its operator set it"
+        alerts = self.alerts or "none; --alert URL tells you when a run fails"
+        nightly = self.nightly or "nothing; --nightly MANIFEST runs a catalog every day"
+        return f"page     {self.page}\nlogin    {login}\nalerts   {alerts}\nnightly  {nightly}\nstop     Ctrl-C"
+
+
+def serve_flows(plan: ServePlan, announce: Callable[[Served], None]) -> None:
+    """Start the server, or join one, register the flows, and run what is asked of them until interrupted.
+
+    `announce` is told what is up, once it is.
 
     Raises:
+        RequestError: there is no server to join.
         RunError: the server did not come up, most often because the port is taken.
     """
+    with _join() if plan.join else _server(plan.port) as (page, login):
+        from prefect import serve
+
+        deployments = read_deployments(plan.nightly)
+        forget_hours(deployments)
+        install_automations([deployment.flow_name for deployment in deployments if deployment.flow_name], plan.alert)
+        announce(Served(page, login, plan.alert and plan.alert.host, describe_hours(deployments)))
+        serve(*deployments, limit=1, pause_on_shutdown=False, print_starting_message=False)
+
+
+@contextmanager
+def _join() -> Iterator[tuple[str, str | None]]:
+    address = os.environ.get("PREFECT_API_URL")
+    if not address:
+        raise RequestError("--join: no server is named; set PREFECT_API_URL, such as http://127.0.0.1:4200/api")
+    from httpx import HTTPError, HTTPStatusError
+    from prefect.client.orchestration import get_client
+
+    try:
+        with get_client(sync_client=True) as client:
+            client.read_deployments(limit=1)
+    except HTTPError as fault:
+        reason = f"status {fault.response.status_code}" if isinstance(fault, HTTPStatusError) else fault
+        raise RunError(
+            f"{address}: no Prefect server lets us in ({reason}); is it up, and PREFECT_API_AUTH_STRING its login?"
+        ) from fault
+    yield os.environ.get("PREFECT_UI_URL") or address.removesuffix("/api"), None
+
+
+@contextmanager
+def _server(port: int) -> Iterator[tuple[str, str | None]]:
+    """A server of our own, which ends with this process, in whatever way."""
     page = f"http://127.0.0.1:{port}"
     login = f"operator:{_password()}"
     os.environ |= {
@@ -38,24 +103,25 @@ def serve_flows(port: int, announce: Callable[[str, str], None]) -> None:
         "PREFECT_API_URL": f"{page}/api",
         "PREFECT_UI_URL": page,
     }
+    _require_free(port)
+    from tasks.cluster import die_with_us
+
     command = [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, stdout=sys.stderr)
+    server = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)  # Ctrl-C ends us first, then it
+    die_with_us([server.pid])
     try:
         _wait_for(port, server)
-        announce(page, login)
-        from prefect import serve
-
-        from flows.edit import edit_video
-        from flows.evaluation import evaluate_consistency
-        from flows.novel_views import novel_views
-        from flows.training import train_model
-        from flows.training_data import extend_dataset
-
-        flows: tuple[Any, ...] = (edit_video, novel_views, extend_dataset, train_model, evaluate_consistency)
-        serve(*(flow.to_deployment(flow.name) for flow in flows), limit=1, print_starting_message=False)
+        yield page, login
     finally:
         server.terminate()
         server.wait(timeout=10)
+
+
+def _require_free(port: int) -> None:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as fault:
+        raise RunError(f"port {port} is taken, perhaps by another 'serve'; choose another with --port") from fault
 
 
 def _password() -> str:

@@ -57,7 +57,14 @@ def train(manifest: Path, config: Path, out: Path) -> TrainingReport:
 
 @flow(name="train-model", flow_run_name="train {out.name}", log_prints=False)
 def train_model(manifest: Path, config: Path, out: Path, started: float | None = None) -> dict[str, Any]:
-    """Train a model as two files say, and return what was done (see `TrainingReport`)."""
+    """Train a model as two files say, and return what was done (see `TrainingReport`).
+
+    Args:
+        manifest: The data to train on (YAML).
+        config: How to train (YAML).
+        out: Folder for the model and the states by which an interrupted run goes on.
+        started: When the run began, for its report; empty is now.
+    """
     started = started or time.time()
     work = understand(manifest, config, out)
     start_ray()

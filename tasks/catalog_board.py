@@ -22,6 +22,7 @@ from storage.spreadsheet import write_csv
 from storage.video_states import VideoState
 from tasks.catalog import CatalogRun
 from tasks.catalog_plan import CatalogPlan
+from tasks.metrics import show_videos
 from tasks.progress import say, show
 from tasks.publish import plain
 from tasks.sessions import size_text
@@ -51,6 +52,7 @@ class Board:
         self._bar.update(self._row, completed=done, total=max(total, self._total))
         if self._due("progress", PROGRESS_SECONDS):
             self._show_progress(100.0 * done / max(total, self._total, 1))
+            show_videos(_by_state(run.states.values()))
         if self._due("table", TABLE_SECONDS):
             self.show_table(run.states.values())
         if not self._console.is_terminal and self._due("line", LINE_SECONDS):
@@ -65,6 +67,7 @@ class Board:
     def finish(self, report: str, states: Sequence[VideoState] | Any) -> None:
         """The last of everything."""
         self._show_progress(100.0)
+        show_videos(_by_state(states))
         self.show_table(states)
         show(create_markdown_artifact, report, key="run-report", description="What the run did")
 
@@ -87,6 +90,11 @@ class Board:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+
+def _by_state(states: Any) -> dict[str, int]:
+    counts = Counter(state.state for state in states)
+    return {name: counts[name] for name in ORDER}
 
 
 def segments_done(states: Any, progress: Mapping[str, tuple[int, int]]) -> tuple[int, int]:

@@ -34,6 +34,7 @@ def start_ray() -> None:
     Call it from a thread that lives as long as the process: Linux ends Ray's processes with the thread that made them.
 
     Raises:
+        RequestError: `MEMORY_V2V_METRICS_PORT` is no port.
         RunError: Ray did not come up, most often because the machine is overloaded.
     """
     import ray
@@ -44,7 +45,8 @@ def start_ray() -> None:
     ours = not os.environ.get("RAY_ADDRESS")
     if ours:
         store = min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 5)
-        quiet |= {"include_dashboard": False, "object_store_memory": store}
+        quiet |= {"address": "local"}  # else Ray joins whatever `ray start` left on this machine, and may not
+        quiet |= {"include_dashboard": False, "object_store_memory": store, "_metrics_export_port": _metrics_port()}
     try:
         ray.init(**quiet)
     except Exception as fault:  # Ray raises nothing narrower
@@ -53,7 +55,17 @@ def start_ray() -> None:
             f"Ray did not start: {fault}; when the machine is less busy, run the same command again"
         ) from fault
     if ours:
-        _die_with_us([child.pid for child in psutil.Process().children(recursive=True)])  # its agents outlive a kill
+        die_with_us([child.pid for child in psutil.Process().children(recursive=True)])  # its agents outlive a kill
+
+
+def _metrics_port() -> int | None:
+    """Where Ray's agent serves the numbers of tasks/metrics.py, on all interfaces; None is any free port."""
+    port = os.environ.get("MEMORY_V2V_METRICS_PORT")
+    if not port:
+        return None
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise RequestError(f"MEMORY_V2V_METRICS_PORT={port}: expected a port, 1 to 65535")
+    return int(port)
 
 
 def start_prefect() -> None:
@@ -67,7 +79,7 @@ def start_prefect() -> None:
     server = SubprocessASGIServer()
     server.start(timeout=settings.server.ephemeral.startup_timeout_seconds)
     if server.server_process is not None:
-        _die_with_us([server.server_process.pid])
+        die_with_us([server.server_process.pid])
 
 
 def choose_device(wish: str) -> str:
@@ -89,7 +101,7 @@ def _has_gpu() -> bool:
     return tool is not None and b"GPU" in subprocess.run([tool, "-L"], capture_output=True, check=False).stdout
 
 
-def _die_with_us(pids: Sequence[int]) -> None:
+def die_with_us(pids: Sequence[int]) -> None:
     """Have processes end when this one does, in whatever way: a pipe that we hold closes with us."""
     script = 'read -r _; kill "$@" 2>/dev/null; sleep 3; kill -9 "$@" 2>/dev/null'
     command = ["/bin/sh", "-c", script, "guard", *map(str, pids)]

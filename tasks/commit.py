@@ -5,6 +5,7 @@ ledger row, which is the commit point. A process killed before that edits the se
 """
 
 import json
+import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from storage.ledger import Entry
 from storage.remembered import Remembered
 from storage.segment_file import write_segment
 from storage.store import Store
+from tasks.metrics import count_commit
 
 MOST_FRAGMENTS = 64  # one a commit, whichever turn it was of; LanceDB's searches slow down with their number
 RECENT = 8  # rows kept in hand: more than can be edited between a search of the store and its use (tasks/prefetch.py)
@@ -68,7 +70,7 @@ class Committer:
             self._last.result()
 
     def _write(self, work: EditedWork) -> None:
-        row, store = work.row, self._store
+        row, store, started = work.row, self._store, time.perf_counter()
         path = store.segments / f"{row.id}.mkv"
         write_segment(work.frames, path)
         store.memory.remember(row, work.edited, work.source)
@@ -87,6 +89,7 @@ class Committer:
                 recorded=datetime.now(UTC),
             )
         )
+        count_commit(time.perf_counter() - started)
         if store.memory.fragments >= MOST_FRAGMENTS:
             store.memory.maintain()
             store.ledger.maintain()

@@ -29,6 +29,7 @@ from storage.store import Store
 from tasks.commit import Committer
 from tasks.desk import EditingDesk
 from tasks.ingest import VideoPlan, Work
+from tasks.metrics import count_quarantined, count_reused
 from tasks.pool import EditorHandle, EditorPool
 from tasks.prefetch import FetchedSegment, prefetch
 from tasks.progress import EditProgress, QuietProgress
@@ -101,6 +102,7 @@ def edit_segments(turn: Turn, store: Store[Any], editors: EditorPool, care: Care
     records = committed(turn, store, since)
     with _progress(plan, care) as progress:
         progress.show(len(records))
+        count_reused(sum(record.reused for record in records.values()))
         if len(records) == len(plan.segments):
             return TurnRecord(turn.place.number, _in_order(plan, records))
         docket = Docket(store.ledger, plan.work.video_id, care.since)
@@ -260,6 +262,7 @@ class Crew:
         self._begun.add(desk.editor)
         if isinstance(done, Quarantined):
             self.quarantined.append(done)
+            count_quarantined()
         else:
             self._records[segment.index] = done
         self._progress.show(len(self._records))

@@ -33,6 +33,7 @@ class ExtensionRequest(Config):
     dataset: Path
     """A folder, or a list of pairs in JSON lines."""
     out: Path
+    """Folder for the samples."""
     layout: Literal["auto", "senorita", "multicam", "folder", "synthetic"] = "auto"
     """How the dataset lies on disk; `synthetic` draws worlds, and `dataset` is the file that describes them."""
     instruction_field: str = "instruction"
@@ -44,6 +45,7 @@ class ExtensionRequest(Config):
     height: int = Field(default=480, ge=16, multiple_of=16)
     """Clips are scaled to fill it, and cropped; portrait clips swap height and width."""
     width: int = Field(default=832, ge=16, multiple_of=16)
+    """The same of the width."""
     clip_frames: int = Field(default=33, ge=5)
     """Frames taken of a pair, 4k+1; of shorter pairs as many as there are."""
     segment_frames: int = Field(default=33, ge=5)
@@ -52,11 +54,13 @@ class ExtensionRequest(Config):
     validation_share: float = Field(default=0.02, ge=0, lt=1)
     """Of the videos that pairs are from."""
     seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of the noise."""
     limit: int | None = Field(default=None, ge=1)
     """Take the first pairs only."""
     workers: int = Field(default=1, ge=1)
     """Extenders at work at once, one GPU each where there are GPUs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the models run; `auto` takes a GPU if this machine has one."""
 
     @field_validator("clip_frames", "segment_frames")
     @classmethod

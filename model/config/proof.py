@@ -13,13 +13,17 @@ class ProofConfig(Config):
     weights: tuple[str, ...] = Field(default=("demo",), min_length=1)
     """Models, such as one by training seed; what they make of one video is drawn together in an interval."""
     videos: int = Field(default=60, ge=1)
+    """Held-out videos that are edited."""
     segments: int = Field(default=20, ge=10)
+    """Segments of a video."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the first video; the others follow."""
     methods: tuple[str, ...] = (
         "ind", "fifo", "memory", "memory_merging", "discard", "recency", "random", "cached", "shuffled"
     )  # fmt: skip
+    """How memories are chosen: the memory, its ablations and the baselines."""
     size: int = Field(default=64, ge=32)
+    """Rows and columns of a picture."""
     least_gap: int = Field(default=12, ge=1)
     """Segments in which the subject is away, at least, beside those that it, or the camera, takes to go and come."""
     looks: int = Field(default=12, ge=0)

@@ -27,12 +27,15 @@ class VideoRequest(Config):
     """What every turn needs, whatever it does to the video."""
 
     video: Path
+    """The user's video, a file."""
     out: Path
+    """Folder for the result and its memory."""
     weights: str
     """A local model folder or a hub id."""
     session: str | None = Field(default=None, pattern=SESSION_NAME)
     """Turns of one session share a memory; the default is one of the work's own."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """Seed of the noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU if this machine has one."""
     window: WindowConfig = WindowConfig()
@@ -51,6 +54,7 @@ class EditRequest(VideoRequest):
     """One turn: a video and an instruction."""
 
     instruction: str = Field(min_length=1, max_length=4000)
+    """What to change, in one sentence."""
     descriptor: str = "thumbnail"
     """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""
     on: NonNegativeInt | Literal["last"] = 0

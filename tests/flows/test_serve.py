@@ -1,6 +1,7 @@
 """The page that `serve` starts lets nobody in who does not know the password: asked over sockets, as an attacker would.
 
-Other servers of a run bind to loopback too; that is read from the system for all processes of the command.
+Other servers of a run bind to loopback too; that is read from the system for all processes of the command. What the
+server does by itself is waited for: it marks a killed run, and tells of failures.
 """
 
 import asyncio
@@ -10,18 +11,26 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from flows.automations import FAILED_RUNS, SILENT_RUNS
+from flows.deployments import read_deployments
 from flows.serve import _password
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -37,13 +46,34 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def alerts() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A web address, and what was posted to it."""
+    told: list[dict[str, str]] = []
+
+    class Listening(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Listening)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/secret", told
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, alerts: tuple[str, list[dict[str, str]]]) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("home")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     environment = {**ours, "XDG_DATA_HOME": str(home), "XDG_CACHE_HOME": str(home)}
-    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port), "--json"]
+    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port), "--alert", alerts[0], "--json"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as run:
@@ -134,3 +164,104 @@ def test_the_password_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(_password()) >= 32
     assert _password() == path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+WAIT_SECONDS = 120.0
+KILLED = """
+import time
+from prefect import flow
+@flow(name="edit-video", flow_run_name="fell <silent>")
+def silent():
+    print("started", flush=True)
+    time.sleep(600)
+silent()
+"""
+
+
+def in_process(served: Served, code: str) -> "subprocess.Popen[str]":
+    """Python that talks to the server, in a process of its own: Prefect reads its settings once."""
+    address = f"http://127.0.0.1:{served.port}/api"
+    environment = {**os.environ, "PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": served.login}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def page_of(served: Served) -> Iterator[httpx.Client]:
+    """The server as its page talks to it."""
+    user, _, password = served.login.partition(":")
+    with httpx.Client(base_url=f"http://127.0.0.1:{served.port}/api", auth=(user, password), timeout=60) as page:
+        token = page.get("/csrf-token", params={"client": "test"}).json()["token"]
+        page.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"})
+        yield page
+
+
+def names(page: httpx.Client, what: str) -> list[str]:
+    return sorted(one["name"] for one in page.post(f"/{what}/filter", json={}).json())
+
+
+def wait_for(found: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        time.sleep(0.5)
+    raise AssertionError(f"not within {WAIT_SECONDS} s")
+
+
+def test_all_that_can_be_run_is_on_the_page(served: Served) -> None:
+    expected = sorted(deployment.name for deployment in read_deployments(None))
+    with page_of(served) as page:
+        wait_for(lambda: names(page, "deployments") == expected)
+        assert not any(one["schedules"] for one in page.post("/deployments/filter", json={}).json())
+
+
+def test_a_run_that_fails_is_told(served: Served, alerts: tuple[str, list[dict[str, str]]]) -> None:
+    missing = {"manifest": "/missing.yaml", "config": "/missing.yaml", "out": "/missing/<out>"}
+    with page_of(served) as page:
+        place = "/deployments/name/train-model/train-model"
+        deployment = wait_for(lambda: page.get(place).json().get("id"))
+        run = page.post(f"/deployments/{deployment}/create_flow_run", json={"parameters": missing}).json()
+    told = wait_for(lambda: [one for one in alerts[1] if one["flow"] == "train-model"])
+    assert (told[0]["flow_run"], told[0]["state"]) == ("train <out>", "Failed")
+    assert "/missing.yaml: no such file" in told[0]["message"]
+    assert told[0]["link"] == f"http://127.0.0.1:{served.port}/runs/flow-run/{run['id']}"
+    assert told[0]["text"].startswith("train-model: train &lt;out> is Failed\n")
+    assert told[0]["text"].endswith(told[0]["link"])
+
+
+def test_a_killed_run_is_marked_and_told(served: Served, alerts: tuple[str, list[dict[str, str]]]) -> None:
+    """It may not have given a sign of life yet. Installed twice, both automations are there once."""
+    renew = f"install_automations(['edit-video'], Alert({alerts[0]!r}, True), silence_seconds=20)"
+    code = f"from flows.automations import Alert, install_automations\n{renew}\n{renew}"
+    assert in_process(served, code).wait(WAIT_SECONDS) == 0
+    with page_of(served) as page:
+        assert names(page, "automations") == sorted([SILENT_RUNS, FAILED_RUNS])
+        with in_process(served, KILLED) as run:
+            assert run.stdout is not None
+            assert run.stdout.readline() == "started\n"
+            run.kill()
+        told = wait_for(lambda: [one for one in alerts[1] if one["flow"] == "edit-video"])
+        assert (told[0]["flow_run"], told[0]["state"]) == ("fell <silent>", "Crashed")
+        assert told[0]["message"].startswith("no sign of life for 20 s")
+        runs = page.post("/flow_runs/filter", json={"flows": {"name": {"any_": ["edit-video"]}}}).json()
+        assert [one["state"]["name"] for one in runs] == ["Crashed"]
+
+
+def test_without_an_alert_nobody_is_told_any_more(served: Served) -> None:
+    install = "from flows.automations import install_automations; install_automations(['edit-video'], None)"
+    assert in_process(served, install).wait(WAIT_SECONDS) == 0
+    with page_of(served) as page:
+        assert names(page, "automations") == [SILENT_RUNS]
+
+
+def test_a_port_that_is_taken_and_a_server_that_is_away_are_one_line(tmp_path: Path) -> None:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = {**ours, "XDG_DATA_HOME": str(tmp_path), "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    command = [sys.executable, "-m", "flows.cli", "serve"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for words, told in ((["--port", port], f"port {port} is taken"), (["--join"], "no Prefect server lets us in")):
+            done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=120)
+            assert done.returncode == 1
+            assert told in done.stderr.strip().splitlines()[-1]
+            assert "Traceback" not in done.stderr

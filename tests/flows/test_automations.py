@@ -1,0 +1,36 @@
+"""Whom an alert may go to."""
+
+import pytest
+
+from flows.automations import choose_alert
+from model.errors import RequestError
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/hook", "http://localhost/hook", "http://[::1]:9/", "https://127.0.0.9/"]
+)
+def test_this_machine_may_be_told_in_the_clear(url: str) -> None:
+    assert choose_alert(url, inside=False).inside
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("ftp://example.org/", "expected a web address"),
+        ("hooks.example.org", "expected a web address"),
+        ("file:///etc/passwd", "expected a web address"),
+        ("http://hooks.example.org/secret", "hooks.example.org is another machine"),
+        ("https://10.0.0.7/secret", "10.0.0.7 is unknown, or in a private network; with --alert-inside"),
+        ("https://169.254.169.254/secret", "169.254.169.254 is unknown, or in a private network"),
+        ("https://no.such.host.invalid/secret", "is unknown"),
+    ],
+)
+def test_other_places_are_refused_without_showing_the_secret(url: str, told: str) -> None:
+    with pytest.raises(RequestError, match=told) as fault:
+        choose_alert(url, inside=False)
+    assert "secret" not in str(fault.value)
+
+
+def test_a_private_network_is_told_where_the_operator_says_so() -> None:
+    alert = choose_alert("https://10.0.0.7/secret", inside=True)
+    assert (alert.inside, alert.host) == (True, "10.0.0.7")
