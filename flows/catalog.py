@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,8 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
     started = started or time.time()
     setup, entries = _understand(request)
     setup.state.mkdir(parents=True, exist_ok=True)
-    states = VideoStates(setup.state)
-    with RunLock(setup.state, request.shard, flow_run.get_id() or "", lambda: _at_hand(states), request.wait, say):
+    with RunLock(setup.state, request.shard, flow_run.get_id() or "", partial(_at_hand, setup), request.wait, say):
+        states = VideoStates(setup.state)
         (setup.state / REQUEST).write_text(request.model_copy(update={"only": ()}).model_dump_json())
         start_ray()
         editors = start_editors(str(setup.weights), setup.dtype, setup.device, request.editors, request.faults)
@@ -195,8 +196,9 @@ def _units(entries: Sequence[Entry], planned: CatalogPlan) -> list[list[Entry]]:
     return sorted(units.values(), key=precedence)
 
 
-def _at_hand(states: VideoStates) -> str:
-    return ", ".join(sorted(state.id for state in states.read().values() if state.state == "editing"))
+def _at_hand(setup: Setup) -> str:
+    states = VideoStates(setup.state).read().values()
+    return ", ".join(sorted(state.id for state in states if state.state == "editing"))
 
 
 def _state_of(out: Path) -> Path:

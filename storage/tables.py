@@ -34,7 +34,7 @@ def open_table(uri: Path, name: str, schema: pa.Schema) -> Table:
     """
     try:
         database = _connect(uri)
-        there = name in database.list_tables(limit=MOST_TABLES).tables
+        there = name in database.list_tables(limit=MOST_TABLES).tables and not _is_begun(uri / f"{name}.lance")
         if there and database.open_table(name).schema.names != schema.names:
             raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
         return database.create_table(name, schema=schema, exist_ok=True)
@@ -84,6 +84,11 @@ def compact_payloads(uri: Path, name: str, rows_per_fragment: int) -> None:
     dataset = lance.dataset(str(uri / f"{name}.lance"))
     dataset.optimize.compact_files(target_rows_per_fragment=rows_per_fragment)
     dataset.cleanup_old_versions(older_than=KEEP_VERSIONS, error_if_tagged_old_versions=False)
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a table was to be made and never was, as on a full disk: it has neither a version nor data."""
+    return not any(folder.glob("_versions/*.manifest")) and not any(folder.glob("data/*"))
 
 
 def _first_line(fault: Exception) -> str:

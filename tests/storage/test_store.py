@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from storage import segment_file, video
 from storage.geometry import fit
 from storage.probe import probe
 from storage.segment_file import write_segment
-from storage.store import Store, find_finished, open_store, place_for
+from storage.store import Store, find_finished, open_store, place_for, read_turns
 from storage.video import write_video
 from tests.clips import make_clip
 from tests.storage.memories import SIZE, commit, make_entry, make_latents, make_row
@@ -200,3 +201,19 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "out"):
         with pytest.raises(RequestError, match=f"{tmp_path / 'file'} is a file"):
             place_for(folder)
+
+
+@pytest.mark.parametrize("table", ["memories_192", "latents", "ledger", "turns"])
+def test_a_table_that_was_begun_on_a_full_disk_is_made(table: str, tmp_path: Path) -> None:
+    """What is left of it has neither a version nor data; a table that lost its versions is damaged."""
+    begun = tmp_path / "memory" / f"{table}.lance" / "_transactions"
+    begun.mkdir(parents=True)
+    (begun / "0-a.txn").touch()
+    assert read_turns(tmp_path, "film") == []
+    with open_store(tmp_path, 192) as store:
+        assert store.memory.rows() == []
+    rmtree(tmp_path / "memory" / f"{table}.lance" / "_versions")
+    (begun.parent / "data").mkdir(exist_ok=True)
+    (begun.parent / "data" / "rows.lance").touch()
+    with pytest.raises(StoreError, match=table), open_store(tmp_path, 192):
+        pass
