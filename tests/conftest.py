@@ -16,11 +16,13 @@ from tests.footage import bigbuckbunny, bikes, footage
 
 __all__ = ["bigbuckbunny", "bikes", "footage"]
 
+ROOT = Path(__file__).resolve().parents[1]
 HOME = tempfile.TemporaryDirectory(prefix="memory-v2v-")
 os.environ |= {
     "XDG_CACHE_HOME": str(Path(HOME.name) / "cache"),
     "XDG_DATA_HOME": str(Path(HOME.name) / "data"),
     "PREFECT_HOME": str(Path(HOME.name) / "prefect"),
+    "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),  # for programs
 }
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes run torch; more threads than cores make them crawl
 prepare_environment()
