@@ -41,6 +41,8 @@ ROOM = 400 * 2**20  # bytes of the file system that is filled
 APART = (3, 9)  # segments committed between two faults, least and most
 PATIENCE = 300.0  # seconds until something that must happen has not
 RUNS = 12  # of the same command, at most
+AT_ONCE = 25.0  # seconds after a fault in which a run that ends does so for it
+WENT_ON, AGAIN = "the run went on", "the command was run again"
 
 
 @dataclass
@@ -171,12 +173,14 @@ FAULTS: dict[str, Callable[[Stage], None]] = {
 def play_round(stage: Stage, faults: Sequence[str]) -> dict[str, Any]:
     """Edit a catalog while the faults strike; returns how often the command was run, and what each fault did."""
     seen: dict[str, str] = {}
-    runs = 0
+    runs, struck = 0, 0.0
     left = list(faults)
     wanted = stage.chance.integers(*APART)
     while runs < RUNS:
         stage.restore()
         if stage.ended():
+            if seen and stage.run is not None:
+                seen[next(reversed(seen)) if time.monotonic() - struck < AT_ONCE else "input removed"] = AGAIN
             stage.begin()
             runs += 1
             stage.say(f"run {runs}, with {stage.committed()} segments committed")
@@ -189,8 +193,8 @@ def play_round(stage: Stage, faults: Sequence[str]) -> dict[str, Any]:
             stage.say(f"{name}, after {stage.committed()} segments")
             FAULTS[name](stage)
             wanted = stage.committed() + stage.chance.integers(*APART)
+            seen[name], struck = WENT_ON, time.monotonic()
             time.sleep(1.0)
-            seen[name] = "the command was run again" if stage.ended() else "the run went on"
             continue
         wait_until(stage.ended, PATIENCE)
         code = stage.run.returncode if stage.run else None
@@ -312,14 +316,14 @@ def measure(rounds: int, seed: int) -> dict[str, Any]:
                 stage.say(f"round {number}: {json.dumps(compare(disturbed, quiet))}")
         log = stage.log
     struck = Counter(fault for one in played for fault in one["seen"])
-    went_on = Counter(fault for one in played for fault, what in one["seen"].items() if what == "the run went on")
+    went_on = Counter(fault for one in played for fault, what in one["seen"].items() if what == WENT_ON)
     return {
         "rounds": rounds,
         "videos": VIDEOS * rounds,
         "segments": VIDEOS * SEGMENTS * rounds,
         **{name: sum(one[name] for one in played) for name in ("lost", "doubled", "different", "videos_different")},
         "runs_of_the_command": sum(one["runs"] for one in played),
-        "faults": {name: {"struck": struck[name], "the run went on": went_on[name]} for name in FAULTS},
+        "faults": {name: {"struck": struck[name], WENT_ON: went_on[name]} for name in FAULTS},
         "log": log,
     }
 
@@ -329,7 +333,7 @@ def as_markdown(figures: dict[str, Any]) -> str:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     totals = {name: value for name, value in figures.items() if name not in ("faults", "log")}
     rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in totals.items()]
-    faults = [f"| {name} | {row['struck']} | {row['the run went on']} |" for name, row in figures["faults"].items()]
+    faults = [f"| {name} | {row['struck']} | {row[WENT_ON]} |" for name, row in figures["faults"].items()]
     return "\n".join(
         [
             f"# Chaos, {date.today().isoformat()}",

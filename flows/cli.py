@@ -36,6 +36,7 @@ from flows.console import (
 )
 from flows.environment import prepare_environment, user_folder
 from model.errors import MemoryV2VError
+from storage.redaction import redact
 
 app = typer.Typer(
     name="memory-v2v",
@@ -348,7 +349,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except MemoryV2VError as fault:
-        say(f"memory-v2v: {fault}")
+        say(f"memory-v2v: {redact(str(fault))}")
         raise SystemExit(fault.exit_code) from None
     except KeyboardInterrupt:
         say("memory-v2v: interrupted; what was committed is kept, the same command goes on from there")

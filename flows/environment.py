@@ -25,6 +25,8 @@ SAFE = {
     "PYTHONSAFEPATH": "1",  # programs we start take no module from the folder they are started in
     "RAY_AUTH_MODE": "token",
 }
+RAY_ON_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""Without a cluster to join, Ray's servers bind to 127.0.0.1; on Linux they would bind to every address there is."""
 PATIENT = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # a cold start took 14 s on two cores, the default is 20
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -45,6 +47,8 @@ def prepare_environment(verbose: bool = False) -> None:
         os.environ.setdefault(name, value)
     folder = Path(os.environ["PREFECT_HOME"]).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
+    if "RAY_ADDRESS" not in os.environ:
+        os.environ.setdefault(*RAY_ON_LOOPBACK)
     if not _names_a_server(folder / "profiles.toml"):
         _protect_own_server()
 

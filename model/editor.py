@@ -122,6 +122,10 @@ class MemoryEditor:
         edited, kept = (each[0].float().cpu().numpy() for each in (latents, encoded))
         return EditedSegment(frames=frames, edited=edited, source=kept, seconds=watch.seconds())
 
+    def held_bytes(self) -> int:
+        """Bytes of the GPU that this process holds; 0 on a processor."""
+        return torch.cuda.memory_reserved() if self.backbone.device.type == "cuda" else 0
+
     def _encode(self, source: np.ndarray) -> Float[Tensor, "1 channel time row column"]:
         pixels = torch.from_numpy(source * 2.0 - 1.0).to(self.backbone.device)
         return self.backbone.encode(rearrange(pixels, "f h w c -> 1 c f h w"))

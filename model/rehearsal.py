@@ -45,6 +45,10 @@ class Rehearsal:
         """The rehearsal that `write_rehearsal` wrote."""
         return cls(**json.loads((Path(folder) / SETTINGS).read_text()))
 
+    def held_bytes(self) -> int:
+        """Bytes of a GPU that it holds: none."""
+        return 0
+
     def edit(
         self,
         source: Float32[np.ndarray, "frame height width 3"],

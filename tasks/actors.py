@@ -98,7 +98,7 @@ class Editor:
         loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self._model: Future[MemoryEditor | Rehearsal] = loader.submit(_load_or_rehearse, weights, dtype, device)
         self._step = (0, 0)
-        self._device, self._segments = device, 0
+        self._segments = 0
         footprint()
 
     def load(self) -> int:
@@ -148,7 +148,7 @@ class Editor:
 
     def condition(self) -> tuple[int, int]:
         """Segments edited since this process started, and bytes that it holds: of the GPU where it has one."""
-        return self._segments, _held_bytes(self._device)
+        return self._segments, self._model.result().held_bytes() or footprint().held_bytes()
 
     def offload(self) -> None:
         """Keep the weights in main memory while they are not used, which is slow; a new process does not."""
@@ -206,15 +206,6 @@ def _memory_errors() -> Iterator[None]:
         if isinstance(fault, MemoryError) or "out of memory" in str(fault) or "can't allocate memory" in str(fault):
             raise OutOfMemoryError(f"not enough memory for a segment: {str(fault).splitlines()[0][:200]}") from None
         raise
-
-
-def _held_bytes(device: str) -> int:
-    """Bytes that this process holds: of the GPU where it works on one."""
-    if not device.startswith("cuda"):
-        return footprint().held_bytes()
-    import torch
-
-    return torch.cuda.memory_reserved()
 
 
 def _offload(model: "MemoryEditor | Rehearsal") -> None:

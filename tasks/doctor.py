@@ -1,5 +1,6 @@
 """What this machine has and lacks for a run, and what to do about it."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from storage.ffmpeg import find_ffmpeg, version
 from storage.store import place_for
 from tasks.weights import locate_weights
 
-LIBRARY_FLOOR = (8, 1, 3)  # FFmpeg with the decoder fixes known in November 2026
+FLOORS = ((8, 1, 3), (9, 0, 2))  # FFmpeg with the fixes known in November 2026, by its major version
 DISK_GB = 20
 PORTS = {4200: "the Prefect page (memory-v2v serve)", 8265: "the Ray page"}
 
@@ -44,15 +45,29 @@ def _ffmpeg() -> Finding:
         path = find_ffmpeg()
     except MemoryV2VError as fault:
         return Finding("ffmpeg", "missing", str(fault), "pip install imageio-ffmpeg, or set MEMORY_V2V_FFMPEG")
-    return Finding("ffmpeg", "ok", f"{version()} at {path}")
+    return _of_ffmpeg("ffmpeg", version(), f"{version()} at {path}")
 
 
 def _pyav() -> Finding:
-    found = tuple(int(part) for part in av.ffmpeg_version_info.split("-")[0].split(".") if part.isdigit())
-    detail = f"PyAV {av.__version__} with FFmpeg {av.ffmpeg_version_info}"
-    if found < LIBRARY_FLOOR:
-        return Finding("pyav", "note", detail, "known decoder faults: edit files from strangers in a sandbox")
-    return Finding("pyav", "ok", detail)
+    told = av.ffmpeg_version_info
+    return _of_ffmpeg("pyav", told, f"PyAV {av.__version__} with FFmpeg {told}")
+
+
+def _of_ffmpeg(name: str, told: str, detail: str) -> Finding:
+    if is_known_faulty(told):
+        return Finding(name, "note", detail, "known decoder faults: edit files from strangers in a sandbox")
+    return Finding(name, "ok", detail)
+
+
+def is_known_faulty(told: str) -> bool:
+    """Whether an FFmpeg that tells this version lacks fixes; one that tells none we read (a snapshot) is suspected too.
+
+    Distributions mend old versions without renaming them: then the warning is one too many.
+    """
+    found = re.match(r"[nv]?(\d+(?:\.\d+)*)", told)
+    numbers = tuple(int(part) for part in found[1].split(".")) if found else (0,)
+    floor = next((floor for floor in reversed(FLOORS) if floor[0] <= numbers[0]), FLOORS[0])
+    return numbers < floor
 
 
 def _gpu() -> Finding:

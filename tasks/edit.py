@@ -106,7 +106,7 @@ def edit_segments(turn: Turn, store: Store[Any], editors: EditorPool, care: Care
         if len(records) == len(plan.segments):
             return TurnRecord(turn.place.number, _in_order(plan, records))
         docket = Docket(store.ledger, plan.work.video_id, care.since)
-        with ExitStack() as leases, Committer(store) as committer:
+        with Committer(store) as committer, ExitStack() as leases:  # the Editor is free before the last commit is done
             leased = _Leases(editors, leases, lambda editor: EditingDesk(editor, store, committer, docket, care.policy))
             crew = Crew(turn, leased, committer, records, progress)
             crew.edit_all()

@@ -1,4 +1,4 @@
-"""What `docs/paper.md` says of the code is there: every file, function and test that it names."""
+"""What pages of `docs/` say of the code is there: every file, function and test that they name; each row has a test."""
 
 import ast
 import re
@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = (ROOT / "docs" / "paper.md").read_text()
+PAGES = {name: (ROOT / "docs" / name).read_text() for name in ("paper.md", "security.md")}
 NAMED = re.compile(r"`([\w/]+\.py):([\w.]+)`")
-ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and "`" in line]
+ROWS = {
+    name: [line for line in page.splitlines() if line.startswith("| ") and "`" in line] for name, page in PAGES.items()
+}
 
 
 @cache
@@ -22,7 +24,7 @@ def names_in(path: Path) -> frozenset[str]:
 def _names(body: list[ast.stmt], prefix: str) -> list[str]:
     found = []
     for node in body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.append(prefix + node.name)
         if isinstance(node, ast.ClassDef):
             found += _names(node.body, f"{prefix}{node.name}.")
@@ -31,13 +33,17 @@ def _names(body: list[ast.stmt], prefix: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("file", "name"), sorted(set(NAMED.findall(PAGE))))
-def test_what_the_page_names_exists(file: str, name: str) -> None:
-    assert (ROOT / file).is_file(), f"docs/paper.md names {file}, which is not there"
-    assert name in names_in(ROOT / file), f"docs/paper.md names {name}, which {file} does not have"
+@pytest.mark.parametrize(
+    ("page", "file", "name"), sorted((page, *each) for page, text in PAGES.items() for each in set(NAMED.findall(text)))
+)
+def test_what_the_page_names_exists(page: str, file: str, name: str) -> None:
+    assert (ROOT / file).is_file(), f"docs/{page} names {file}, which is not there"
+    assert name in names_in(ROOT / file), f"docs/{page} names {name}, which {file} does not have"
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip()[:40])
+@pytest.mark.parametrize(
+    "row", [*ROWS["paper.md"], *ROWS["security.md"]], ids=lambda row: row.split("|")[1].strip()[:40]
+)
 def test_every_row_is_implemented_and_proven(row: str) -> None:
     _, implementation, proof, _ = row.strip("|").split("|")
     code, tests = ([f"{file}:{name}" for file, name in NAMED.findall(cell)] for cell in (implementation, proof))
@@ -48,7 +54,7 @@ def test_every_row_is_implemented_and_proven(row: str) -> None:
 
 
 def test_every_equation_algorithm_and_table_has_its_row() -> None:
-    told = " ".join(ROWS)
+    told = " ".join(ROWS["paper.md"])
     equations = {int(number) for group in re.findall(r"Eq\. ([\d, -]+)", told) for number in _numbers(group)}
     assert equations == set(range(1, 18))
     assert {"Alg. 1", "Alg. 2", "Table 1", "Table 4", "Fig. 9"} <= set(re.findall(r"(?:Alg\.|Table|Fig\.) \d+", told))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.environment import prepare_environment, user_folder
+from flows.environment import RAY_ON_LOOPBACK, prepare_environment, user_folder
 
 
 def test_telemetry_is_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -60,6 +60,19 @@ def test_the_users_server_is_not_told_a_password_of_ours(by: str, bare: Path, mo
         (bare / "profiles.toml").write_text('[profiles.mine]\nPREFECT_API_URL = "http://prefect.test/api"\n')
     prepare_environment()
     assert not {"PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"} & set(os.environ)
+
+
+def test_ray_of_our_own_stays_on_loopback_and_a_cluster_does_not(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, value = RAY_ON_LOOPBACK
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv(name, "to be restored")
+    monkeypatch.delenv(name)
+    with monkeypatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "ray.test:6379")
+        prepare_environment()
+        assert name not in os.environ
+    prepare_environment()
+    assert os.environ[name] == value
 
 
 def test_programs_take_no_module_from_where_they_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

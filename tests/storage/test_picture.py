@@ -18,10 +18,10 @@ def pattern(height: int = 40, width: int = 60) -> np.ndarray:
     return np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize(("suffix", "options"), [("png", {}), ("bmp", {}), ("webp", {"lossless": True})])
-def test_pictures_come_back_as_they_were(suffix: str, options: dict[str, bool], tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp"])
+def test_pictures_come_back_as_they_were(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
-    Image.fromarray(pattern()).save(path, **options)
+    Image.fromarray(pattern()).save(path, lossless=True)
     np.testing.assert_array_equal(read_picture(path), pattern())
 
 

@@ -280,6 +280,17 @@ def test_writing_is_reproducible(clips: Path, tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_titles_and_comments_are_not_handed_on(clips: Path, tmp_path: Path) -> None:
+    marked, markup = tmp_path / "marked.mp4", "<script>alert(1)</script>"
+    tags = [word for tag in ("title", "comment", "artist") for word in ("-metadata", f"{tag}={markup}")]
+    run_ffmpeg("-i", make_clip("plain", clips), "-c", "copy", *tags, "-metadata:s:a:0", f"title={markup}", marked)
+    assert markup.encode() in marked.read_bytes()
+    info = probe(marked)
+    canvas = small_fit(info)
+    path = write_video(read_frames(info, Span(0, info.frames), canvas), info, canvas, tmp_path / "out.mp4")
+    assert b"<script>" not in path.read_bytes()
+
+
 @pytest.mark.parametrize(
     "name", ["-x.mp4", "a%03d.mp4", "concat:a.mp4", 'it\'s a "film" né 映画.mp4', "pipe:1.mp4", "new\nline.mp4"]
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks import doctor
-from tasks.doctor import Finding, examine
+from tasks.doctor import Finding, examine, is_known_faulty
 
 
 def found(name: str, weights: str = "untrained", out: Path = Path("out"), cache: Path | None = None) -> Finding:
@@ -50,6 +50,28 @@ def test_a_port_in_use_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_old_libraries_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for version, state in (("8.1.2", "note"), ("8.1.3", "ok"), ("9.0", "ok")):
+    for version, state in (("8.1.2", "note"), ("8.1.3", "ok"), ("9.0.1", "note"), ("9.0.2", "ok")):
         monkeypatch.setattr(doctor.av, "ffmpeg_version_info", version)
-        assert found("pyav", str(tmp_path), tmp_path, tmp_path).state == state
+        monkeypatch.setattr(doctor, "version", lambda told=version: told)
+        for name in ("pyav", "ffmpeg"):
+            assert found(name, str(tmp_path), tmp_path, tmp_path).state == state
+
+
+@pytest.mark.parametrize(
+    ("told", "faulty"),
+    [
+        ("5.1.9-0+deb12u1", True),
+        ("7.0.2-static", True),
+        ("8.1.2", True),
+        ("n8.1.3", False),
+        ("8.2", False),
+        ("9.0", True),
+        ("9.0.2-17-g2a571b6068-20260930", False),
+        ("9.1", False),
+        ("10.0", False),
+        ("N-118193-g5f38c82", True),
+        ("unknown", True),
+    ],
+)
+def test_versions_are_read_as_they_are_told(told: str, faulty: bool) -> None:
+    assert is_known_faulty(told) is faulty

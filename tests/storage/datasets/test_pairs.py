@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -285,3 +286,11 @@ def test_a_strip_shows_both_and_what_follows() -> None:
     assert strip.shape == (48, 8 * 96, 3)
     assert [int(strip[0, 96 * place + 48, 0]) for place in range(8)] == [10, 100, *[200] * 6]
     assert draw_strip((source, target, rest[:0])).shape == (48, 2 * 96, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video", b"#EXTM3U\nfile:///etc/passwd\n"])
+def test_a_bad_member_leaves_no_file(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(VideoError):
+        read_media(content, 32, 48, 9)
+    assert list(tmp_path.iterdir()) == []

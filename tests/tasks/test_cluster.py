@@ -1,0 +1,59 @@
+"""What a run starts beside itself is reached from this machine alone, and only with what this process knows."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from base64 import b64encode
+from urllib.error import HTTPError
+
+import psutil
+import pytest
+
+LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+
+
+def status(url: str, login: str | None) -> int:
+    """Of asking for all flows."""
+    request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})
+    if login is not None:
+        request.add_header("Authorization", "Basic " + b64encode(login.encode()).decode())
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            json.load(answer)
+            return answer.status
+    except HTTPError as refusal:
+        return refusal.code
+
+
+def test_the_servers_of_a_run_are_bound_to_this_machine(cluster: None) -> None:
+    bound = {
+        (process.name(), one.laddr.ip)
+        for process in psutil.Process().children(recursive=True)
+        for one in process.net_connections("inet")
+        if one.status == "LISTEN"
+    }
+    assert bound
+    assert {ip for _, ip in bound} <= set(LOOPBACK), bound
+
+
+@pytest.mark.parametrize(("login", "answer"), [(None, 401), ("memory-v2v:wrong", 401), ("ours", 200)])
+def test_the_server_of_a_run_wants_its_password(login: str | None, answer: int, cluster: None) -> None:
+    from prefect.server.api.server import SubprocessASGIServer
+
+    own = os.environ["PREFECT_SERVER_API_AUTH_STRING"]
+    assert status(f"{SubprocessASGIServer().api_url}/flows/filter", own if login == "ours" else login) == answer
+
+
+JOIN = "import ray, sys; ray.init(sys.argv[1], logging_level=40); print(ray.cluster_resources()['CPU'] > 0)"
+
+
+@pytest.mark.parametrize(("mode", "joins"), [("disabled", False), ("token", True)])
+def test_ray_wants_its_token(mode: str, joins: bool, cluster: None) -> None:
+    import ray
+
+    command = [sys.executable, "-c", JOIN, ray.get_runtime_context().gcs_address]
+    environment = {**os.environ, "RAY_AUTH_MODE": mode, "RAY_gcs_server_request_timeout_seconds": "5"}
+    asked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (asked.stdout.strip() == "True") is joins, asked.stderr
