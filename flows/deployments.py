@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-
 from model.config import CatalogRequest
 from model.errors import RequestError, RunError
+from storage.foreign_text import parse_yaml, read_text
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -61,7 +60,7 @@ def read_deployments(nightly: Nightly | None, settings: Path = SETTINGS) -> "lis
     """
     if not settings.is_file():
         raise RunError(f"{settings} is missing, which says what can be run; serve from a checkout of the project")
-    entries = yaml.safe_load(settings.read_text())["deployments"]
+    entries = parse_yaml(read_text(settings))[0]["deployments"]
     if nightly and CATALOG not in [entry["name"] for entry in entries]:
         raise RunError(f"{settings} has no deployment {CATALOG!r}, which --nightly is for")
     return [_deployment(entry, nightly if entry["name"] == CATALOG else None) for entry in entries]

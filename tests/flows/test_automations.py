@@ -1,8 +1,11 @@
 """Whom an alert may go to."""
 
-import pytest
+from uuid import uuid4
 
-from flows.automations import choose_alert
+import pytest
+from prefect.blocks.webhook import Webhook
+
+from flows.automations import Alert, _tell_of_failures, choose_alert
 from model.errors import RequestError
 
 
@@ -29,6 +32,18 @@ def test_other_places_are_refused_without_showing_the_secret(url: str, told: str
     with pytest.raises(RequestError, match=told) as fault:
         choose_alert(url, inside=False)
     assert "secret" not in str(fault.value)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_private_networks_are_shut_unless_the_operator_opened_them(
+    inside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's own default is to call them."""
+    saved: list[Webhook] = []
+    monkeypatch.setattr(Webhook, "save", lambda self, *_, **__: saved.append(self) or uuid4())
+    _tell_of_failures(["edit-video"], Alert("https://hooks.example.org/secret", inside))
+    assert [block.allow_private_urls for block in saved] == [inside]
+    assert "secret" not in repr(saved)
 
 
 def test_a_private_network_is_told_where_the_operator_says_so() -> None:

@@ -17,10 +17,13 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import psutil
@@ -34,6 +37,7 @@ from flows.deployments import read_deployments
 from flows.serve import _password
 
 LOOPBACK = ("127.0.0.1", "::1")
+NIGHT = ("--nightly", "catalog.jsonl", "--out", "edited", "--at", "7:05", "--timezone", "Asia/Tokyo")
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,14 @@ def alerts() -> Iterator[tuple[str, list[dict[str, str]]]]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, alerts: tuple[str, list[dict[str, str]]]) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("home")
+    (home / "catalog.jsonl").touch()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     environment = {**ours, "XDG_DATA_HOME": str(home), "XDG_CACHE_HOME": str(home)}
-    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port), "--alert", alerts[0], "--json"]
+    command = [sys.executable, "-m", "flows.cli", "serve", "--port", str(port), "--alert", alerts[0], "--json", *NIGHT]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as run:
         assert run.stdout is not None
         told = json.loads(run.stdout.readline())
@@ -212,6 +217,21 @@ def test_all_that_can_be_run_is_on_the_page(served: Served) -> None:
     expected = sorted(deployment.name for deployment in read_deployments(None))
     with page_of(served) as page:
         wait_for(lambda: names(page, "deployments") == expected)
+
+
+def test_the_catalog_is_due_every_day_until_it_is_not_asked_for(served: Served) -> None:
+    due = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "EXPECTED_START_TIME_ASC"}
+    with page_of(served) as page:
+        runs = wait_for(lambda: page.post("/flow_runs/filter", json=due).json())
+        days = [datetime.fromisoformat(run["expected_start_time"]).astimezone(ZoneInfo("Asia/Tokyo")) for run in runs]
+        assert {(day.hour, day.minute) for day in days} == {(7, 5)}
+        assert all(after - before == timedelta(days=1) for before, after in pairwise(days))
+        request = runs[0]["parameters"]["request"]
+        assert {Path(request["manifest"]).name, Path(request["out"]).name} == {"catalog.jsonl", "edited"}
+        assert Path(request["manifest"]).is_file()
+        forget = "from flows.deployments import *; forget_hours(read_deployments(None))"
+        assert in_process(served, forget).wait(WAIT_SECONDS) == 0
+        assert page.post("/flow_runs/filter", json=due).json() == []
         assert not any(one["schedules"] for one in page.post("/deployments/filter", json={}).json())
 
 
