@@ -45,7 +45,7 @@ def start_ray() -> None:
     ours = not os.environ.get("RAY_ADDRESS")
     if ours:
         store = min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 5)
-        quiet |= {"address": "local"}  # else Ray joins whatever `ray start` left on this machine, and may not
+        quiet |= {"address": "local"}  # else Ray joins whatever cluster /tmp/ray names, whoever wrote that
         quiet |= {"include_dashboard": False, "object_store_memory": store, "_metrics_export_port": _metrics_port()}
     try:
         ray.init(**quiet)

@@ -27,15 +27,20 @@ def status(url: str, login: str | None) -> int:
         return refusal.code
 
 
-def test_the_servers_of_a_run_are_bound_to_this_machine(cluster: None) -> None:
-    bound = {
-        (process.name(), one.laddr.ip)
+def listening() -> set[tuple[str, str, int]]:
+    """Name, address and port of everything that processes of ours listen to."""
+    return {
+        (process.name(), one.laddr.ip, one.laddr.port)
         for process in psutil.Process().children(recursive=True)
         for one in process.net_connections("inet")
         if one.status == "LISTEN"
     }
+
+
+def test_the_servers_of_a_run_are_bound_to_this_machine(cluster: None) -> None:
+    bound = listening()
     assert bound
-    assert {ip for _, ip in bound} <= set(LOOPBACK), bound
+    assert {ip for _, ip, _ in bound} <= set(LOOPBACK), bound
 
 
 @pytest.mark.parametrize(("login", "answer"), [(None, 401), ("memory-v2v:wrong", 401), ("ours", 200)])
@@ -44,6 +49,14 @@ def test_the_server_of_a_run_wants_its_password(login: str | None, answer: int, 
 
     own = os.environ["PREFECT_SERVER_API_AUTH_STRING"]
     assert status(f"{SubprocessASGIServer().api_url}/flows/filter", own if login == "ours" else login) == answer
+
+
+def test_a_cluster_that_others_started_here_is_not_joined(cluster: None) -> None:
+    """Ray's own rule is to join what a file in /tmp names; whoever may write that would be sent our code and data."""
+    import ray
+
+    port = int(ray.get_runtime_context().gcs_address.rsplit(":", 1)[1])
+    assert port in {port for name, _, port in listening() if name == "gcs_server"}
 
 
 JOIN = "import ray, sys; ray.init(sys.argv[1], logging_level=40); print(ray.cluster_resources()['CPU'] > 0)"
