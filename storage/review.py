@@ -175,7 +175,7 @@ def _hash_of(name: str) -> str:
     return "sha256-" + base64.b64encode(sha256(text.encode()).digest()).decode()
 
 
-def _data_uri(jpeg: bytes) -> str:
+def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
@@ -210,7 +210,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        {"data_uri": _data_uri, "svg_uri": _svg_uri, "link": _link, "element_id": _element_id, "duration": _duration}
+        {"data_uri": data_uri, "svg_uri": _svg_uri, "link": _link, "element_id": _element_id, "duration": _duration}
     )
     return environment
 

@@ -16,6 +16,9 @@ from prefect.artifacts import (
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from storage.probe import probe
+from storage.proxy import read_stills
+from storage.review import data_uri, thumbnail
 from storage.run_lock import Holder
 from storage.run_report import RunRecord
 from storage.spreadsheet import write_csv
@@ -28,7 +31,7 @@ from tasks.publish import plain
 from tasks.sessions import size_text
 
 PROGRESS_SECONDS, TABLE_SECONDS, LINE_SECONDS = 5.0, 60.0, 10.0
-SLOWEST = 10
+SLOWEST, PICTURES = 10, 24
 ROWS = 1000  # of the table: an artifact is one row of Prefect's database; all videos are in the report's files
 ORDER = ("failed", "partial", "editing", "queued", "done", "skipped")  # what wants a person comes first
 
@@ -70,6 +73,8 @@ class Board:
         show_videos(_by_state(states))
         self.show_table(states)
         show(create_markdown_artifact, report, key="run-report", description="What the run did")
+        if pictures := thumbnails_markdown(states):
+            show(create_markdown_artifact, pictures, key="thumbnails", description="The middle of each result")
 
     def _due(self, what: str, seconds: float) -> bool:
         now = time.monotonic()
@@ -199,6 +204,17 @@ def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:
         lines += ["", "| took longest | Editor s | segments | drift |", "|---|---|---|---|"]
         lines += [f"| {plain(one.id)} | {one.seconds:.1f} | {one.segments} | {one.drift:.1f} |" for one in slowest]
     return "\n".join(lines)
+
+
+def thumbnails_markdown(states: Any) -> str:
+    """The frame in the middle of results, as many as fit an artifact; results that were moved away are left out."""
+    done = [state for state in states if state.state == "done" and Path(state.output).is_file()][:PICTURES]
+    return "\n\n".join(f"![{plain(state.id)}]({_picture(Path(state.output))})\n{plain(state.id)}" for state in done)
+
+
+def _picture(path: Path) -> str:
+    info = probe(path)
+    return data_uri(thumbnail(next(iter(read_stills(info, [info.frames // 2])))))
 
 
 def clock(seconds: float) -> str:
