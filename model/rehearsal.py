@@ -2,7 +2,8 @@
 
 Everything around it is real: decoding, retrieval, commits, stitching. It hands back the pictures unchanged, with
 latents of the usual size. Trouble is rehearsed, too: an instruction with `[error]`, `[memory]`, `[hang]` or `[death]`
-in it fails that way at every segment, with `[error:20]` at some 20 in 100, always the same ones. Numpy half: no torch.
+in it fails that way at every segment, with `[error:20]` at some 20 in 100, always the same ones; with `[tight]` a
+segment fits into memory in tiles alone. Numpy half: no torch.
 """
 
 import json
@@ -25,7 +26,7 @@ PIPELINE = "Rehearsal"  # the class that its model_index.json names
 SETTINGS = "rehearsal.json"
 CHANNELS, PIXELS = 16, 8  # of latents, and in height and width of one
 STEPS = 20  # so often it says how far it is
-TROUBLE = re.compile(r"\[(error|memory|hang|death)(?::([0-9]{1,3}))?\]")
+TROUBLE = re.compile(r"\[(error|memory|tight|hang|death)(?::([0-9]{1,3}))?\]")
 HANG_SECONDS = 10**6
 
 
@@ -60,7 +61,7 @@ class Rehearsal:
         **_others: Any,
     ) -> EditedSegment:
         """What `MemoryEditor.edit` would return, with the pictures as they were."""
-        rehearse_trouble(instruction, seed)
+        rehearse_trouble(instruction, seed, tiled=config is not None and config.tile is not None)
         for step in range(1, STEPS + 1):
             time.sleep(self.seconds / STEPS)
             if progress is not None:
@@ -71,7 +72,7 @@ class Rehearsal:
         return EditedSegment(frames=source, edited=latents, source=latents, seconds={"total": self.seconds})
 
 
-def rehearse_trouble(instruction: str, seed: int) -> None:
+def rehearse_trouble(instruction: str, seed: int, tiled: bool) -> None:
     """Fail as the instruction says, if the segment of this seed is one of those that do."""
     found = TROUBLE.search(instruction)
     if found is None or seed % 100 >= int(found[2] or 100):
@@ -80,7 +81,9 @@ def rehearse_trouble(instruction: str, seed: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if found[1] == "hang":
         time.sleep(HANG_SECONDS)
-    if found[1] == "memory":
+    if found[1] == "tight" and tiled:
+        return
+    if found[1] in ("memory", "tight"):
         raise MemoryError("rehearsed: out of memory")
     raise ValueError("rehearsed: this segment does not work")
 

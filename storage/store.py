@@ -94,8 +94,10 @@ def place_for(folder: Path) -> Path:
     """The folder itself, or the nearest one above it that is there: where it can be made. Makes nothing.
 
     Raises:
-        RequestError: a file is in the way, or one may not write there.
+        RequestError: a file is in the way, one may not write there, or it is in no file system.
     """
+    if str(folder).startswith("s3:"):
+        raise RequestError(f"{folder}: results are made on this machine; a manifest's line may deliver them (output)")
     place = folder.absolute()
     try:
         while not place.exists():

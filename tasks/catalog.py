@@ -44,7 +44,7 @@ STORE_SECONDS = 600.0  # a video waits for another process that writes to its fo
 
 @dataclass
 class Tally:
-    """What happened to a video so far, turn by turn."""
+    """What happened to a video so far, turn by turn; `length` is how many seconds it plays."""
 
     segments: int = 0
     edited: int = 0
@@ -55,6 +55,7 @@ class Tally:
     drift: float = 0.0
     reason: str = ""
     output: str = ""
+    length: float = 0.0
     numbers: list[int] = field(default_factory=list)
     """Of the turns in the session."""
 
@@ -177,6 +178,7 @@ class CatalogRun:
         for request, parent in zip(requests, parents_of(entry.video.turns), strict=True):
             on = tally.numbers[parent - 1] if parent else 0
             work = self._describe(entry, request.model_copy(update={"on": on}))
+            tally.length = float(work.info.seconds)
             done = find_finished(work.request.out, work.output_id)
             if done is None or not review_path(work.request.out / done.path).is_file():
                 done = self._edit_turn(entry, work, tally)
@@ -229,6 +231,7 @@ class CatalogRun:
             quarantined=tally.quarantined,
             faults=tally.faults,
             seconds=round(tally.seconds, 3),
+            video_seconds=round(tally.length, 3),
             error=tally.reason,
             output=tally.output,
             output_bytes=output.stat().st_size if output.is_file() else 0,

@@ -140,7 +140,7 @@ class EditorHandle:
         if segments == 0:
             return
         first = self._first_held = self._first_held or held
-        if segments >= self._policy.recycle_after or held > self._policy.growth * first:
+        if is_due(segments, held / first, self._policy):
             self.restart()
 
     def _begin(self) -> float:
@@ -177,6 +177,11 @@ class EditorHandle:
             return ray.get(self.actor.progress.remote(), timeout=POLL_SECONDS)
         except GetTimeoutError:
             return None
+
+
+def is_due(segments: int, growth: float, policy: FaultPolicy) -> bool:
+    """Whether an Editor is to start anew: it edited so many segments, and holds so many times what it held at first."""
+    return segments >= policy.recycle_after or growth > policy.growth
 
 
 class EditorPool:

@@ -133,6 +133,16 @@ def test_a_segment_that_never_works_is_quarantined_and_the_night_goes_on(
     assert states_of(tmp_path / "out")["bad"].faults == 0, "what is quarantined is not tried again"
 
 
+def test_what_does_not_fit_is_edited_in_tiles(cluster: None, clip: Path, tmp_path: Path) -> None:
+    """Want of memory is met once; the segments after it begin where that one got through, and the ledger says so."""
+    manifest = write_catalog(tmp_path, clip, ["video"], turns=[{"prompt": "make it night [tight]"}])
+    record = catalog.run(request(manifest, editors=1))
+    assert record.segments == {"edited": SEGMENTS, "reused": 0, "quarantined": 0}
+    assert states_of(tmp_path / "out")["video"].faults == 1
+    notes = [entry.note for entry in Ledger(tmp_path / "out" / "video" / "memory").entries(kind="segment")]
+    assert [json.loads(note) for note in notes] == [{"tile": 256}] * SEGMENTS
+
+
 def test_what_is_in_quarantine_is_tried_again_when_asked(cluster: None, clip: Path, tmp_path: Path) -> None:
     """A video of which some segments fail keeps the others; each is tried, and committed, no more often than needed."""
     manifest = write_catalog(tmp_path, clip, ["video"], turns=[{"prompt": "make it night [error:50]", "seed": 1}])

@@ -1,0 +1,84 @@
+"""Editors start anew when it is time, and are given up when they do not come back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from model.config import EditConfig, FaultPolicy
+from model.errors import LostActorError
+from model.rehearsal import write_rehearsal
+from tasks.actors import EditJob
+from tasks.pool import EditorHandle, EditorPool, is_due, start_editors
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    write_rehearsal(tmp_path / "rehearsal", 0.01)
+    return str(tmp_path / "rehearsal")
+
+
+def edit_once(editor: EditorHandle) -> int:
+    """Edit a segment; returns the Editor's process."""
+    job = EditJob("make it night", 5, 1, (), None, EditConfig())
+    frames = ray.put(np.zeros((5, 64, 64, 3), np.uint8))
+    pixels, _, seconds = editor.edit(frames, job, [], lambda share: None)
+    assert pixels.shape == (5, 64, 64, 3)
+    assert seconds > 0
+    return ray.get(editor.actor.load.remote())
+
+
+def processes(pool: EditorPool, leases: int) -> list[int]:
+    found = []
+    for _ in range(leases):
+        with pool.lease() as editor:
+            found.append(edit_once(editor))
+    pool.close()
+    return found
+
+
+def test_an_editor_stays_as_long_as_it_may(cluster: None, weights: str) -> None:
+    assert len(set(processes(start_editors(weights, "float32", "cpu"), 3))) == 1
+
+
+def test_an_editor_starts_anew_after_so_many_segments(cluster: None, weights: str) -> None:
+    policy = FaultPolicy(recycle_after=2)
+    first, second, third = processes(start_editors(weights, "float32", "cpu", policy=policy), 3)
+    assert first == second != third
+
+
+def test_an_editor_that_grows_is_due(cluster: None, weights: str) -> None:
+    policy = FaultPolicy(growth=1.5, recycle_after=10)
+    assert [is_due(9, growth, policy) for growth in (1.0, 1.5, 1.51)] == [False, False, True]
+    pool = start_editors(weights, "float32", "cpu")
+    with pool.lease() as editor:
+        edit_once(editor)
+        segments, held = ray.get(editor.actor.condition.remote())
+    assert segments == 1
+    assert held > 10**6, "a process holds more than that"
+    pool.close()
+
+
+def test_an_editor_that_does_not_come_back_is_given_up(cluster: None, weights: str) -> None:
+    with start_editors(weights, "float32", "cpu").lease() as editor:
+        gone = editor.actor
+    ray.kill(gone)
+    pool = EditorPool([gone], FaultPolicy(load_seconds=0.5))
+    for _ in range(2):
+        with pytest.raises(LostActorError, match="no Editor is left"), pool.lease():
+            pass
+
+
+def test_time_at_work_and_waits_are_counted(cluster: None, weights: str) -> None:
+    pool = start_editors(weights, "float32", "cpu")
+    with pool.lease() as editor:
+        for _ in range(4):
+            edit_once(editor)
+    usage = pool.usage
+    assert len(usage.waits) == 3
+    assert usage.first is not None
+    assert usage.last is not None
+    assert usage.busy + sum(usage.waits) == pytest.approx(usage.last - usage.first, rel=0.01)
+    assert usage.utilisation(1) == pytest.approx(usage.busy / (usage.last - usage.first))
+    pool.close()
