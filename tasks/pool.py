@@ -47,6 +47,7 @@ class Usage:
     waits: list[float] = field(default_factory=list)
     first: float | None = None
     last: float | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def utilisation(self, editors: int) -> float | None:
         """Share of the time between first and last in which `editors` Editors were at work; None before."""
@@ -58,8 +59,8 @@ class Usage:
 class EditorHandle:
     """One Editor as the driver sees it. `waited` is how long it had nothing to do before its last segment."""
 
-    def __init__(self, actor: Any, policy: FaultPolicy, usage: Usage, lock: threading.Lock) -> None:
-        self.actor, self._policy, self._usage, self._lock = actor, policy, usage, lock
+    def __init__(self, actor: Any, policy: FaultPolicy, usage: Usage, ended: threading.Event) -> None:
+        self.actor, self._policy, self._usage, self._ended = actor, policy, usage, ended
         self._idle_since: float | None = None
         self._first_held: int | None = None
         self.waited: float | None = None
@@ -77,6 +78,7 @@ class EditorHandle:
                 ray.get(self.actor.load.remote(), timeout=max(deadline - time.monotonic(), RETURN_SECONDS))
                 return
             except (RayActorError, GetTimeoutError) as fault:
+                self._require_going_on()
                 if time.monotonic() >= deadline:
                     raise LostActorError(
                         f"an Editor did not come back within {self._policy.load_seconds:g} s ({_first_line(fault)}); "
@@ -98,6 +100,7 @@ class EditorHandle:
         Raises:
             SegmentError: the attempt failed; the Editor can be used again after `load`.
             InputError: the request itself is at fault, and another attempt would be too.
+            LostActorError: the run is being ended.
         """
         started = self._begin()
         try:
@@ -105,6 +108,7 @@ class EditorHandle:
             self._watch(results[0], report)
             pixels, pair, seconds = ray.get(results)
         except RayActorError as fault:
+            self._require_going_on()
             count_death()
             raise SegmentError("death", f"the model's process died: {_first_line(fault)}") from fault
         except InputError:
@@ -143,9 +147,14 @@ class EditorHandle:
         if is_due(segments, held / first, self._policy):
             self.restart()
 
+    def _require_going_on(self) -> None:
+        """That an Editor dies with its run is no fault of a segment."""
+        if self._ended.is_set():
+            raise LostActorError("the run was ended; the same command goes on from there")
+
     def _begin(self) -> float:
         now = time.perf_counter()
-        with self._lock:
+        with self._usage.lock:
             self.waited = None if self._idle_since is None else now - self._idle_since
             if self.waited is not None:
                 self._usage.waits.append(self.waited)
@@ -154,7 +163,7 @@ class EditorHandle:
 
     def _end(self, started: float) -> None:
         now = time.perf_counter()
-        with self._lock:
+        with self._usage.lock:
             self._idle_since = now
             self._usage.busy += now - started
             self._usage.last = max(self._usage.last or now, now)
@@ -192,8 +201,8 @@ class EditorPool:
 
     def __init__(self, actors: Sequence[Any], policy: FaultPolicy) -> None:
         self.usage, self.size = Usage(), len(actors)
-        lock = threading.Lock()
-        self._all = [EditorHandle(actor, policy, self.usage, lock) for actor in actors]
+        self._ended = threading.Event()
+        self._all = [EditorHandle(actor, policy, self.usage, self._ended) for actor in actors]
         self._free: queue.Queue[EditorHandle | None] = queue.Queue()
         self._left = len(self._all)
         self.expected: Callable[[], int] = lambda: 0
@@ -221,7 +230,8 @@ class EditorPool:
         return max(0, self._free.qsize() - self.expected())
 
     def close(self) -> None:
-        """End all Editors."""
+        """End all Editors; who holds one is told that the run was ended."""
+        self._ended.set()
         for editor in self._all:
             ray.kill(editor.actor)
 

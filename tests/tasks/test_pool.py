@@ -1,5 +1,7 @@
 """Editors start anew when it is time, and are given up when they do not come back."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,18 @@ def test_an_editor_that_does_not_come_back_is_given_up(cluster: None, weights: s
     for _ in range(2):
         with pytest.raises(LostActorError, match="no Editor is left"), pool.lease():
             pass
+
+
+def test_the_end_of_a_run_is_no_fault_of_a_segment(cluster: None, tmp_path: Path) -> None:
+    write_rehearsal(tmp_path / "slow", 60.0)
+    pool = start_editors(str(tmp_path / "slow"), "float32", "cpu")
+    with pool.lease() as editor, ThreadPoolExecutor(1) as thread:
+        editing = thread.submit(edit_once, editor)
+        while ray.get(editor.actor.progress.remote()) == (0, 0):
+            time.sleep(0.1)
+        pool.close()
+        with pytest.raises(LostActorError, match="the run was ended"):
+            editing.result()
 
 
 def test_time_at_work_and_waits_are_counted(cluster: None, weights: str) -> None:

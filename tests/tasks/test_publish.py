@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.publish import _plain
+from tasks.publish import plain
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -22,12 +22,12 @@ HOSTILE = (
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_is_shown_as_it_was_written(text: str) -> None:
-    shown = _plain(text)
+    shown = plain(text)
     assert not re.search(r"[<>\[\]`*|!\\\n]", shown)
     assert html.unescape(shown) == " ".join(text.split())
 
 
 @given(st.text())
 def test_no_text_begins_anything_new(text: str) -> None:
-    assert "\n" not in _plain(text)
-    assert not set("<>[]`*_|!") & set(_plain(text))
+    assert "\n" not in plain(text)
+    assert not set("<>[]`*_|!") & set(plain(text))
