@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from threading import Event, Thread
 
 from flows.automations import Alert, install_automations
 from flows.deployments import Nightly, describe_hours, forget_hours, read_deployments
@@ -109,12 +110,23 @@ def _server(port: int) -> Iterator[tuple[str, str | None]]:
     command = [sys.executable, "-P", "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)  # Ctrl-C ends us first, then it
     die_with_us([server.pid])
+    ended = Event()
     try:
         _wait_for(port, server)
+        Thread(target=_end_with, args=(server, ended), daemon=True).start()
         yield page, login
     finally:
+        ended.set()
         server.terminate()
         server.wait(timeout=10)
+
+
+def _end_with(server: "subprocess.Popen[bytes]", ended: Event) -> None:
+    """End this process where its server ends before it: Prefect's runner would ask the dead one for ever."""
+    server.wait()
+    if not ended.is_set():
+        print("memory-v2v: the Prefect server has ended; run serve again. Runs that were begun go on", file=sys.stderr)
+        os._exit(1)
 
 
 def _require_free(port: int) -> None:

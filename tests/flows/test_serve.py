@@ -285,3 +285,10 @@ def test_a_port_that_is_taken_and_a_server_that_is_away_are_one_line(tmp_path: P
             assert done.returncode == 1
             assert told in done.stderr.strip().splitlines()[-1]
             assert "Traceback" not in done.stderr
+
+
+def test_serve_ends_with_its_server(served: Served) -> None:
+    """The last test here: it takes the server away, which nobody could be served without."""
+    server = next(one for one in served.process.children() if "server" in one.cmdline())
+    server.kill()
+    assert served.process.wait(timeout=60) == 1
