@@ -23,7 +23,7 @@ from storage.run_lock import Holder, RunLock, holders
 from storage.run_report import RunRecord, read_runs, write_run
 from storage.store import MEMORY, place_for
 from storage.video_states import VideoState, VideoStates
-from tasks.catalog import CatalogRun, Crew
+from tasks.catalog import Actors, CatalogRun
 from tasks.catalog_board import Board, report_markdown
 from tasks.catalog_measure import measure_run, require_few_failures
 from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_of
@@ -77,15 +77,15 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
     setup.state.mkdir(parents=True, exist_ok=True)
     with RunLock(setup.state, request.shard, flow_run.get_id() or "", partial(_at_hand, setup), request.wait, say):
         states = VideoStates(setup.state)
-        (setup.state / REQUEST).write_text(request.model_copy(update={"only": ()}).model_dump_json())
+        (setup.state / REQUEST).write_text(_from_anywhere(request).model_dump_json())
         start_ray()
         editors = start_editors(str(setup.weights), setup.dtype, setup.device, request.editors, request.faults)
         embedder = start_embedder(setup.descriptor)
         try:
             planned = _plan(entries, setup, states)
-            crew = Crew(editors, embedder, *descriptor_of(embedder))
+            actors = Actors(editors, embedder, *descriptor_of(embedder))
             with Board(planned) as board:
-                catalog = CatalogRun(_units(entries, planned), setup, crew, states)
+                catalog = CatalogRun(_units(entries, planned), setup, actors, states)
                 catalog.run(board.tell)
                 measured = measure_run(catalog, planned, editors, started)
                 write_run(setup.state, measured.record)
@@ -174,6 +174,14 @@ def _understand(request: CatalogRequest) -> tuple[Setup, list[Entry]]:
     place_for(request.out)
     setup = set_up(request, user_folder("cache"))
     return setup, entries_of(read_catalog(request.manifest, request.defaults, request.out), request)
+
+
+def _from_anywhere(request: CatalogRequest) -> CatalogRequest:
+    """The request for all videos, as it can be made again wherever one stands."""
+    paths = {name: path.absolute() for name in ("manifest", "defaults", "out") if (path := getattr(request, name))}
+    models = {name: Path(getattr(request, name)) for name in ("weights", "descriptor")}
+    folders = {name: str(folder.absolute()) for name, folder in models.items() if folder.is_dir()}
+    return request.model_copy(update={**paths, **folders, "only": ()})
 
 
 def _plan(entries: Sequence[Entry], setup: Setup, states: VideoStates | None = None) -> CatalogPlan:

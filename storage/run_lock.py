@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 
 from model.errors import StoreBusyError
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.1
+BRIEF_SECONDS = 2.0  # whoever looks whether a run goes on holds the lock for a moment
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class RunLock:
         self._holder = Holder(os.getpid(), platform.node(), datetime.now(UTC).isoformat(timespec="seconds"), flow_run)
 
     def __enter__(self) -> "RunLock":
-        if not self._acquired(0):
+        if not self._acquired(BRIEF_SECONDS):
             told = f"{self._folder.parent}: {self._describe()}"
             if self._wait and self._say:
                 self._say(f"{told}; waiting, {self._wait:g} s at most")

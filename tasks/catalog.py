@@ -74,7 +74,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Crew:
+class Actors:
     """The actors of a run, and what the Embedder's descriptors are called and measure."""
 
     editors: EditorPool
@@ -89,8 +89,8 @@ class CatalogRun:
     `states` is kept up to date; `told` is called every second with all states, and how many segments are done by video.
     """
 
-    def __init__(self, units: Sequence[Sequence[Entry]], setup: Setup, crew: Crew, states: VideoStates) -> None:
-        self._setup, self._crew, self._table = setup, crew, states
+    def __init__(self, units: Sequence[Sequence[Entry]], setup: Setup, actors: Actors, states: VideoStates) -> None:
+        self._setup, self._actors, self._table = setup, actors, states
         self._units = deque(units)
         self._lock, self._log = Lock(), get_run_logger()
         self._fault: BaseException | None = None
@@ -106,7 +106,7 @@ class CatalogRun:
         Raises:
             MemoryV2VError: what would go wrong with every video.
         """
-        editors = self._crew.editors
+        editors = self._actors.editors
         editors.expected = self._waiting
         count = min((1 + AHEAD) * editors.size + STITCHERS, len(self._units))
         threads = [Thread(target=copy_context().run, args=(self._work,), daemon=True) for _ in range(count)]
@@ -203,16 +203,16 @@ class CatalogRun:
 
     def _edit_turn(self, entry: Entry, work: EditWork, tally: Tally) -> LedgerEntry | None:
         """One turn of a video; None if segments were given up, so that there is nothing to stitch."""
-        started, crew, id = time.time(), self._crew, entry.video.video_id
+        started, actors, id = time.time(), self._actors, entry.video.video_id
         plan = ingest(work)
 
         def told(done: int, total: int) -> None:
             self.progress[id] = (tally.segments + done, tally.segments + total)
 
         care = Care(self._setup.request.faults, told=told)
-        with open_store(work.request.out, crew.descriptor_size, Patience(STORE_SECONDS)) as store:
-            turn = TextTurn(plan, enter_turn(work, store), store.memory, crew.embedder, crew.descriptor_name)
-            record = edit_segments(turn, store, crew.editors, care, datetime.now(UTC))
+        with open_store(work.request.out, actors.descriptor_size, Patience(STORE_SECONDS)) as store:
+            turn = TextTurn(plan, enter_turn(work, store), store.memory, actors.embedder, actors.descriptor_name)
+            record = edit_segments(turn, store, actors.editors, care, datetime.now(UTC))
             if record.quarantined:
                 tally.add(record, None)
                 return None

@@ -340,12 +340,15 @@ def test_a_bad_manifest_is_one_clear_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_catalog_from_the_command_line(call: Callable[..., Done], cluster: None, film: Path, tmp_path: Path) -> None:
+def test_a_catalog_from_the_command_line(
+    call: Callable[..., Done], cluster: None, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A folder becomes a manifest, a plan, results and a report; what a program reads is one object each time."""
     (tmp_path / "footage").mkdir()
     for name in ("one.mp4", "two words.mp4"):
         shutil.copy(film, tmp_path / "footage" / name)
-    manifest, out = tmp_path / "catalog.jsonl", tmp_path / "out"
+    manifest, out = Path("catalog.jsonl"), Path("out")
+    monkeypatch.chdir(tmp_path)
 
     def told(*words: str | Path, code: int = 0) -> dict[str, Any]:
         done = call("catalog", *words, "--json")
@@ -362,6 +365,8 @@ def test_a_catalog_from_the_command_line(call: Callable[..., Done], cluster: Non
     assert done["segments"] == {"edited": plan["segments"], "reused": 0, "quarantined": 0}
     assert 0 < done["editor_utilisation"] <= 1
     assert 0 < done["overhead_p50_ms"] <= done["overhead_p95_ms"]
+    again = json.loads(Path("out/.catalog/request.json").read_text())
+    assert Path(again["manifest"]) == tmp_path / manifest, "it is run again from anywhere"
     status = told("status", out)
     assert (status["running"], status["counts"]["done"]) == ([], 2)
     assert call("catalog", "retry", out, "--failed").stderr.strip().endswith("nothing has failed")
