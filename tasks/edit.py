@@ -152,8 +152,10 @@ class _Leases:
 
     def others(self, stack: ExitStack, most: int) -> list[EditingDesk]:
         """At most so many more desks, with Editors that nobody else needs, until `stack` closes."""
-        leases = [stack.enter_context(self._editors.lease()) for _ in range(min(most, self._editors.spare))]
-        return [self._desk(editor) for editor in leases]
+        desks: list[EditingDesk] = []
+        while len(desks) < most and (editor := stack.enter_context(self._editors.lease_spare())) is not None:
+            desks.append(self._desk(editor))
+        return desks
 
 
 @dataclass(frozen=True)

@@ -221,8 +221,21 @@ class EditorPool:
         try:
             yield editor
         finally:
-            editor.settle()
-            self._free.put(editor)
+            self._give_back(editor)
+
+    @contextmanager
+    def lease_spare(self) -> Iterator[EditorHandle | None]:
+        """Hold an Editor that nobody else needs; None if there is none now. Never waits: who holds one may ask.
+
+        Raises:
+            WeightsError: the model does not load.
+        """
+        editor = self._take_spare()
+        try:
+            yield editor
+        finally:
+            if editor is not None:
+                self._give_back(editor)
 
     @property
     def spare(self) -> int:
@@ -235,22 +248,44 @@ class EditorPool:
         for editor in self._all:
             ray.kill(editor.actor)
 
+    def _give_back(self, editor: EditorHandle) -> None:
+        editor.settle()
+        self._free.put(editor)
+
     def _take(self) -> EditorHandle:
         while True:
-            editor = self._free.get()
-            if editor is None:
+            free = self._free.get()
+            if free is None:
                 self._free.put(None)  # for whoever else waits
                 raise LostActorError("no Editor is left; free memory, or start the lost nodes, and run it again")
-            try:
-                editor.load()
+            if (editor := self._loaded(free)) is not None:
                 return editor
-            except LostActorError:
-                self._left -= 1
-                if self._left == 0:
-                    self._free.put(None)
-            except BaseException:
-                self._free.put(editor)
-                raise
+
+    def _take_spare(self) -> EditorHandle | None:
+        if self.spare == 0:
+            return None
+        try:
+            free = self._free.get_nowait()
+        except queue.Empty:  # somebody was faster
+            return None
+        if free is None:
+            self._free.put(None)  # the mark that none is left stays
+            return None
+        return self._loaded(free)
+
+    def _loaded(self, editor: EditorHandle) -> EditorHandle | None:
+        """The Editor with its model, or None where it does not come back."""
+        try:
+            editor.load()
+        except LostActorError:
+            self._left -= 1
+            if self._left == 0:
+                self._free.put(None)
+            return None
+        except BaseException:
+            self._free.put(editor)
+            raise
+        return editor
 
 
 def start_editors(

@@ -72,6 +72,19 @@ def test_an_editor_that_does_not_come_back_is_given_up(cluster: None, weights: s
             pass
 
 
+def test_who_asks_for_a_spare_editor_never_waits(cluster: None, weights: str) -> None:
+    """Two videos that fan out at once would else wait for each other for ever."""
+    pool = start_editors(weights, "float32", "cpu", count=2)
+    with pool.lease(), pool.lease_spare() as spare:
+        assert spare is not None
+        with pool.lease_spare() as none_left:
+            assert none_left is None
+    pool.expected = lambda: 2
+    with pool.lease_spare() as needed:
+        assert needed is None, "two videos are about to need both"
+    pool.close()
+
+
 def test_the_end_of_a_run_is_no_fault_of_a_segment(cluster: None, tmp_path: Path) -> None:
     write_rehearsal(tmp_path / "slow", 60.0)
     pool = start_editors(str(tmp_path / "slow"), "float32", "cpu")
