@@ -155,7 +155,7 @@ class _Examiner:
             wrong += self.claims.claim_session(line, video_id, sound.get("memory_scope", "video"))
             scope, _, group = sound.get("memory_scope", "video").partition(":")
             if scope == "group":
-                wrong += self._look_at_group(line, group, sound.get("output"))
+                wrong += [] if wrong else self._look_at_group(line, group, sound.get("output"))
             elif not wrong or sound.get("output"):  # a second video of one id has the folder of the first, too
                 wrong += self._look_at_output(line, video_id, sound.get("output"))
         if "uri" in sound and not sound.get("skip"):

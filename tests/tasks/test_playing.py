@@ -10,6 +10,7 @@ from model.config import EditConfig, Preset, RetrievalConfig, WorldConfig
 from model.types import EditedSegment, Memory
 from storage.datasets.synthetic import imagine, render
 from storage.memory import MemoryRow, MemoryStore
+from storage.remembered import Reach
 from tasks.judging import held_out
 from tasks.playing import METHODS, Clip, Stage, recall_latest, recall_random, recall_similar
 from tasks.recall import recall
@@ -66,7 +67,8 @@ def test_memory_recalls_what_the_pipeline_recalls(story: str, tmp_path) -> None:
     for at in range(1, WORLD.segments):
         previous = played.previous(at)
         name = None if previous is None else f"{previous:06d}"
-        wanted = recall(store, [], [row(played, each) for each in range(at)], row(played, at), name, CONFIG)
+        earlier = [row(played, each) for each in range(at)]
+        wanted = recall(store, [], earlier, row(played, at), Reach(0, range(at)), name, CONFIG)
         assert recall_similar(played, at, CONFIG) == [int(each.id) for each in wanted]
 
 

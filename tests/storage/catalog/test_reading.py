@@ -86,7 +86,8 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as raised:
         read_catalog(tmp_path / "manifest.jsonl")
     assert str(raised.value).startswith(f"{tmp_path / 'manifest.jsonl'}: line 2: turns.0.prompt: ")
-    assert "(10 faults in all; `memory-v2v catalog validate` shows each)" in str(raised.value)
+    said = "(9 faults in all; `memory-v2v catalog validate` shows each)"
+    assert said in str(raised.value), "that a file is absent is the affair of its video"
 
 
 LONG = "9" * 5000
@@ -246,6 +247,8 @@ def test_an_output_that_leads_out_is_told(output: str, tmp_path: Path) -> None:
         ((line_of("a", memory_scope="group:G"), line_of("b", memory_scope="group:g")), "memory_scope", "is spelt 'G'"),
         ((line_of("a", memory_scope="group:b"), line_of("b")), "video_id", "is also the group 'b' of line 1"),
         ((line_of("b"), line_of("a", memory_scope="group:B")), "memory_scope", "is also the video of line 1"),
+        ((line_of("b"), line_of("a", memory_scope="group:g", output="x")), "output", "have one folder, 'g'"),
+        ((line_of("b", output="g/x"), line_of("a", memory_scope="group:g")), "output", "lies around the results"),
     ],
 )
 def test_two_videos_share_nothing(lines: tuple[dict[str, Any], ...], field: str, said: str, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from tests.storage.catalog.manifests import told, write_file
 FULL = (
     "video_id,uri,prompt,seed,on,prompt_2,seed_2,on_2,priority,output,tags,memory_scope,schedule,skip,frames,overlap,"
     "height,width,top_k,steps,guidance,codec,tone_map\n"
-    'one,a.mp4,"red, then\ngreen",3,0,snow,4,last,-2,s/1,s1 s2,group:g,anchors:4,false,9,8,480,832,5,20,4.5,ffv1,TRUE\n'
+    'one,a.mp4,"red, then\ngreen",3,0,snow,4,last,-2,s3://films/s1,s1 s2,group:g,anchors:4,false,9,8,480,832,5,20,4.5,'
+    "ffv1,TRUE\n"
     "two,a.mp4,blue,,,,,,,,,,,,,,,,,,,,\n"
 )
 
@@ -29,7 +30,7 @@ def test_every_column_is_read(tmp_path: Path) -> None:
         ("red, then\ngreen", 3, 0),
         ("snow", 4, "last"),
     ]
-    assert (one.priority, one.output, one.tags, one.skip) == (-2, "s/1", ("s1", "s2"), False)
+    assert (one.priority, one.output, one.tags, one.skip) == (-2, "s3://films/s1", ("s1", "s2"), False)
     assert (one.memory_scope, one.schedule) == ("group:g", "anchors:4")
     assert tuple(one.segment.model_dump().values()) == (9, 8, 480, 832)
     assert tuple(one.params.model_dump().values()) == (5, 20, 4.5)
