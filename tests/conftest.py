@@ -4,6 +4,7 @@ The environment is set while this file is imported, before any test imports Ray 
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ os.environ |= {
 }
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes run torch; more threads than cores make them crawl
 prepare_environment()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored, also by what tests start
 settings.register_profile("house", deadline=None)  # a busy machine is slow, which is no failure
 settings.load_profile("house")
 

@@ -43,7 +43,7 @@ def measure_drift(clip: Frames, before: Frames, new: Frames) -> dict[str, float]
 
 
 def colour_change(
-    before: UInt8[np.ndarray, "height width 3"], after: UInt8[np.ndarray, "height width 3"]
+    before: UInt8[np.ndarray, "height width 3"], after: UInt8[np.ndarray, "rows columns 3"]
 ) -> Float[np.ndarray, "3"]:
     """What an edit made of a frame's mean colour, in CIELAB; the two may differ in size."""
     return _mean_lab(after) - _mean_lab(before)

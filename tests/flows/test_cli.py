@@ -382,11 +382,7 @@ def test_faults_of_a_manifest_are_all_told_by_line_and_field(call: Callable[...,
     done = call("catalog", "validate", manifest, "--json")
     found = json.loads(done.stdout)["faults"]
     assert done.returncode == 2
-    assert {(fault["line"], fault["field"].split("[")[0]) for fault in found} >= {
-        (1, "turns"),
-        (1, "uri"),
-        (2, "video_id"),
-    }
+    assert {(fault["line"], fault["field"]) for fault in found} >= {(1, "turns.0.prompt"), (1, "uri"), (2, "video_id")}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from model.metrics.drift import BOUNDS, measure_drift
+from model.metrics.drift import BOUNDS, colour_change, edit_drift, measure_drift
 
 
 def moving(frames: int, start: int = 0, speed: float = 1.0) -> np.ndarray:
@@ -83,3 +83,15 @@ def test_a_blank_picture_is_no_division_by_zero() -> None:
     blank = np.zeros((36, 48, 64, 3), np.uint8)
     assert max(measure_drift(blank, blank, blank).values()) == 0
     assert np.isfinite(list(measure_drift(CLIP, CLIP, blank).values())).all()
+
+
+def test_an_edit_that_is_alike_everywhere_does_not_drift() -> None:
+    """A tint of every segment is no drift, whatever the segments show; one segment with another tint is."""
+    scenes = np.random.default_rng(0).integers(60, 160, (6, 8, 8, 3)).astype(np.uint8)
+    tinted = scenes + np.array([40, 0, 0], np.uint8)
+    larger = tinted.repeat(2, axis=1).repeat(2, axis=2)
+    even = np.stack([colour_change(before, after) for before, after in zip(scenes, larger, strict=True)])
+    other = scenes[3] + np.array([0, 0, 40], np.uint8)
+    odd = np.concatenate([even[:3], colour_change(scenes[3], other)[None], even[4:]])
+    assert edit_drift(odd) > 10 * edit_drift(even)
+    assert edit_drift(np.zeros((1, 3), np.float32)) == 0
