@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,7 @@ class EditorHandle:
         self.actor, self._policy, self._usage, self._ended = actor, policy, usage, ended
         self._idle_since: float | None = None
         self._first_held: int | None = None
+        self._process = self._ended_process = 0
         self.waited: float | None = None
 
     def load(self) -> None:
@@ -75,8 +76,11 @@ class EditorHandle:
         deadline = time.monotonic() + self._policy.load_seconds
         while True:
             try:
-                ray.get(self.actor.load.remote(), timeout=max(deadline - time.monotonic(), RETURN_SECONDS))
-                return
+                answer = self.actor.load.remote()
+                self._process = ray.get(answer, timeout=max(deadline - time.monotonic(), RETURN_SECONDS))
+                if self._process != self._ended_process or time.monotonic() >= deadline:  # the old one may still answer
+                    return
+                time.sleep(RETURN_SECONDS)
             except (RayActorError, GetTimeoutError) as fault:
                 self._require_going_on()
                 if time.monotonic() >= deadline:
@@ -129,6 +133,7 @@ class EditorHandle:
     def restart(self) -> None:
         """End the process; Ray starts another one, which loads by itself."""
         self._first_held = self._idle_since = None
+        self._ended_process = self._process
         ray.kill(self.actor, no_restart=False)
 
     def peak_bytes(self) -> int:
@@ -275,17 +280,18 @@ class EditorPool:
 
     def _loaded(self, editor: EditorHandle) -> EditorHandle | None:
         """The Editor with its model, or None where it does not come back."""
-        try:
-            editor.load()
-        except LostActorError:
-            self._left -= 1
-            if self._left == 0:
-                self._free.put(None)
-            return None
-        except BaseException:
-            self._free.put(editor)
-            raise
-        return editor
+        with ExitStack() as undo:
+            undo.callback(self._free.put, editor)  # where its model does not load
+            try:
+                editor.load()
+            except LostActorError:
+                self._left -= 1
+                undo.pop_all()
+                if self._left == 0:
+                    self._free.put(None)
+                return None
+            undo.pop_all()
+            return editor
 
 
 def start_editors(
