@@ -22,6 +22,7 @@ from storage.ledger import Ledger
 from storage.run_lock import Holder, RunLock, holders
 from storage.run_report import RunRecord, read_runs, write_run
 from storage.store import MEMORY, place_for
+from storage.table_place import has_tables, require_prefix
 from storage.video_states import VideoState, VideoStates
 from tasks.catalog import Actors, CatalogRun
 from tasks.catalog_board import Board, report_markdown
@@ -131,7 +132,7 @@ def retry(out: Path) -> RunRecord | None:
         return None
     request = request.model_copy(update={"only": tuple(sorted(again))})
     for entry in _understand(request)[1]:
-        if (entry.folder / MEMORY).is_dir():
+        if has_tables(entry.folder / MEMORY):
             forgive(Ledger(entry.folder / MEMORY))
     return run(request)
 
@@ -172,6 +173,8 @@ def report(out: Path) -> tuple[RunRecord, list[VideoState], str]:
 
 def _understand(request: CatalogRequest) -> tuple[Setup, list[Entry]]:
     place_for(request.out)
+    if request.memory is not None:
+        require_prefix(request.memory)
     setup = set_up(request, user_folder("cache"))
     return setup, entries_of(read_catalog(request.manifest, request.defaults, request.out), request)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.console import PARTLY, Device, Json, Verbose, print_json, say
+from flows.console import PARTLY, Device, Json, Memory, Verbose, print_json, say
 from flows.environment import prepare_environment
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def run(
     manifest: Manifest,
     defaults: Defaults = None,
     out: Out = Path("out"),
+    memory: Memory = None,
     weights: Weights = "demo",
     descriptor: Descriptor = "thumbnail",
     editors: Editors = 1,

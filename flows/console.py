@@ -21,6 +21,10 @@ Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Codec = Annotated[str, typer.Option(help="h264, prores, dnxhr or ffv1.")]
 ToneMap = Annotated[bool, typer.Option("--tone-map", help="Accept HDR, tone-mapped to BT.709.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="s3://bucket/prefix for the tables of the memory.", show_default="in the folder"),
+]
 Wait = Annotated[float, typer.Option(help="Seconds to wait for another run that writes to the same folder.")]
 Scale = Annotated[
     float | None,

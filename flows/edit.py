@@ -12,7 +12,8 @@ from prefect import flow
 from flows.environment import user_folder
 from model.config import EditRequest
 from storage.ledger import Entry
-from storage.store import Patience, find_finished, open_store, place_for
+from storage.store import MEMORY, Patience, find_finished, open_store, place_for
+from storage.table_place import require_place
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import edit_turn
 from tasks.footprint import footprint
@@ -87,7 +88,7 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     try:
         plan = ingest(work)
         name, size = descriptor_of(embedder)
-        with open_store(request.out, size, Patience(request.wait, say)) as store:
+        with open_store(request.out, size, Patience(request.wait, say, editors.resting), request.memory) as store:
             turn = TextTurn(plan, enter_turn(work, store), store.memory, embedder, name)
             record = edit_turn(turn, store, editors)
             video = stitch_video(plan, record, store)
@@ -105,6 +106,7 @@ def understand(request: EditRequest) -> EditWork:
     """
     cache = user_folder("cache")
     place_for(request.out)
+    require_place(request.out / MEMORY, request.memory)
     weights, descriptor = locate_weights(request.weights, cache), locate_descriptor(request.descriptor)
     require_kind(weights, TEXT_EDITS)
     return describe_work(request, weights, descriptor, choose_device(request.device), cache)

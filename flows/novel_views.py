@@ -14,6 +14,7 @@ from model.config import ViewRequest
 from storage.ledger import Entry
 from storage.probe import probe
 from storage.store import MEMORY, Patience, Store, find_finished, open_view_store, place_for
+from storage.table_place import require_place
 from storage.views import ViewStore
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import edit_turn
@@ -84,7 +85,7 @@ def novel_views(request: ViewRequest) -> dict[str, Any]:
     editors = start_editors(str(first.weights), first.dtype, first.device)
     try:
         plan = ingest(first)
-        with open_view_store(request.out, Patience(request.wait, say)) as store:
+        with open_view_store(request.out, Patience(request.wait, say, editors.resting), request.memory) as store:
             turns = tuple(_render_each(call, plan, store, editors))
     finally:
         editors.close()
@@ -99,6 +100,7 @@ def understand(request: ViewRequest) -> ViewCall:
     """
     cache = user_folder("cache")
     place_for(request.out)
+    require_place(request.out / MEMORY, request.memory)
     weights = locate_weights(request.weights, cache, NOVEL_VIEWS)
     require_kind(weights, NOVEL_VIEWS)
     return describe_call(request, weights, choose_device(request.device), cache)

@@ -10,6 +10,8 @@ MemoryV2VError
     ├── LostActorError    a process of the run died
     ├── OutOfMemoryError  a segment does not fit into the memory that there is
     ├── StoreBusyError    another process holds the store
+    ├── DiskFullError     there is no room left
+    ├── UnreachableError  a server that keeps the memory does not answer
     ├── StoreError        the store on disk is damaged or was written by another version
     ├── CatalogError      more videos of a catalog failed than may
     └── EditError         segments could not be edited after every retry
@@ -58,6 +60,14 @@ class OutOfMemoryError(RunError):
 
 class StoreBusyError(RunError):
     """Another process holds the store."""
+
+
+class DiskFullError(RunError):
+    """There is no room left for results."""
+
+
+class UnreachableError(RunError):
+    """A server that keeps the memory does not answer."""
 
 
 class StoreError(RunError):

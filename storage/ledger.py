@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -209,14 +210,21 @@ class Ledger:
 class StoreLock:
     """Holds an output folder for one process; the system releases it when the process ends, however it ends.
 
-    Where another process holds it, `say` is told so once, and it is waited for, `wait` seconds at most.
+    Where another process holds it, `say` is told so once, and it is waited for, `wait` seconds at most; `meanwhile` is
+    entered as long.
 
     Raises, on entering:
         StoreBusyError: another process holds it, still.
     """
 
-    def __init__(self, folder: Path, wait: float | int = 0, say: Callable[[str], None] | None = None) -> None:
-        self._folder, self._wait, self._say = folder, wait, say
+    def __init__(
+        self,
+        folder: Path,
+        wait: float | int = 0,
+        say: Callable[[str], None] | None = None,
+        meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._folder, self._wait, self._say, self._meanwhile = folder, wait, say, meanwhile
         self._holder = folder / "store.json"
         self._lock = FileLock(folder / "store.lock")
 
@@ -225,10 +233,16 @@ class StoreLock:
             held = f"{self._folder}: process {self._holder_pid()} is writing to it"
             if self._wait and self._say:
                 self._say(f"{held}; waiting for it, {self._wait:g} s at most")
-            if not self._acquired(self._wait):
+            if not self._acquired_in_time():
                 raise StoreBusyError(f"{held}; wait for it, or choose another --out")
         self._holder.write_text(json.dumps({"pid": os.getpid()}))
         return self
+
+    def _acquired_in_time(self) -> bool:
+        if not self._wait:
+            return False
+        with self._meanwhile():
+            return self._acquired(self._wait)
 
     def _acquired(self, seconds: float | int) -> bool:
         try:

@@ -140,11 +140,9 @@ def require_conditional_writes(uri: str) -> None:
         RequestError: the address is none in a bucket, or there are no credentials.
         RunError: the server does not keep to it, cannot be reached, or may not be written to.
     """
-    address = read_address(uri)
-    if isinstance(address, Path):
-        raise RequestError(f"{address}: is no prefix in a bucket (s3://bucket/prefix)")
+    address = _in_bucket(uri)
     probe = ObjectAddress(address.bucket, f"{address.key}/{PROBE}-{uuid4().hex}")
-    with _told(probe, RunError):
+    with _told(address, RunError):
         store = _open(probe)
         try:
             obstore.put(store, probe.key, b"first", mode="create")
@@ -158,6 +156,52 @@ def require_conditional_writes(uri: str) -> None:
         f"{address}: the server overwrites objects that must not exist yet (it ignores If-None-Match), so tables there "
         "would lose commits; keep the tables on a local disk, or use a server with conditional writes"
     )
+
+
+def create(uri: str, content: bytes) -> bytes:
+    """Write a small object unless it is there. Returns what is there now.
+
+    Raises:
+        RequestError: the address is none in a bucket, or there are no credentials.
+        RunError: the server cannot be reached, or may not be written to.
+    """
+    address = _in_bucket(uri)
+    with _told(address, RunError):
+        store = _open(address)
+        with suppress(exceptions.AlreadyExistsError):
+            obstore.put(store, address.key, content, mode="create")
+        return obstore.get(store, address.key).bytes().to_bytes()
+
+
+def is_empty(uri: str) -> bool:
+    """Whether no object lies below a prefix.
+
+    Raises:
+        RequestError: the address is none in a bucket, or there are no credentials.
+        RunError: the server cannot be reached, or may not be read.
+    """
+    address = _in_bucket(uri)
+    with _told(address, RunError):
+        return not next(iter(obstore.list(_open(address), prefix=f"{address.key}/", chunk_size=1)), [])
+
+
+def server_options() -> dict[str, str]:
+    """How LanceDB reaches the server, in its own words; keys it reads from the environment itself.
+
+    Raises:
+        RequestError: the server named in the environment is none.
+    """
+    endpoint = _endpoint()
+    if endpoint is None:
+        return {}
+    return {"aws_endpoint": endpoint, "allow_http": str(endpoint.startswith("http:")).lower()}
+
+
+def _in_bucket(uri: str) -> ObjectAddress:
+    address = read_address(uri)
+    if isinstance(address, Path):
+        raise RequestError(f"{address}: is no prefix in a bucket (s3://bucket/prefix)")
+    return address
 
 
 def _stat_path(path: Path) -> Located:

@@ -18,6 +18,7 @@ from storage.kinds import payload_sizes, remembered
 from storage.ledger import Entry, Ledger, StoreLock, TurnRow, turn_id
 from storage.remembered import Remembered
 from storage.store import MEMORY
+from storage.table_place import has_tables
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def require_memory(folder: Path) -> None:
     """Raises:
     RequestError: the folder is not one that videos were edited in.
     """
-    if not (folder / MEMORY / "turns.lance").is_dir():
+    if not has_tables(folder / MEMORY):
         raise RequestError(f"{folder}: holds no sessions; give --out as it was given to edit")
 
 

@@ -1,18 +1,20 @@
 """One output folder: its lock, its memory, its ledger, and where its files lie."""
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from model.errors import RequestError, StoreError
+from model.errors import DiskFullError, RequestError, RunError, StoreError, UnreachableError
 from storage.content_id import hash_file
 from storage.ledger import Entry, Ledger, StoreLock, TurnRow
 from storage.memory import MemoryStore
 from storage.remembered import RememberedStore
+from storage.table_place import has_tables, is_elsewhere, place_of, settle
 from storage.views import ViewStore
 
 MEMORY, SEGMENTS = "memory", "segments"
@@ -26,10 +28,11 @@ Memory = TypeVar("Memory", bound=RememberedStore[Any])
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for another process that writes to the folder, and who is told of it (see `StoreLock`)."""
+    """How long to wait for another process that writes to the folder, and what else happens then (see `StoreLock`)."""
 
     seconds: float | int = 0
     say: Callable[[str], None] | None = None
+    meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @dataclass(frozen=True)
@@ -53,41 +56,66 @@ class Store(Generic[Memory]):
 
 
 @contextmanager
-def open_store(folder: Path, descriptor_size: int, patience: Patience = Patience()) -> Iterator[Store[MemoryStore]]:
+def open_store(
+    folder: Path, descriptor_size: int, patience: Patience = Patience(), memory: str | None = None
+) -> Iterator[Store[MemoryStore]]:
     """Open or create the output folder for writing, with the memory of text edits.
+
+    `memory` is the prefix in a bucket where the tables are to lie (`s3://bucket/prefix`); None is where they lie
+    already, or the folder.
 
     Raises:
         StoreBusyError: another process has it open.
         StoreError: it is damaged, of another version, or cannot be made.
+        RequestError, RunError: the prefix cannot be that (`storage/table_place.py`).
     """
-    with _held(folder, patience) as held:
+    with _held(folder, patience, memory) as held:
         yield Store(held, MemoryStore(held / MEMORY, descriptor_size), Ledger(held / MEMORY))
 
 
 @contextmanager
-def open_view_store(folder: Path, patience: Patience = Patience()) -> Iterator[Store[ViewStore]]:
+def open_view_store(
+    folder: Path, patience: Patience = Patience(), memory: str | None = None
+) -> Iterator[Store[ViewStore]]:
     """The same with the memory of novel views.
 
     Raises:
-        StoreBusyError: another process has it open.
-        StoreError: it is damaged, of another version, or cannot be made.
+        StoreBusyError, StoreError, RequestError, RunError: see `open_store`.
     """
-    with _held(folder, patience) as held:
+    with _held(folder, patience, memory) as held:
         yield Store(held, ViewStore(held / MEMORY), Ledger(held / MEMORY))
 
 
 @contextmanager
-def _held(folder: Path, patience: Patience) -> Iterator[Path]:
+def _held(folder: Path, patience: Patience, memory: str | None) -> Iterator[Path]:
     """The folder, made and swept, while it is ours."""
     folder = folder.absolute()
     try:
         (folder / SEGMENTS).mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise StoreError(f"{folder}: cannot be made a folder ({fault.strerror}); choose another --out") from fault
-    with StoreLock(folder, patience.seconds, patience.say):
+    with StoreLock(folder, patience.seconds, patience.say, patience.meanwhile):
         for path in leftovers(folder):
             path.unlink()
-        yield folder
+        settle(folder / MEMORY, memory)
+        try:
+            yield folder
+        except (OSError, RuntimeError) as fault:
+            if (told := _told(fault, folder)) is None:
+                raise
+            raise told from fault
+
+
+def _told(fault: OSError | RuntimeError, folder: Path) -> RunError | None:
+    """What a library met on the way, as one of our errors; None if it is no affair of the place."""
+    if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
+        return DiskFullError(f"{folder}: the disk is full; make room, then run the same command again")
+    if "LanceError(IO)" in str(fault) and is_elsewhere(folder / MEMORY):
+        address = place_of(folder / MEMORY).address
+        return UnreachableError(
+            f"{address}: the server does not answer; what was committed is kept, the same command goes on from there"
+        )
+    return None
 
 
 def place_for(folder: Path) -> Path:
@@ -97,7 +125,10 @@ def place_for(folder: Path) -> Path:
         RequestError: a file is in the way, one may not write there, or it is in no file system.
     """
     if str(folder).startswith("s3:"):
-        raise RequestError(f"{folder}: results are made on this machine; a manifest's line may deliver them (output)")
+        raise RequestError(
+            f"{folder}: results are made on this machine; a manifest's line may deliver them (output), "
+            "and the memory may lie there (--memory)"
+        )
     place = folder.absolute()
     try:
         while not place.exists():
@@ -123,7 +154,7 @@ def next_version(folder: Path, stem: str, suffix: str) -> Path:
 
 def find_finished(folder: Path, id: str) -> Entry | None:
     """The ledger's entry `id` of an output folder, if its file is there as it was recorded. Creates nothing."""
-    if not (folder / MEMORY).is_dir():
+    if not has_tables(folder / MEMORY):
         return None
     entry = Ledger(folder / MEMORY).find([id]).get(id)
     return entry if entry and _whole(folder, entry) else None
@@ -131,7 +162,7 @@ def find_finished(folder: Path, id: str) -> Entry | None:
 
 def read_turns(folder: Path, session: str) -> list[TurnRow]:
     """The turns of a session in an output folder, by number. Creates nothing."""
-    return Ledger(folder / MEMORY).turns(session) if (folder / MEMORY).is_dir() else []
+    return Ledger(folder / MEMORY).turns(session) if has_tables(folder / MEMORY) else []
 
 
 def _whole(folder: Path, entry: Entry) -> bool:

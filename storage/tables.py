@@ -12,6 +12,8 @@ from lancedb import DBConnection
 from lancedb.table import Table
 
 from model.errors import StoreError
+from storage.redaction import redact
+from storage.table_place import place_of
 
 PRIMARY_KEY = pa.field("id", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"})
 """Without it concurrent upserts of one id leave two rows."""
@@ -34,7 +36,7 @@ def open_table(uri: Path, name: str, schema: pa.Schema) -> Table:
     """
     try:
         database = _connect(uri)
-        there = name in database.list_tables(limit=MOST_TABLES).tables and not _is_begun(uri / f"{name}.lance")
+        there = name in database.list_tables(limit=MOST_TABLES).tables and not place_of(uri).is_begun(name)
         if there and database.open_table(name).schema.names != schema.names:
             raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
         return database.create_table(name, schema=schema, exist_ok=True)
@@ -58,8 +60,9 @@ def open_tables(uri: Path) -> dict[str, Table]:
 
 
 def _connect(uri: Path) -> DBConnection:
-    options: dict[str, Any] = {"storage_options": {"new_table_enable_stable_row_ids": "true"}}
-    return lancedb.connect(str(uri), **options, read_consistency_interval=dt.timedelta(0), session=CACHES)
+    place = place_of(uri)
+    options: dict[str, Any] = {"storage_options": {**place.options, "new_table_enable_stable_row_ids": "true"}}
+    return lancedb.connect(place.address, **options, read_consistency_interval=dt.timedelta(0), session=CACHES)
 
 
 def reclaim(uri: Path, payloads: str, rows_per_fragment: int) -> None:
@@ -71,25 +74,27 @@ def reclaim(uri: Path, payloads: str, rows_per_fragment: int) -> None:
         if name != payloads:
             with warnings.catch_warnings(action="ignore"):  # that readers would fail
                 table.optimize(cleanup_older_than=dt.timedelta(0), delete_unverified=True)
-    if (uri / f"{payloads}.lance").is_dir():
-        dataset = lance.dataset(str(uri / f"{payloads}.lance"))
-        dataset.optimize.compact_files(target_rows_per_fragment=rows_per_fragment, materialize_deletions_threshold=0.0)
-        dataset.cleanup_old_versions(
-            older_than=dt.timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
-        )
+        else:
+            dataset = _open_dataset(uri, name)
+            dataset.optimize.compact_files(
+                target_rows_per_fragment=rows_per_fragment, materialize_deletions_threshold=0.0
+            )
+            dataset.cleanup_old_versions(
+                older_than=dt.timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+            )
 
 
 def compact_payloads(uri: Path, name: str, rows_per_fragment: int) -> None:
     """Merge fragments smaller than `rows_per_fragment` and drop old versions of a table without indices."""
-    dataset = lance.dataset(str(uri / f"{name}.lance"))
+    dataset = _open_dataset(uri, name)
     dataset.optimize.compact_files(target_rows_per_fragment=rows_per_fragment)
     dataset.cleanup_old_versions(older_than=KEEP_VERSIONS, error_if_tagged_old_versions=False)
 
 
-def _is_begun(folder: Path) -> bool:
-    """Whether a table was to be made and never was, as on a full disk: it has neither a version nor data."""
-    return not any(folder.glob("_versions/*.manifest")) and not any(folder.glob("data/*"))
+def _open_dataset(uri: Path, name: str) -> lance.LanceDataset:
+    place = place_of(uri)
+    return lance.dataset(place.table(name), storage_options=place.options)
 
 
 def _first_line(fault: Exception) -> str:
-    return (str(fault).splitlines() or [type(fault).__name__])[0][:200]
+    return redact((str(fault).splitlines() or [type(fault).__name__])[0][:200])

@@ -20,7 +20,15 @@ from typing import Any
 from prefect import get_run_logger
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from model.errors import LostActorError, MemoryV2VError, RunError, VideoError, WeightsError
+from model.errors import (
+    DiskFullError,
+    LostActorError,
+    MemoryV2VError,
+    RunError,
+    UnreachableError,
+    VideoError,
+    WeightsError,
+)
 from storage.garbage import size_of
 from storage.ledger import Entry as LedgerEntry
 from storage.object_store import deliver
@@ -210,7 +218,9 @@ class CatalogRun:
             self.progress[id] = (tally.segments + done, tally.segments + total)
 
         care = Care(self._setup.request.faults, told=told)
-        with open_store(work.request.out, actors.descriptor_size, Patience(STORE_SECONDS)) as store:
+        with open_store(
+            work.request.out, actors.descriptor_size, Patience(STORE_SECONDS), work.request.memory
+        ) as store:
             turn = TextTurn(plan, enter_turn(work, store), store.memory, actors.embedder, actors.descriptor_name)
             record = edit_segments(turn, store, actors.editors, care, datetime.now(UTC))
             if record.quarantined:
@@ -247,11 +257,11 @@ class CatalogRun:
 
 def common_fault(fault: BaseException, out: Path) -> MemoryV2VError | None:
     """The fault as one that every video would meet, or None if it is the affair of one."""
-    if isinstance(fault, WeightsError | LostActorError):
+    if isinstance(fault, WeightsError | LostActorError | DiskFullError | UnreachableError):
         return fault
     full = getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault)
     if full or shutil.disk_usage(existing(out)).free < LEAST_FREE:
-        return RunError(f"{out}: the disk is full; make room, then run the same command again")
+        return DiskFullError(f"{out}: the disk is full; make room, then run the same command again")
     if isinstance(fault, RayError) and not isinstance(fault, RayActorError | RayTaskError):
         return RunError(f"Ray does not answer ({in_words(fault)}); run the same command again")
     return None

@@ -23,6 +23,7 @@ from storage.calibration import Rates, Setting, read_rates, this_machine
 from storage.content_id import hash_folder
 from storage.ledger import Ledger
 from storage.store import MEMORY
+from storage.table_place import has_tables
 from storage.video_states import VideoState
 from tasks.catalog_work import Entry, Setup, existing, requests_of
 from tasks.ingest import examine_video
@@ -180,4 +181,4 @@ def _look(entry: Entry, state: VideoState | None, setup: Setup) -> PlannedVideo:
 
 def _committed(folder: Path) -> int:
     """Segments in the ledger of a folder; those of an earlier wording count too, which a plan may bear."""
-    return len(Ledger(folder / MEMORY).entries(kind="segment")) if (folder / MEMORY).is_dir() else 0
+    return len(Ledger(folder / MEMORY).entries(kind="segment")) if has_tables(folder / MEMORY) else 0

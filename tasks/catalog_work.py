@@ -142,6 +142,7 @@ def requests_of(entry: Entry, setup: Setup, source: Path | None = None) -> list[
     common: dict[str, Any] = {
         "video": source or Path(entry.source),
         "out": entry.folder,
+        "memory": _memory_of(entry, request),
         "weights": str(setup.weights),
         "descriptor": request.descriptor,
         "session": entry.session,
@@ -154,6 +155,13 @@ def requests_of(entry: Entry, setup: Setup, source: Path | None = None) -> list[
         "wait": 0,
     }
     return [_request(video, common, turn) for turn in video.turns]
+
+
+def _memory_of(entry: Entry, request: CatalogRequest) -> str | None:
+    """Each folder of results has a prefix of its own below that of the catalog."""
+    if request.memory is None:
+        return None
+    return f"{request.memory.rstrip('/')}/{entry.folder.relative_to(request.out.absolute()).as_posix()}"
 
 
 def _request(video: CatalogVideo, common: dict[str, Any], turn: CatalogTurn) -> EditRequest:

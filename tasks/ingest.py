@@ -218,7 +218,19 @@ def settings_of(request: VideoRequest, *others: str) -> dict[str, Any]:
 
     The order of work decides what is recalled, which is in the ids of segments.
     """
-    silent = {"video", "out", "weights", "output", "device", "wait", "session", "schedule", "editors", *others}
+    silent = {
+        "video",
+        "out",
+        "memory",
+        "weights",
+        "output",
+        "device",
+        "wait",
+        "session",
+        "schedule",
+        "editors",
+        *others,
+    }
     return {**request.model_dump(mode="json", exclude=silent), "tone_map": request.output.tone_map}
 
 

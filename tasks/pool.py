@@ -201,13 +201,14 @@ def is_due(segments: int, growth: float, policy: FaultPolicy) -> bool:
 class EditorPool:
     """A fixed set of Editors, leased one video at a time. What they did is in `usage`.
 
-    `expected` counts the videos that will need one soon; a catalog sets it.
+    `create` makes the actor of one, which loads at once. `expected` counts the videos that will need one soon; a
+    catalog sets it.
     """
 
-    def __init__(self, actors: Sequence[Any], policy: FaultPolicy) -> None:
-        self.usage, self.size = Usage(), len(actors)
+    def __init__(self, create: Callable[[], Any], count: int, policy: FaultPolicy) -> None:
+        self.usage, self.size, self._create = Usage(), count, create
         self._ended = threading.Event()
-        self._all = [EditorHandle(actor, policy, self.usage, self._ended) for actor in actors]
+        self._all = [EditorHandle(create(), policy, self.usage, self._ended) for _ in range(count)]
         self._free: queue.Queue[EditorHandle | None] = queue.Queue()
         self._left = len(self._all)
         self.expected: Callable[[], int] = lambda: 0
@@ -246,6 +247,17 @@ class EditorPool:
     def spare(self) -> int:
         """Editors that nobody holds, or will need soon."""
         return max(0, self._free.qsize() - self.expected())
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Have no Editors for a while in which none is held: another run may need their GPUs to come to its end."""
+        for editor in self._all:
+            ray.kill(editor.actor)
+        try:
+            yield
+        finally:
+            for editor in self._all:
+                editor.actor = self._create()
 
     def close(self) -> None:
         """End all Editors; who holds one is told that the run was ended."""
@@ -301,8 +313,7 @@ def start_editors(
     cores = max(1, ((os.cpu_count() or 2) - 1) // count)
     needs: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": cores}
     needs["max_concurrency"] = 2  # so that `progress` answers while `edit` runs
-    actors = [Editor.options(**needs).remote(weights, dtype, device) for _ in range(count)]
-    return EditorPool(actors, policy or FaultPolicy())
+    return EditorPool(lambda: Editor.options(**needs).remote(weights, dtype, device), count, policy or FaultPolicy())
 
 
 def start_embedder(descriptor: str) -> Any:

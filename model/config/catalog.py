@@ -111,6 +111,8 @@ class CatalogRequest(Config):
     """What the videos have in common (YAML)."""
     out: Path
     """Folder for the results, one folder a video, and for the catalog's own state."""
+    memory: str | None = None
+    """Where the tables of the memories lie: `s3://bucket/prefix`; the default is in the folders of the videos."""
     weights: str = "demo"
     """A local model folder or a hub id."""
     descriptor: str = "thumbnail"

@@ -30,6 +30,8 @@ class VideoRequest(Config):
     """The user's video, a file."""
     out: Path
     """Folder for the result and its memory."""
+    memory: str | None = None
+    """Where the tables of the memory lie: `s3://bucket/prefix`, one an output folder; the default is in it."""
     weights: str
     """A local model folder or a hub id."""
     session: str | None = Field(default=None, pattern=SESSION_NAME)

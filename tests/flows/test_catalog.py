@@ -26,10 +26,12 @@ from storage.memory import MemoryStore
 from storage.probe import probe
 from storage.run_lock import RunLock
 from storage.run_report import RunRecord
+from storage.store import MEMORY
 from storage.video_states import VideoState
 from tasks.catalog_work import STATE
 from tests.clips import X264, chart, make_bad_input, run_ffmpeg
 from tests.flows.test_edit import wait_for
+from tests.storage.object_servers import running_moto
 
 FRAMES, SEGMENTS = 17, 4  # windows of 5 frames, an overlap of 1
 BAD = ("empty", "text", "truncated")
@@ -113,6 +115,24 @@ def test_the_same_command_finds_what_is_done_and_another_prompt_redoes_its_video
     assert catalog.run(request(manifest)).segments["edited"] == SEGMENTS
     assert len(segments_in(tmp_path / "out" / "two")) == 2 * SEGMENTS
     assert catalog.plan(request(manifest)).left == 0
+
+
+def test_memories_may_lie_in_a_bucket(
+    cluster: None, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One prefix a folder of results; a second turn recalls the first from there, and nothing is done twice."""
+    for name, value in {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "words", "REGION": "eu-central-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    turns = [{"prompt": "make it night"}, {"prompt": "make it rain", "on": "last"}]
+    manifest = write_catalog(tmp_path, clip, ["one"], turns=turns)
+    with running_moto("films") as server:
+        monkeypatch.setenv("MEMORY_V2V_S3_ENDPOINT", server)
+        asked = request(manifest, memory="s3://films/night")
+        assert catalog.run(asked).segments["edited"] == 2 * SEGMENTS
+        folder = tmp_path / "out" / "one"
+        assert "s3://films/night/one" in (folder / MEMORY).read_text()
+        assert len(Ledger(folder / MEMORY).entries(kind="video")) == 2
+        assert catalog.run(asked).segments == {"edited": 0, "reused": 2 * SEGMENTS, "quarantined": 0}
 
 
 @pytest.mark.parametrize(("trouble", "attempts"), [("error", 3), ("memory", 3), ("death", 2), ("hang", 2)])

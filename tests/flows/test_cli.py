@@ -98,6 +98,7 @@ def test_options_of_edit_are_frozen() -> None:
             "--schedule",
             "--editors",
             "--device",
+            "--memory",
             "--wait",
             "--json",
             "--verbose",
@@ -111,7 +112,7 @@ def test_options_of_view_are_frozen() -> None:
     found = {word.strip(",") for word in text.split() if word.startswith("--")}
     shared = "--out --weights --session --frames --overlap --size --top-k --steps --guidance --seed --codec --tone-map"
     own = "--camera --instruction --recall --coverage --chain --fov --scale --device --wait --json --verbose --help"
-    assert found == {*shared.split(), *own.split()}
+    assert found == {*shared.split(), *own.split(), "--memory"}
 
 
 @pytest.mark.parametrize("kind", BAD_INPUTS)

@@ -181,9 +181,16 @@ def test_a_held_folder_is_waited_for_and_that_is_said_once(tmp_path: Path) -> No
             said.append(text)
             pool.submit(process.kill)
 
-        with StoreLock(tmp_path, 60, release):
+        @contextmanager
+        def resting() -> Iterator[None]:
+            yield said.append("others go on")
+            said.append("we go on")
+
+        with StoreLock(tmp_path, 60, release, resting):
             assert str(os.getpid()) in (tmp_path / "store.json").read_text()
-    assert len(said) == 1
+        with StoreLock(tmp_path, 60, release, resting):
+            pass
+    assert said[1:] == ["others go on", "we go on"]
     assert f"process {process.pid} is writing to it; waiting for it, 60 s at most" in said[0]
 
 

@@ -103,7 +103,7 @@ def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="out: cannot be made a folder"), open_store(path, SIZE):
         pass
     (tmp_path / "memory").write_text("notes")
-    with pytest.raises(StoreError, match="memory: table"), open_store(tmp_path, SIZE):
+    with pytest.raises(StoreError, match="memory: is neither a folder nor"), open_store(tmp_path, SIZE):
         pass
 
 

@@ -66,7 +66,7 @@ def test_an_editor_that_does_not_come_back_is_given_up(cluster: None, weights: s
     with start_editors(weights, "float32", "cpu").lease() as editor:
         gone = editor.actor
     ray.kill(gone)
-    pool = EditorPool([gone], FaultPolicy(load_seconds=0.5))
+    pool = EditorPool(lambda: gone, 1, FaultPolicy(load_seconds=0.5))
     for _ in range(2):
         with pytest.raises(LostActorError, match="no Editor is left"), pool.lease():
             pass
@@ -109,3 +109,13 @@ def test_time_at_work_and_waits_are_counted(cluster: None, weights: str) -> None
     assert usage.busy + sum(usage.waits) == pytest.approx(usage.last - usage.first, rel=0.01)
     assert usage.utilisation(1) == pytest.approx(usage.busy / (usage.last - usage.first))
     pool.close()
+
+
+def test_editors_that_rest_hold_nothing(cluster: None, weights: str) -> None:
+    """Two runs on one GPU would else wait for each other: one for the folder, one for the Editor."""
+    pool = start_editors(weights, "float32", "cpu")
+    with pool.lease() as editor:
+        first, actor = edit_once(editor), editor.actor
+    with pool.resting(), pytest.raises(ray.exceptions.RayActorError):
+        ray.get(actor.load.remote(), timeout=60)
+    assert processes(pool, 1) != [first]
