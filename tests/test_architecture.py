@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,7 @@ def test_each_dangerous_thing_is_done_in_its_place_only(name: str) -> None:
     assert where == CALLED_IN[name]
 
 
+@cache
 def _called(path: Path) -> set[str]:
     return {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
 
