@@ -41,7 +41,7 @@ from model.errors import RequestError, WeightsError
 from model.memory.conditioning import Conditioning
 from model.memory.merging import MergePlan
 from model.sampling import Progress, begin_with, denoise, draw_noise, guide
-from model.types import EditedSegment, Memory, ViewMemory
+from model.types import EditedSegment, Memory, Merge, ViewMemory
 
 BACKBONES: dict[str, type[LucyEdit] | type[ReCam]] = {"LucyEditPipeline": LucyEdit, "WanPipeline": ReCam}
 """The kind of model by the pipeline class that its folder names."""
@@ -120,7 +120,12 @@ class MemoryEditor:
         frames = rearrange((video / 2 + 0.5).clamp(0, 1), "1 c f h w -> f h w c").float().cpu().numpy()
         watch.lap("decode")
         edited, kept = (each[0].float().cpu().numpy() for each in (latents, encoded))
-        return EditedSegment(frames=frames, edited=edited, source=kept, seconds=watch.seconds())
+        merges = self._merges(conditionings[0], len(memories))
+        return EditedSegment(frames=frames, edited=edited, source=kept, seconds=watch.seconds(), merges=merges)
+
+    def _merges(self, given: Conditioning | None, memories: int) -> tuple[Merge, ...]:
+        """What was merged of the memories, which come last among the videos that were given."""
+        return self.merge_plan.merges(len(given.videos) - memories) if given and self.merge_plan else ()
 
     def held_bytes(self) -> int:
         """Bytes of the GPU that this process holds; 0 on a processor."""

@@ -97,16 +97,31 @@ class Recall:
 
 
 @dataclass(frozen=True)
+class Merge:
+    """Latent frames of one memory that were fused before one block (paper section 3.3).
+
+    `memory` is its place among the recalled, best first, from 0; `block` counts from 1; `frames` from 0, in the order
+    of the video that is remembered.
+    """
+
+    memory: int
+    block: int
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class EditedSegment:
     """What the editor returns for one segment.
 
     `frames` are in [0, 1]; the latents are normalised and are handed on to later segments without re-encoding.
+    `merges` are those of its first denoising step, None where the model does not tell.
     """
 
     frames: Float[np.ndarray, "frame height width 3"]
     edited: Float[np.ndarray, "channel time row column"]
     source: Float[np.ndarray, "channel time row column"]
     seconds: dict[str, float] = field(default_factory=dict)
+    merges: tuple[Merge, ...] | None = None
 
 
 @dataclass(frozen=True)

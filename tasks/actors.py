@@ -114,8 +114,8 @@ class Editor:
     def edit(self, frames: np.ndarray, job: EditJob | ViewJob, *latents: LatentPair) -> tuple:
         """Edit `frames` `[n, h, w, 3]` (uint8 or uint16, n up to `job.frames`).
 
-        Returns the edited frames (same shape and type), the edited and source latents as float16, and the seconds
-        spent by part.
+        Returns the edited frames (same shape and type), the edited and source latents as float16, and what it tells of
+        the work: the seconds spent by part, and the merges where it knows them.
 
         Raises:
             OutOfMemoryError: the segment does not fit.
@@ -137,7 +137,7 @@ class Editor:
         self._segments += 1
         pixels = np.rint(edited.frames[: len(frames)] * np.float32(full)).astype(frames.dtype)
         kept = (edited.edited.astype(LATENT_DTYPE), edited.source.astype(LATENT_DTYPE))
-        return pixels, kept, dict(edited.seconds)
+        return pixels, kept, (dict(edited.seconds), edited.merges)
 
     def _report(self, step: int, steps: int) -> None:
         self._step = (step, steps)

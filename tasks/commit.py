@@ -4,7 +4,6 @@ The order within a commit is the promise: the segment's file renamed into place,
 ledger row, which is the commit point. A process killed before that edits the segment again, and only that one.
 """
 
-import json
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 
 from storage.content_id import hash_file
 from storage.ledger import Entry
+from storage.making import Making
 from storage.remembered import Remembered
 from storage.segment_file import write_segment
 from storage.store import Store
@@ -29,14 +29,14 @@ RECENT = 8  # rows kept in hand: more than can be edited between a search of the
 
 @dataclass(frozen=True)
 class EditedWork:
-    """A segment that was edited and is not committed yet; in tiles of so many pixels, None if whole."""
+    """A segment that was edited and is not committed yet."""
 
     row: Remembered
     frames: np.ndarray
     edited: np.ndarray
     source: np.ndarray
     seconds: float
-    tile: int | None = None
+    making: Making = Making()
 
 
 class Committer:
@@ -85,7 +85,7 @@ class Committer:
                 path=str(path.relative_to(store.folder)),
                 checksum=hash_file(path),
                 seconds=work.seconds,
-                note=json.dumps({"tile": work.tile} if work.tile else {}),
+                note=work.making.note,
                 recorded=datetime.now(UTC),
             )
         )

@@ -10,6 +10,7 @@ from prefect import get_run_logger
 
 from model.config import FaultPolicy
 from storage.faults import Docket, Fault
+from storage.making import Making
 from storage.store import Store
 from tasks.commit import Committer, EditedWork
 from tasks.pool import EditorHandle, SegmentError
@@ -62,10 +63,10 @@ class EditingDesk:
             job = replace(job, config=job.config.model_copy(update={"tile": min(job.config.tile or TILE, TILE)}))
         if self._relief >= OFFLOADED:
             self.editor.offload()
-        pixels, (pair, reference), seconds = self.editor.edit(frames, job, self._latents(row.recalled), report)
+        pixels, (pair, reference), seconds, merges = self.editor.edit(frames, job, self._latents(row.recalled), report)
         self._share(row.id, reference)
         edited, source = pair
-        return EditedWork(row, pixels, edited, source, seconds, tile=job.config.tile)
+        return EditedWork(row, pixels, edited, source, seconds, Making(job.config.tile, merges))
 
     def _recover(self, fault: SegmentError) -> None:
         """Make the Editor ready for another attempt; what wanted too much memory gets by with less from now on."""
@@ -80,7 +81,8 @@ class EditingDesk:
         names = ", ".join(f"{memory.id[:8]} {memory.score:.3f} {memory.reason}" for memory in row.recalls)
         text = "segment %d [%d, %d) edited in %.2f s; recalled: %s"
         self._log.info(text, row.segment, row.start, row.stop, edited.seconds, names or "nothing")
-        return SegmentRecord(prepared.segment, row.id, row.recalls, edited.seconds, reused=False)
+        merges = edited.making.merges
+        return SegmentRecord(prepared.segment, row.id, row.recalls, edited.seconds, reused=False, merges=merges)
 
     def _latents(self, ids: Sequence[str]) -> list[Any]:
         """Ray references to the memories' latents, fetched from the store where they are not shared yet."""

@@ -18,6 +18,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from model.config import FaultPolicy, Precision
 from model.errors import InputError, LostActorError, OutOfMemoryError
+from model.types import Merge
 from storage.faults import FaultKind
 from tasks.actors import EditJob, Editor, Embedder, LatentPair, ViewJob
 from tasks.metrics import count_death, count_segment
@@ -96,10 +97,10 @@ class EditorHandle:
         job: EditJob | ViewJob,
         latents: Sequence[Any],
         report: Callable[[float], None],
-    ) -> tuple[Any, tuple[LatentPair, Any], float]:
+    ) -> tuple[Any, tuple[LatentPair, Any], float, tuple[Merge, ...] | None]:
         """Edit one segment; `frames` and `latents` are Ray references. `report` gets the share done.
 
-        Returns the pixels, the latents with a reference to them, and the Editor's seconds.
+        Returns the pixels, the latents with a reference to them, the Editor's seconds, and what it merged, if it tells.
 
         Raises:
             SegmentError: the attempt failed; the Editor can be used again after `load`.
@@ -110,7 +111,7 @@ class EditorHandle:
         try:
             results = self.actor.edit.remote(frames, job, *latents)
             self._watch(results[0], report)
-            pixels, pair, seconds = ray.get(results)
+            pixels, pair, (seconds, merges) = ray.get(results)
         except RayActorError as fault:
             self._require_going_on()
             count_death()
@@ -124,7 +125,7 @@ class EditorHandle:
         finally:
             self._end(started)
         count_segment(seconds["total"], self.waited)
-        return pixels, (pair, results[1]), seconds["total"]
+        return pixels, (pair, results[1]), seconds["total"], merges
 
     def offload(self) -> None:
         """Have the Editor keep its weights in main memory while they are not used, until it starts anew."""

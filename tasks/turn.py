@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
-from model.types import Recall, Segment
+from model.types import Merge, Recall, Segment
 from storage.content_id import identify
 from storage.ledger import Entry, TurnPlace
+from storage.making import Making
 from storage.remembered import Remembered, Row
 from storage.store import Store
 from tasks.actors import EditJob, ViewJob
@@ -63,13 +64,17 @@ class Turn(Protocol):
 
 @dataclass(frozen=True)
 class SegmentRecord:
-    """What happened to one segment; `seconds` is the Editor's time in this run, 0 where it was reused."""
+    """What happened to one segment; `seconds` is the Editor's time in this run, 0 where it was reused.
+
+    `merges` are None where nobody told.
+    """
 
     segment: Segment
     id: str
     recalled: tuple[Recall, ...]
     seconds: float
     reused: bool
+    merges: tuple[Merge, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,4 +165,5 @@ def committed(turn: Turn, store: Store[Any], since: datetime) -> dict[int, Segme
 
 def _found(segment: Segment, row: Remembered, entry: Entry, since: datetime) -> SegmentRecord:
     reused = entry.recorded < since
-    return SegmentRecord(segment, row.id, row.recalls, 0.0 if reused else entry.seconds, reused)
+    merges = Making.read(entry.note).merges
+    return SegmentRecord(segment, row.id, row.recalls, 0.0 if reused else entry.seconds, reused, merges)

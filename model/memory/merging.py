@@ -20,6 +20,7 @@ from model.config import MergeConfig
 from model.memory.rope import coarsen
 from model.memory.sequence import Part
 from model.memory.tokenizers import pad_to_multiple
+from model.types import Merge
 
 SMALLEST, LARGEST = 0.3, 0.7  # the range that the paper trains with
 MEMORIES_AT_LARGEST = 10
@@ -83,6 +84,15 @@ class MergePlan:
                 video, own = divmod(frame, self.range_frames)
                 shown.setdefault(video, {}).setdefault(block, []).append(own)
         return shown
+
+    def merges(self, others: int) -> tuple[Merge, ...]:
+        """The same of the memories alone, which come after so many `others`, for a record."""
+        return tuple(
+            Merge(video - others, block, tuple(frames))
+            for video, blocks in sorted(self.by_video().items())
+            for block, frames in sorted(blocks.items())
+            if video >= others
+        )
 
     def share(self, live: bool) -> "MergePlan":
         """The same merges for a pass that has live videos alone, or all else alone."""

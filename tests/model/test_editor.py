@@ -161,12 +161,16 @@ def test_progress_is_told(editor: MemoryEditor) -> None:
 
 @pytest.mark.parametrize("attention", ["joint", "cached"])
 def test_it_tells_what_it_merged(editor: MemoryEditor, memories: tuple[Memory, ...], attention: str) -> None:
-    editor.edit(CLIP, PROMPT, memories, config=config(attention=attention, merging=MergeConfig(fraction=0.5)))
+    settings = config(attention=attention, merging=MergeConfig(fraction=0.5))
+    done = editor.edit(CLIP, PROMPT, memories, config=settings)
     assert editor.merge_plan is not None
     shown = editor.merge_plan.by_video()
+    assert {(one.memory, one.block): list(one.frames) for one in done.merges or ()} == {
+        (video, block): frames for video, blocks in shown.items() for block, frames in blocks.items()
+    }
     assert set(shown) <= {0, 1}
     assert sum(len(frames) for blocks in shown.values() for frames in blocks.values()) == 3 + round(3 / 2)
-    editor.edit(CLIP, PROMPT, config=config(attention=attention))
+    assert editor.edit(CLIP, PROMPT, config=config(attention=attention)).merges == ()
     assert editor.merge_plan.by_video() == {}, "nothing to merge, and nothing left of the last edit"
 
 

@@ -275,3 +275,15 @@ def test_folders_of_another_kind_are_refused(folder: Path, tmp_path: Path) -> No
         MemoryEditor.from_pretrained(named(transformer_2=["diffusers", "WanTransformer3DModel"]))
     with pytest.raises(WeightsError, match="has camera modules; expected the other kind"):
         MemoryEditor.from_pretrained(named(_class_name="LucyEditPipeline"))
+
+
+def test_it_tells_of_memories_alone_what_was_merged(editor: MemoryEditor, views: tuple[ViewMemory, ...]) -> None:
+    """The user's video, which may be merged too, comes before them."""
+    settings = EditConfig(**QUICK, merging=MergeConfig(fraction=0.5))
+    done = editor.edit(CLIP, memories=views, trajectory=preset("arc-left", 9), config=settings)
+    assert editor.merge_plan is not None
+    shown = editor.merge_plan.by_video()
+    assert {(one.memory + 1, one.block): list(one.frames) for one in done.merges or ()} == {
+        (video, block): frames for video, blocks in shown.items() if video for block, frames in blocks.items()
+    }
+    assert 0 in shown, "the user's video was merged, too"
