@@ -25,7 +25,7 @@ from storage.store import MEMORY, place_for
 from storage.table_place import has_tables, require_prefix
 from storage.video_states import VideoState, VideoStates
 from tasks.catalog import Actors, CatalogRun
-from tasks.catalog_board import Board, report_markdown
+from tasks.catalog_board import Board, report_markdown, show_catalog
 from tasks.catalog_measure import measure_run, require_few_failures
 from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_of
 from tasks.catalog_work import STATE, Entry, Setup, entries_of, set_up
@@ -91,6 +91,7 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
                 measured = measure_run(catalog, planned, editors, started)
                 write_run(setup.state, measured.record)
                 board.finish(report_markdown(measured.record, catalog.table), catalog.table)
+                show_catalog(request.out, list(states.read().values()), measured.record)
         finally:
             dismiss(editors, embedder)
     if measured.rates is not None:
@@ -160,7 +161,7 @@ def cancel(out: Path) -> list[Holder]:
 
 
 def report(out: Path) -> tuple[RunRecord, list[VideoState], str]:
-    """The last run of a catalog, its videos as they stand, and both as Markdown.
+    """The last run of a catalog, its videos as they stand, and both as Markdown; its page is written anew.
 
     Raises:
         RequestError: no run of a catalog has come to its end there.
@@ -168,6 +169,7 @@ def report(out: Path) -> tuple[RunRecord, list[VideoState], str]:
     runs, states = read_runs(_state_of(out)), status(out)[1]
     if not runs:
         raise RequestError(f"{out}: no run has come to its end yet; see memory-v2v catalog status")
+    show_catalog(out, states, runs[-1])
     return runs[-1], states, report_markdown(runs[-1], states)
 
 

@@ -226,6 +226,7 @@ def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     """Run, and tell what was done, also where too many videos failed."""
     from flows.catalog import last_run
     from model.errors import CatalogError
+    from storage.catalog_page import PAGE
 
     fault = None
     try:
@@ -238,7 +239,8 @@ def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     videos, segments = (
         ", ".join(f"{n} {name}" for name, n in each.items()) for each in (record.videos, record.segments)
     )
-    say(f"videos    {videos}\nsegments  {segments}; {record.seconds:.1f} s\nreport    memory-v2v catalog report {out}")
+    say(f"videos    {videos}\nsegments  {segments}; {record.seconds:.1f} s")
+    say(f"report    memory-v2v catalog report {out}\npage      {out / PAGE}")
     if as_json:
         print_json(_fields(record))
     if fault is not None:

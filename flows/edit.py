@@ -12,6 +12,7 @@ from prefect import flow
 from flows.environment import user_folder
 from model.config import EditRequest
 from storage.ledger import Entry
+from storage.review import review_path
 from storage.store import MEMORY, Patience, find_finished, open_store, place_for
 from storage.table_place import require_place
 from tasks.cluster import choose_device, start_cluster, start_ray
@@ -20,7 +21,7 @@ from tasks.footprint import footprint
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.pool import descriptor_of, dismiss, start_editors, start_embedder
 from tasks.progress import say
-from tasks.publish import publish, review_path
+from tasks.publish import publish
 from tasks.recall import TextTurn
 from tasks.stitch import stitch_video
 from tasks.turn import TurnRecord

@@ -13,6 +13,7 @@ from flows.environment import user_folder
 from model.config import ViewRequest
 from storage.ledger import Entry
 from storage.probe import probe
+from storage.review import review_path
 from storage.store import MEMORY, Patience, Store, find_finished, open_view_store, place_for
 from storage.table_place import require_place
 from storage.views import ViewStore
@@ -21,7 +22,7 @@ from tasks.edit import edit_turn
 from tasks.ingest import VideoPlan, enter_turn, ingest
 from tasks.pool import EditorPool, start_editors
 from tasks.progress import say
-from tasks.publish import publish, review_path
+from tasks.publish import publish
 from tasks.stitch import stitch_video
 from tasks.turn import TurnRecord
 from tasks.views import Footage, RecalledView, ViewCall, ViewTurn, ViewWork, describe_call, recalled_in

@@ -1,33 +1,23 @@
 """The review page: one HTML file that shows a finished turn, from disk, without a network.
 
 Source and result play in step; below them every segment with what it recalled, what it cost, and where the cuts are.
-The page is told everything: it reads no video and no store. Whatever a user wrote is escaped, and the page's content
-policy allows its own script and style only, by their hashes.
+The page is told everything: it reads no video and no store. What it may do is said in `storage/page.py`.
 """
 
-import base64
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from functools import cached_property
-from hashlib import sha256
-from io import BytesIO
+from itertools import groupby
 from pathlib import Path, PurePath
-from urllib.parse import quote
 
-import numpy as np
-from jaxtyping import UInt8
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
-
-from model.types import Recall, Segment, Shot, Span
+from model.types import Merge, Recall, Segment, Shot, Span
 from storage.durable import publish
+from storage.page import write_page
 
-THUMBNAIL_SIZE = (176, 128)  # pixels at most, width and height; some 4 kB each, so 2,000 segments stay below 40 MB
-THUMBNAIL_QUALITY = 70
 ZERO = "00:00:00:00"
+POSTER = "poster.jpg"  # a small picture of the result, in the folder of its page
 
 
 @dataclass(frozen=True)
@@ -58,7 +48,10 @@ class ReviewVideos:
 
 @dataclass(frozen=True)
 class ReviewSegment:
-    """One segment as it is shown. `source` and `edited` are JPEG thumbnails; `seconds` is 0 where it was reused."""
+    """One segment as it is shown. `source` and `edited` are JPEG thumbnails; `seconds` is 0 where it was reused.
+
+    `merges` are None where nobody kept them.
+    """
 
     id: str
     segment: Segment
@@ -67,6 +60,50 @@ class ReviewSegment:
     recalled: tuple[Recall, ...]
     seconds: float
     reused: bool
+    merges: tuple[Merge, ...] | None
+
+    @property
+    def merged(self) -> dict[str, tuple[Merge, ...]]:
+        """The merges by the id of the memory."""
+        found = groupby(sorted(self.merges or (), key=lambda one: (one.memory, one.block)), lambda one: one.memory)
+        return {self.recalled[memory].id: tuple(merges) for memory, merges in found}
+
+
+@dataclass(frozen=True)
+class SegmentScores:
+    """What was measured of the segment `index`: numbers by name, each worse the higher it is.
+
+    `bounds` are the highest that pass, of those that have one; `flags` are sentences on what a person should look at.
+    """
+
+    index: int
+    scores: Mapping[str, float]
+    bounds: Mapping[str, float]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One score along the video, as an SVG draws it: frames to the right, from 0 at `top` to 1 at the ground.
+
+    `within` and `beyond` are paths of bars, of segments whose score is within its bound and beyond it; `limit` is where
+    the bound is.
+    """
+
+    name: str
+    worst: float
+    bound: float | None
+    limit: float | None
+    within: str
+    beyond: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The command that makes a turn again, and the settings of it that no option of the command names."""
+
+    command: str
+    unsaid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +131,7 @@ class Turn:
 @dataclass(frozen=True)
 class Review:
     """Everything the page shows. `conversions` are sentences: what was changed on the way besides the edit itself.
-    `camera` is an SVG of the camera path, where there is one.
+    `camera` is an SVG of the camera path, where there is one. `scores` may be of some segments, or of none.
 
     Every memory recalled is one of `segments` or of `earlier`.
     """
@@ -107,6 +144,8 @@ class Review:
     conversions: tuple[str, ...] = ()
     settings: Mapping[str, str] | None = None
     camera: str | None = None
+    scores: tuple[SegmentScores, ...] = ()
+    replay: Replay | None = None
 
     def __post_init__(self) -> None:
         unknown = {memory.id for one in self.segments for memory in one.recalled} - self.names.keys()
@@ -117,6 +156,23 @@ class Review:
         """What each memory is called on the page, by its id."""
         here = {one.id: f"segment {one.segment.index + 1}" for one in self.segments}
         return {one.id: f"turn {one.turn}, frame {one.span.start}" for one in self.earlier} | here
+
+    @cached_property
+    def scores_of(self) -> dict[int, SegmentScores]:
+        """Scores by the index of the segment."""
+        return {one.index: one for one in self.scores}
+
+    @property
+    def flagged(self) -> list[int]:
+        """Which of `segments` a person should look at."""
+        flags = {one.index for one in self.scores if one.flags}
+        return [at for at, one in enumerate(self.segments) if one.segment.index in flags]
+
+    @cached_property
+    def curves(self) -> tuple[Curve, ...]:
+        """Every score that was measured, along the video."""
+        names = dict.fromkeys(name for one in self.scores for name in one.scores)
+        return tuple(_curve(self, name) for name in names)
 
     @property
     def edited(self) -> int:
@@ -129,32 +185,26 @@ class Review:
         return sum((one.seconds for one in self.segments), 0.0)
 
 
-def thumbnail(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:
-    """A small JPEG of a frame, for the page."""
-    image = Image.fromarray(frame)
-    image.thumbnail(THUMBNAIL_SIZE, Image.Resampling.BOX, reducing_gap=None)
-    packed = BytesIO()
-    image.save(packed, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
-    return packed.getvalue()
+def review_path(video: Path) -> Path:
+    """Where the review page of an edited video lies."""
+    return video.with_suffix(".html")
+
+
+def review_folder(video: Path) -> Path:
+    """Where what the page plays lies."""
+    return video.with_name(f"{video.stem}_review")
+
+
+def write_poster(jpeg: bytes, video: Path) -> None:
+    """Keep a picture of an edited video for the page of its catalog."""
+    unfinished = review_folder(video) / f".{POSTER}.unfinished"
+    unfinished.write_bytes(jpeg)
+    publish(unfinished, review_folder(video) / POSTER)
 
 
 def write_review(review: Review, path: Path) -> Path:
-    """Write the page to `path`, whole or not at all, piece by piece: it is never held in memory."""
-    page = _ENVIRONMENT.get_template("review.html.j2").stream(
-        review=review,
-        state=_state(review),
-        script_hash=_hash_of("review.js"),
-        style_hash=_hash_of("review.css"),
-    )
-    page.enable_buffering(50)
-    unfinished = path.with_name(f"{path.name}.partial")
-    try:
-        with unfinished.open("w", encoding="utf-8", errors="replace") as file:
-            file.writelines(page)
-        publish(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return path
+    """Write the page to `path`, whole or not at all."""
+    return write_page("review", path, review=review, state=_state(review))
 
 
 def _state(review: Review) -> dict[str, object]:
@@ -166,53 +216,29 @@ def _state(review: Review) -> dict[str, object]:
         "timecode": videos.timecode or ZERO,
         "times": [round(seconds, 6) for seconds in videos.times],
         "spans": [[one.segment.span.start, one.segment.span.stop] for one in review.segments],
+        "flagged": review.flagged,
     }
 
 
-def _hash_of(name: str) -> str:
-    """The hash by which the content policy lets a script or a style in, as `sha256-...`."""
-    text = _ENVIRONMENT.get_template(name).render()
-    return "sha256-" + base64.b64encode(sha256(text.encode()).digest()).decode()
+def _curve(review: Review, name: str) -> Curve:
+    """One bar a segment, up to where the next one begins."""
+    measured = [one for one in review.scores if name in one.scores]
+    bound = next((one.bounds[name] for one in measured if name in one.bounds), None)
+    worst = max(one.scores[name] for one in measured)
+    top = max(worst, 1.25 * (bound or 0.0)) or 1.0
+    paths: dict[bool, list[str]] = {False: [], True: []}
+    for index, start, stop in _columns(review):
+        score = review.scores_of[index].scores.get(name) if index in review.scores_of else None
+        if score is not None:
+            beyond = score > review.scores_of[index].bounds.get(name, score)
+            paths[beyond].append(f"M{start} 1V{1 - max(score, 0.0) / top:.3f}H{stop}V1z")
+    limit = None if bound is None else round(1 - bound / top, 3)
+    return Curve(name, worst, bound, limit, "".join(paths[False]), "".join(paths[True]))
 
 
-def data_uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-
-
-def _svg_uri(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-
-
-def _link(path: PurePath) -> str:
-    """A relative link that no name can turn into another kind of address."""
-    return "./" + quote(os.fsencode(path.as_posix()))
-
-
-def _element_id(memory: str) -> str:
-    """The id, within the page, of the card of a memory."""
-    return "m-" + sha256(memory.encode()).hexdigest()[:12]
-
-
-def _duration(seconds: float) -> str:
-    """`0.42 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`."""
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        {"data_uri": data_uri, "svg_uri": _svg_uri, "link": _link, "element_id": _element_id, "duration": _duration}
-    )
-    return environment
-
-
-_ENVIRONMENT = _environment()
+def _columns(review: Review) -> Iterator[tuple[int, int, int]]:
+    """Index, first frame and end of every segment, without what the next one shows too."""
+    spans = [one.segment.span for one in review.segments]
+    starts = [span.start for span in spans[1:]] + [review.videos.frames]
+    for one, span, following in zip(review.segments, spans, starts, strict=True):
+        yield one.segment.index, span.start, min(span.stop, following)

@@ -18,8 +18,8 @@ from storage.table_place import has_tables, is_elsewhere, place_of, settle
 from storage.views import ViewStore
 
 MEMORY, SEGMENTS = "memory", "segments"
-LEFTOVERS = (".*.encoding.mov", ".*.muxing.*", ".*.unfinished", "*.html.partial")
-"""Files being written: by `storage/video.py` (two), `storage/segment_file.py`, `exchange.py`, `review.py`."""
+LEFTOVERS = (".*.encoding.mov", ".*.muxing.*", ".*.unfinished")
+"""Files being written: by `storage/video.py` (two), `storage/segment_file.py`, `exchange.py`, `page.py`."""
 
 
 Memory = TypeVar("Memory", bound=RememberedStore[Any])

@@ -15,6 +15,8 @@ from lancedb.table import Table
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
 
 State = Literal["queued", "editing", "done", "partial", "failed", "skipped"]
+ORDER: tuple[State, ...] = ("failed", "partial", "editing", "queued", "done", "skipped")
+"""What wants a person comes first."""
 TENDED = 50  # writes, after which old versions of the table are dropped
 
 

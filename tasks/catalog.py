@@ -32,13 +32,14 @@ from model.errors import (
 from storage.garbage import size_of
 from storage.ledger import Entry as LedgerEntry
 from storage.object_store import deliver
+from storage.review import review_path
 from storage.store import Patience, find_finished, open_store, read_turns
 from storage.video_states import VideoState, VideoStates
 from tasks.catalog_work import Entry, Setup, existing, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.pool import EditorPool
-from tasks.publish import publish, review_path
+from tasks.publish import publish
 from tasks.recall import TextTurn
 from tasks.stitch import stitch_video
 from tasks.turn import TurnRecord

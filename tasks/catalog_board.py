@@ -16,13 +16,14 @@ from prefect.artifacts import (
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from storage.catalog_page import PAGE, write_catalog_page
+from storage.page import data_uri, thumbnail
 from storage.probe import probe
 from storage.proxy import read_stills
-from storage.review import data_uri, thumbnail
 from storage.run_lock import Holder
 from storage.run_report import RunRecord
 from storage.spreadsheet import write_csv
-from storage.video_states import VideoState
+from storage.video_states import ORDER, VideoState
 from tasks.catalog import CatalogRun
 from tasks.catalog_plan import CatalogPlan
 from tasks.metrics import show_videos
@@ -33,7 +34,6 @@ from tasks.sessions import size_text
 PROGRESS_SECONDS, TABLE_SECONDS, LINE_SECONDS = 5.0, 60.0, 10.0
 SLOWEST, PICTURES = 10, 24
 ROWS = 1000  # of the table: an artifact is one row of Prefect's database; all videos are in the report's files
-ORDER = ("failed", "partial", "editing", "queued", "done", "skipped")  # what wants a person comes first
 
 
 class Board:
@@ -204,6 +204,15 @@ def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:
         lines += ["", "| took longest | Editor s | segments | drift |", "|---|---|---|---|"]
         lines += [f"| {plain(one.id)} | {one.seconds:.1f} | {one.segments} | {one.drift:.1f} |" for one in slowest]
     return "\n".join(lines)
+
+
+def show_catalog(out: Path, states: Sequence[VideoState], record: RunRecord) -> Path | None:
+    """Write the page of a catalog; None where it cannot be, which is told: nothing else depends on it."""
+    try:
+        return write_catalog_page(out, states, record)
+    except OSError as fault:
+        say(f"{out / PAGE}: could not be written ({fault.strerror}); everything else stands")
+        return None
 
 
 def thumbnails_markdown(states: Any) -> str:

@@ -36,7 +36,7 @@ class EditedWork:
     edited: np.ndarray
     source: np.ndarray
     seconds: float
-    making: Making = Making()
+    making: Making
 
 
 class Committer:

@@ -1,6 +1,7 @@
 """Show what was done: the review page beside the video, a table and a report in Prefect."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
@@ -11,46 +12,67 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from model.camera.plot import plot_trajectory
-from model.metrics.drift import colour_change, edit_drift
+from model.metrics.drift import EDIT_BOUND, colour_change, edit_drifts
 from model.types import Span
 from storage.ledger import Entry
+from storage.page import thumbnail
 from storage.probe import VideoInfo, probe
 from storage.proxy import plays_in_browsers, read_stills, write_proxy
 from storage.remembered import Remembered
-from storage.review import EarlierMemory, Review, ReviewSegment, ReviewVideos, Turn, thumbnail, write_review
+from storage.review import (
+    EarlierMemory,
+    Review,
+    ReviewSegment,
+    ReviewVideos,
+    SegmentScores,
+    Turn,
+    review_folder,
+    review_path,
+    write_poster,
+    write_review,
+)
 from storage.segment_file import read_segment
 from storage.store import Store
 from tasks.ingest import VideoPlan
 from tasks.progress import show
+from tasks.replay import replay
 from tasks.turn import SegmentRecord, TurnRecord
+from tasks.weights import read_preset
 
 Still = np.ndarray
 """One frame [H, W, 3], uint8."""
 TABLE_ROWS = 500  # a table artifact is one database row; longer turns are shown in full on the review page
 
 
-def review_path(video: Path) -> Path:
-    """Where the review page of an edited video lies."""
-    return video.with_suffix(".html")
-
-
 @task(task_run_name="publish {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
-def publish(plan: VideoPlan, record: TurnRecord, video: Entry, store: Store[Any], seconds: float) -> float:
-    """Write the review page, and leave a table and a report in Prefect. Returns the drift of the edit's colours."""
+def publish(
+    plan: VideoPlan,
+    record: TurnRecord,
+    video: Entry,
+    store: Store[Any],
+    seconds: float,
+    scores: Sequence[SegmentScores] = (),
+) -> float:
+    """Write the review page, and leave a table and a report in Prefect. Returns the drift of the edit's colours.
+
+    `scores` are shown, and what they flag; without any, how far the colours of each segment drift.
+    """
     path = store.path_of(video)
-    review, drift = _review(plan, record, path, store, seconds)
-    write_review(review, review_path(path))
+    review, drifts = _review(plan, record, path, store, seconds)
+    shown = tuple(scores) or _drift_scores(record, drifts)
+    write_review(replace(review, scores=shown), review_path(path))
     key, name = plan.work.fingerprint[:12], plain(video.path)
     show(create_table_artifact, _table(record), key=f"segments-{key}", description=f"Segments of {name}")
     show(create_markdown_artifact, _markdown(plan, record, video, seconds), key=f"report-{key}")
-    return drift
+    return float(drifts.max())
 
 
 def _review(
     plan: VideoPlan, record: TurnRecord, video: Path, store: Store[Any], seconds: float
-) -> tuple[Review, float]:
+) -> tuple[Review, np.ndarray]:
+    """What the page shows, and the drift of each segment's colours."""
     work, request = plan.work, plan.work.request
-    folder = video.with_name(f"{video.stem}_review")
+    folder = review_folder(video)
     folder.mkdir(exist_ok=True)
     source = write_proxy(work.info, folder / "source.mp4", tone_map=request.output.tone_map)
     result = probe(video)
@@ -76,8 +98,25 @@ def _review(
         conversions=_conversions(plan),
         settings=_settings(plan),
         camera=plot_trajectory(work.path) if work.path else None,
+        replay=replay(request, read_preset(work.weights), work.edits),
     )
-    return review, edit_drift(np.stack(changes))
+    write_poster(segments[len(segments) // 2].edited, video)
+    return review, edit_drifts(np.stack(changes))
+
+
+def _drift_scores(record: TurnRecord, drifts: np.ndarray) -> tuple[SegmentScores, ...]:
+    return tuple(
+        _drift_score(done.segment.index, float(drift)) for done, drift in zip(record.segments, drifts, strict=True)
+    )
+
+
+def _drift_score(index: int, drift: float) -> SegmentScores:
+    flag = (
+        f"Its colours are {drift:.1f} away from those of the whole edit, more than {EDIT_BOUND:g}: "
+        "see whether it went wrong here, or had little to change."
+    )
+    name, flags = "colour drift", (flag,) if drift > EDIT_BOUND else ()
+    return SegmentScores(index, {name: drift}, {name: EDIT_BOUND}, flags)
 
 
 def _times(info: VideoInfo) -> tuple[float, ...]:
@@ -92,7 +131,7 @@ def _read_stills(record: TurnRecord, source: VideoInfo, result: VideoInfo) -> It
 
 def _review_segment(done: SegmentRecord, before: Still, after: Still) -> ReviewSegment:
     stills = (thumbnail(before), thumbnail(after))
-    return ReviewSegment(done.id, done.segment, *stills, done.recalled, done.seconds, done.reused)
+    return ReviewSegment(done.id, done.segment, *stills, done.recalled, done.seconds, done.reused, done.merges)
 
 
 def _middle(done: SegmentRecord) -> int:

@@ -18,6 +18,8 @@ Frames = UInt8[np.ndarray, "_ height width 3"]
 
 BOUNDS: Mapping[str, float] = {"colour": 10.0, "sharpness": 0.7, "content": 0.4, "jump": 1.1, "motion": 1.6}
 """In CIELAB units; as the logarithm of a factor (2 is 0.7, 3 is 1.1, 5 is 1.6); and as 1 minus a cosine."""
+EDIT_BOUND = 10.0
+"""Of the drift of an edit, in CIELAB units: what is beyond wants to be looked at."""
 FLOOR = 0.5  # levels of grey: motion and sharpness below are noise
 
 
@@ -49,12 +51,13 @@ def colour_change(
     return _mean_lab(after) - _mean_lab(before)
 
 
-def edit_drift(changes: Float[np.ndarray, "segment 3"]) -> float:
-    """How far the colours of an edit wander along a video, in CIELAB units: 0 is an edit alike everywhere.
+def edit_drifts(changes: Float[np.ndarray, "segment 3"]) -> Float[np.ndarray, " segment"]:
+    """How far the colours of an edit are from those of the whole of it, segment by segment, in CIELAB units.
 
-    Of the changes that the edit made to the mean colours of its segments, the largest distance from the median one.
+    Of the changes that the edit made to the mean colours of its segments, the distance from the median one; 0 is an
+    edit alike everywhere. The largest is the drift of the edit.
     """
-    return float(np.linalg.norm(changes - np.median(changes, axis=0), axis=1).max())
+    return np.linalg.norm(changes - np.median(changes, axis=0), axis=1)
 
 
 def _mean_lab(frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "3"]:

@@ -3,10 +3,13 @@
 const state = JSON.parse(document.getElementById("state").textContent);
 const element = (id) => document.getElementById(id);
 const source = element("source"), result = element("result"), stage = element("stage"), wipe = element("wipe");
+const scrub = element("scrub"), help = element("help"), list = element("segments");
 const cards = [...document.querySelectorAll("#segments > .segment")];
-const bars = [...document.querySelectorAll("#timeline [data-segment]")];
+const bars = [...document.querySelectorAll("#strip [data-segment]")];
+const views = [...document.querySelectorAll("#views input")];
 const rate = state.rate[0] / state.rate[1], times = state.times;
-let frame = 0, current = -1;
+const fastest = 8;
+let frame = 0, current = -1, speed = 0, motion = 0;
 
 /* Timecode of a frame, counted from the video's own start; drop-frame (";") skips numbers, never frames. */
 function timecode(index) {
@@ -34,20 +37,20 @@ function segmentAt(index) {
 
 function show(index) {
   frame = Math.min(Math.max(index, 0), state.frames - 1);
+  const label = timecode(frame);
   element("frame").textContent = frame;
-  element("timecode").textContent = timecode(frame);
-  element("scrub").value = frame;
-  element("playhead").setAttribute("x1", frame + 0.5);
-  element("playhead").setAttribute("x2", frame + 0.5);
+  element("timecode").textContent = label;
+  scrub.value = frame;
   mark(segmentAt(frame));
+  scrub.setAttribute("aria-valuetext", `frame ${frame}, ${label}, segment ${current + 1}`);
   document.body.dataset.frame = frame;
 }
 
 function mark(segment) {
   if (segment === current) return;
-  for (const list of [cards, bars]) {
-    list[current]?.classList.remove("current");
-    list[segment]?.classList.add("current");
+  for (const each of [cards, bars]) {
+    each[current]?.classList.remove("current");
+    each[segment]?.classList.add("current");
   }
   cards[current]?.removeAttribute("aria-current");
   cards[segment]?.setAttribute("aria-current", "true");
@@ -76,48 +79,88 @@ function seek(index) {
   source.currentTime = result.currentTime = middle(frame);
 }
 
-function follow() {
-  if (!source.paused) {
-    show(frameAt(source.currentTime));
-    if (Math.abs(result.currentTime - source.currentTime) > 1 / rate) result.currentTime = source.currentTime;
-    requestAnimationFrame(follow);
-  }
-}
-
-function play() {
-  if (!source.paused) return pause();
-  if (source.ended || frame === state.frames - 1) seek(0);
-  Promise.all([source.play(), result.play()]).then(follow, pause);
-  return pressed("play", true, "Pause");
-}
-
-function pause() {
+/* Runs at `wanted` times the rate, backwards below 0; 0 stops. Browsers cannot play backwards: that is seeking. */
+function run(wanted) {
+  const mine = ++motion;
+  speed = wanted;
+  element("play").setAttribute("aria-pressed", speed !== 0);
+  element("play").textContent = speed === 0 ? "Play" : Math.abs(speed) === 1 ? "Pause" : `Pause ${Math.abs(speed)}x`;
+  if (speed > 0) return forwards(mine);
   source.pause();
   result.pause();
   seek(frame);
-  pressed("play", false, "Play");
+  if (speed < 0) backwards(mine, performance.now(), frame);
 }
 
-function pressed(id, on, text) {
-  element(id).setAttribute("aria-pressed", on);
-  if (text) element(id).textContent = text;
+function forwards(mine) {
+  if (frame === state.frames - 1) seek(0);
+  source.playbackRate = result.playbackRate = speed;
+  const follow = () => {
+    if (mine !== motion) return;
+    show(frameAt(source.currentTime));
+    if (Math.abs(result.currentTime - source.currentTime) > speed / rate) result.currentTime = source.currentTime;
+    requestAnimationFrame(follow);
+  };
+  Promise.all([source.play(), result.play()]).then(follow, () => mine === motion && run(0));
 }
 
-function toggleWipe() {
-  wipe.hidden = !stage.classList.toggle("wipe");
-  pressed("mode", !wipe.hidden);
+function backwards(mine, began, first) {
+  requestAnimationFrame((now) => {
+    if (mine !== motion) return;
+    if (!source.seeking && !result.seeking) seek(first + Math.trunc(((now - began) / 1000) * rate * speed));
+    if (frame === 0) run(0);
+    else backwards(mine, began, first);
+  });
+}
+
+/* Faster with every call in the same direction. */
+const shuttle = (direction) => run(speed * direction > 0 ? Math.max(Math.min(speed * 2, fastest), -fastest) : direction);
+
+function step(index) {
+  if (speed) run(0);
+  seek(index);
 }
 
 function toggleSound() {
   result.muted = !result.muted;
-  pressed("sound", !result.muted);
+  element("sound").setAttribute("aria-pressed", !result.muted);
+}
+
+function view(name) {
+  stage.className = name;
+  wipe.hidden = name !== "wipe";
+  views.find((each) => each.value === name).checked = true;
 }
 
 /* Whoever watches the videos stays with them; whoever reads the list is taken along. */
 function goTo(segment) {
   const target = Math.min(Math.max(segment, 0), cards.length - 1);
-  seek(state.spans[target][0]);
-  if (stage.getBoundingClientRect().bottom < 0) cards[target].scrollIntoView({ block: "nearest" });
+  step(state.spans[target][0]);
+  const box = cards[target].getBoundingClientRect();
+  if (beside() || stage.getBoundingClientRect().bottom < 0) {
+    if (box.top < 0 || box.bottom > innerHeight) cards[target].scrollIntoView({ block: "nearest" });
+  }
+}
+const beside = () => list.getBoundingClientRect().left > stage.getBoundingClientRect().right;
+
+function nextFlag() {
+  const { flagged } = state;
+  if (!flagged.length) return say("No segment is flagged");
+  const next = flagged.find((index) => index > current) ?? flagged[0];
+  goTo(next);
+  say(`Segment ${next + 1}: ${cards[next].querySelector(".flags").textContent}`);
+}
+
+function say(text) {
+  element("said").textContent = text;
+}
+
+/* Puts the flagged first, or all in the order of the video. */
+function sort() {
+  const first = element("sort").getAttribute("aria-pressed") !== "true", flagged = new Set(state.flagged);
+  const last = first ? cards.filter((_, index) => !flagged.has(index)) : cards;
+  list.append(...(first ? state.flagged.map((index) => cards[index]) : []), ...last);
+  element("sort").setAttribute("aria-pressed", first);
 }
 
 /* Highlights the card of a memory; a second look at another one takes the light away from the first. */
@@ -125,42 +168,69 @@ function reveal(card) {
   document.querySelector(".shown")?.classList.remove("shown");
   card.classList.add("shown");
   card.scrollIntoView({ block: "center" });
-  if (card.dataset.start) seek(Number(card.dataset.start));
+  card.focus({ preventScroll: true });
+  if (card.dataset.start) step(Number(card.dataset.start));
 }
 
-const keys = {
-  " ": play,
-  ArrowLeft: (event) => seek(frame - (event.shiftKey ? Math.round(rate) : 1)),
-  ArrowRight: (event) => seek(frame + (event.shiftKey ? Math.round(rate) : 1)),
-  j: () => goTo(current + 1),
-  k: () => goTo(current - 1),
-  w: toggleWipe,
+async function copy() {
+  const command = element("command");
+  try {
+    await navigator.clipboard.writeText(command.textContent);
+    element("copy").textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(command);
+    element("copy").textContent = "Selected";
+  }
+  say(element("copy").textContent);
+}
+
+const letters = {
+  j: () => shuttle(-1),
+  k: () => run(0),
+  l: () => shuttle(1),
+  f: nextFlag,
+  w: () => view(stage.className === "wipe" ? "side" : "wipe"),
   m: toggleSound,
+  "?": () => (help.open ? help.close() : help.showModal()),
+};
+views.forEach((each, index) => (letters[index + 1] = () => view(each.value)));
+const keys = {
+  " ": () => run(speed ? 0 : 1),
+  ArrowLeft: (event) => (event.shiftKey ? goTo(current - 1) : step(frame - 1)),
+  ArrowRight: (event) => (event.shiftKey ? goTo(current + 1) : step(frame + 1)),
 };
 
 document.addEventListener("keydown", (event) => {
-  const action = keys[event.key], own = event.target.closest("button, summary, #wipe");
-  if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (own && (event.key === " " || own === wipe)) return;
+  const action = keys[event.key] ?? (element("letters").checked ? letters[event.key] : null);
+  if (!action || event.ctrlKey || event.metaKey || event.altKey || (help.open && event.key !== "?")) return;
+  const own = event.target.closest("button, summary, input");
+  if (own && own !== scrub && event.key in keys && (event.key === " " || own.matches("input"))) return;
   event.preventDefault();
   action(event);
 });
-element("play").addEventListener("click", play);
-element("back").addEventListener("click", () => seek(frame - 1));
-element("forward").addEventListener("click", () => seek(frame + 1));
-element("mode").addEventListener("click", toggleWipe);
-element("sound").addEventListener("click", toggleSound);
-element("scrub").addEventListener("input", (event) => seek(Number(event.target.value)));
-wipe.addEventListener("input", () => stage.style.setProperty("--wipe", wipe.value + "%"));
-source.addEventListener("ended", pause);
-element("timeline").addEventListener("click", (event) => {
-  const box = event.currentTarget.getBoundingClientRect();
-  seek(Math.floor(((event.clientX - box.left) / box.width) * state.frames));
+for (const [id, action] of Object.entries({
+  play: keys[" "],
+  back: () => step(frame - 1),
+  forward: () => step(frame + 1),
+  sound: toggleSound,
+  ask: letters["?"],
+  sort,
+  copy,
+  "next-flag": nextFlag,
+})) element(id)?.addEventListener("click", action);
+element("views").addEventListener("change", (event) => view(event.target.value));
+scrub.addEventListener("input", () => step(Number(scrub.value)));
+wipe.addEventListener("input", () => {
+  stage.style.setProperty("--wipe", wipe.value + "%");
+  wipe.setAttribute("aria-valuetext", wipe.value + " %");
 });
+source.addEventListener("ended", () => run(0));
 document.addEventListener("click", (event) => {
   const recall = event.target.closest(".recall"), pair = event.target.closest(".pair");
   if (recall) reveal(element(recall.dataset.card));
-  if (pair) seek(Number(pair.closest(".segment").dataset.start));
+  if (!pair) return;
+  step(Number(pair.closest(".segment").dataset.start));
+  if (stage.getBoundingClientRect().bottom < 0) stage.scrollIntoView({ block: "center" });
 });
 
 /* A memory's picture is that of its own card: filled in when a segment comes near the window, never stored twice. */
@@ -181,6 +251,7 @@ function whenLoaded(video) {
   return new Promise((resolve) => {
     const failed = () => {
       video.hidden = true;
+      view("side");
       video.parentElement.querySelector(".missing").hidden = false;
       resolve("missing");
     };
@@ -190,9 +261,15 @@ function whenLoaded(video) {
     video.addEventListener("error", failed);
   });
 }
-const asked = Number(new URLSearchParams(location.hash.slice(1)).get("frame"));
-show(Number.isInteger(asked) ? asked : 0);
+function asked() {
+  const wanted = Number(new URLSearchParams(location.hash.slice(1)).get("frame"));
+  return Number.isInteger(wanted) ? wanted : 0;
+}
+addEventListener("hashchange", () => step(asked()));
+show(asked());
 Promise.all([whenLoaded(source), whenLoaded(result)]).then(([first, second]) => {
+  const lead = source.videoWidth ? source : result;
+  if (lead.videoWidth) stage.style.setProperty("--ratio", lead.videoWidth / lead.videoHeight);
   Object.assign(document.body.dataset, { source: first, result: second, ready: "true" });
   seek(frame);
 });

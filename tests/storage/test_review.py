@@ -21,20 +21,23 @@ from PIL import Image
 
 from model.segments import plan_segments
 from model.shots import shots_from_cuts
-from model.types import Recall, Shot, Span
+from model.types import Merge, Recall, Shot, Span
+from storage.page import thumbnail
 from storage.review import (
     EarlierMemory,
+    Replay,
     Review,
     ReviewSegment,
     ReviewVideos,
+    SegmentScores,
     Turn,
-    thumbnail,
     write_review,
 )
 from tests.clips import SHORT_GOPS, chart, run_ffmpeg
 
 HOSTILE = """<script>document.body.dataset.stolen = 1</script><img src=x onerror="alert(1)"> "'&{{ 7*7 }}"""
 FRAMES = 60
+TEMPLATES = Path(__file__).resolve().parents[2] / "storage" / "templates"
 
 
 def picture(seed: int = 0, height: int = 180, width: int = 320) -> np.ndarray:
@@ -46,7 +49,10 @@ def picture(seed: int = 0, height: int = 180, width: int = 320) -> np.ndarray:
 
 
 def make_segments(shots: Sequence[Shot], frames: int = 21) -> tuple[ReviewSegment, ...]:
-    """Every segment recalls the one before, as previous inside a shot; every third was reused."""
+    """Every segment recalls the one before, as previous inside a shot; every third was reused.
+
+    Every fourth told nothing of merges.
+    """
     segments = plan_segments(shots, frames, 4)
     pictures = [thumbnail(picture(seed)) for seed in range(4)]
     recalled = [()] + [
@@ -54,8 +60,30 @@ def make_segments(shots: Sequence[Shot], frames: int = 21) -> tuple[ReviewSegmen
         for before, here in pairwise(segments)
     ]
     return tuple(
-        ReviewSegment(f"id{one.index}", one, pictures[0], pictures[one.index % 4], memories, 1.5, one.index % 3 == 0)
+        ReviewSegment(
+            f"id{one.index}",
+            one,
+            pictures[0],
+            pictures[one.index % 4],
+            memories,
+            1.5,
+            one.index % 3 == 0,
+            None if one.index % 4 == 3 else tuple(Merge(0, block, (0, 2)) for block in (2, 4) if memories),
+        )
         for one, memories in zip(segments, recalled, strict=True)
+    )
+
+
+def make_scores(segments: Sequence[ReviewSegment], flagged: Sequence[int]) -> tuple[SegmentScores, ...]:
+    """Scores that grow along the video; those flagged have a seam beyond its bound."""
+    return tuple(
+        SegmentScores(
+            one.segment.index,
+            {"drift": one.segment.index / 2, "seam": 3.0 if at in flagged else 0.5},
+            {"seam": 2.0},
+            (f"A seam at segment {at + 1}.",) if at in flagged else (),
+        )
+        for at, one in enumerate(segments)
     )
 
 
@@ -69,7 +97,13 @@ def make_review(cuts: Sequence[int] = (20, 45), frames: int = FRAMES, **videos: 
         segments=make_segments(shots),
         conversions=("The source has 10 bits a channel; the result has 8.",),
         settings={"Seed": "0"},
+        replay=Replay("memory-v2v edit clip.mp4 --prompt 'make it <b>snow</b>'", ("edit.attention",)),
     )
+
+
+def flagged_review(*flagged: int) -> Review:
+    review = make_review()
+    return replace(review, scores=make_scores(review.segments, flagged))
 
 
 class Page(HTMLParser):
@@ -113,6 +147,64 @@ def test_everything_is_on_the_page(tmp_path: Path) -> None:
         assert words in text
 
 
+def test_scores_flags_and_merges_are_on_the_page(tmp_path: Path) -> None:
+    review = flagged_review(1, 3)
+    page = read_page(review, tmp_path)
+    text = " ".join(" ".join(page.words).split())
+    assert "2 of 4 measured" in text
+    assert text.count("A seam at segment") == 2
+    assert "worst 3, bound 2" in text
+    assert "Merged 4 latent frames of 1 memory segment 1: before block 2 frames 0, 2; before block 4" in text
+    assert text.count("Merged frames: not recorded") == 1
+    assert len(page.all("rect", "flag")) == 2
+    assert len(page.all("path", "within")) == len(page.all("path", "beyond")) == 2
+    bars = [page.all("path", name)[1]["d"] or "" for name in ("within", "beyond")]
+    assert [bar.count("M") for bar in bars] == [2, 2]
+
+
+def test_without_scores_there_is_nothing_to_sort_or_to_jump_to(tmp_path: Path) -> None:
+    page = read_page(make_review(), tmp_path)
+    buttons = {one.get("id") for one in page.all("button")}
+    assert not {"sort", "next-flag"} & buttons
+    assert page.all("div", "curve") == []
+
+
+def test_bars_end_where_the_next_segment_begins_and_keep_within_the_drawing() -> None:
+    review = flagged_review(1)
+    seam = review.curves[1]
+    starts = [one.segment.span.start for one in review.segments]
+    assert re.findall(r"M(\d+)", seam.within) == [str(start) for start in (starts[0], *starts[2:])]
+    assert re.findall(r"M(\d+) 1V([\d.]+)H(\d+)", seam.beyond) == [(str(starts[1]), "0.000", str(starts[2]))]
+    assert (seam.worst, seam.bound, seam.limit) == (3.0, 2.0, 0.333)
+    assert review.curves[0].limit is None
+
+
+def luminance(colour: str) -> float:
+    channels = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_can_be_told_apart(scheme: str) -> None:
+    """WCAG 2.2, AA: text 4.5 to 1, what is drawn 3 to 1."""
+    light, _, dark = (TEMPLATES / "page.css").read_text().partition("@media (prefers-color-scheme: dark)")
+    colours = dict(re.findall(r"--(\w[\w-]*): (#[0-9a-f]{6})", light))
+    if scheme == "dark":
+        colours |= dict(re.findall(r"--(\w[\w-]*): (#[0-9a-f]{6})", dark))
+
+    def contrast(one: str, other: str) -> float:
+        bright, dim = sorted((luminance(colours[one]), luminance(colours[other])), reverse=True)
+        return (bright + 0.05) / (dim + 0.05)
+
+    texts = {(text, ground) for text in ("text", "soft", "accent", "flag") for ground in ("ground", "raised")}
+    texts |= {("text", "sunken"), ("flag", "flag-ground"), ("soft", "flag-ground")}
+    drawn = {(bar, "sunken") for bar in ("edited", "reused", "flag")} | {("bar", "ground"), ("accent", "sunken")}
+    poor = {pair: round(contrast(*pair), 2) for pair in texts if contrast(*pair) < 4.5}
+    poor |= {pair: round(contrast(*pair), 2) for pair in drawn if contrast(*pair) < 3}
+    assert not poor
+
+
 def test_nothing_is_fetched_and_only_our_script_and_style_run(tmp_path: Path) -> None:
     page = read_page(make_review(), tmp_path)
     policy = next(one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy")
@@ -137,6 +229,8 @@ def hostile_review() -> Review:
         earlier=(earlier,),
         conversions=(HOSTILE,),
         settings={HOSTILE: HOSTILE},
+        scores=(SegmentScores(0, {HOSTILE: 1.0}, {HOSTILE: 0.5}, (HOSTILE,)),),
+        replay=Replay(HOSTILE, (HOSTILE,)),
     )
 
 
@@ -144,7 +238,7 @@ def test_whatever_a_user_wrote_is_text(tmp_path: Path) -> None:
     page = read_page(hostile_review(), tmp_path)
     assert len(page.all("script")) == 2
     assert not [one for one in page.all("img") if one.get("src") == "x"]
-    assert "".join(page.words).count(HOSTILE) == 7
+    assert "".join(page.words).count(HOSTILE) == 12
 
 
 def test_text_that_is_no_unicode_is_shown_all_the_same(tmp_path: Path) -> None:
@@ -302,18 +396,21 @@ def test_an_address_can_name_a_frame(browse: Callable, videos: Path) -> None:
 def test_keys_move_both_videos_in_step(browse: Callable, videos: Path) -> None:
     page = write_review(make_review(), videos / "keys.html")
     script = """
-      note(); press("j"); note(); press("j"); press("k"); note(); press("ArrowRight"); note();
-      press("ArrowRight", { shiftKey: true }); note(); press("ArrowLeft"); press("w"); note();
-      for (let i = 0; i < 99; i++) press("j"); note(); press("ArrowRight", { shiftKey: true }); note();"""
+      const next = { shiftKey: true };
+      note(); press("ArrowRight", next); note(); press("ArrowRight", next); press("ArrowLeft", next); note();
+      press("ArrowRight"); note(); press("w"); press("ArrowLeft"); press("ArrowLeft"); note();
+      for (let i = 0; i < 99; i++) press("ArrowRight", next); note(); press("w"); press("End"); note();
+      for (let i = 0; i < 99; i++) press("ArrowRight"); note();"""
     notes = drive(page, browse, script)
     starts = [one.segment.span.start for one in make_review().segments]
     last = len(starts) - 1
-    frames = [0, starts[1], starts[1], starts[1] + 1, starts[1] + 26, starts[1] + 25, starts[last], FRAMES - 1]
+    second, end = starts[1], starts[last]
+    frames = [0, second, second, second + 1, second - 1, end, end, FRAMES - 1]
     assert [note[0] for note in notes] == frames
     assert [note[1] for note in notes] == [max(i for i in range(last + 1) if starts[i] <= frame) for frame in frames]
     for frame, _, source, result, _ in notes:
         assert source == result == pytest.approx((frame + 0.5) / 25, abs=1e-3)
-    assert [note[4] for note in notes] == [""] * 5 + ["wipe"] * 3
+    assert [note[4] for note in notes] == ["wipe"] * 4 + ["side"] * 2 + ["wipe"] * 2
 
 
 def test_space_plays_and_stops(browse: Callable, videos: Path) -> None:
@@ -322,6 +419,56 @@ def test_space_plays_and_stops(browse: Callable, videos: Path) -> None:
       const paused = () => notes.push([one("source").paused, one("result").paused, one("play").textContent]);
       paused(); press(" "); paused(); press(" "); paused();"""
     assert drive(page, browse, script) == [[True, True, "Play"], [False, False, "Pause"], [True, True, "Play"]]
+
+
+def test_letters_shuttle_and_choose_what_is_seen(browse: Callable, videos: Path) -> None:
+    page = write_review(make_review(), videos / "letters.html")
+    script = """
+      const tell = () => notes.push([one("play").textContent, one("source").playbackRate, one("source").paused]);
+      press("l"); tell(); press("l"); tell(); press("k"); tell();
+      press("ArrowRight", { shiftKey: true }); press("j"); tell(); press("k"); tell();
+      for (const key of "1234") { press(key); notes.push([one("stage").className, one("wipe").hidden]); }
+      press("?"); notes.push([one("help").open]); press("3"); notes.push([one("stage").className]);
+      press("?"); notes.push([one("help").open]);
+      one("letters").checked = false; press("1"); notes.push([one("stage").className]);"""
+    assert drive(page, browse, script) == [
+        *(["Pause", 1, False], ["Pause 2x", 2, False], ["Play", 2, True]),
+        *(["Pause", 2, True], ["Play", 2, True]),
+        *(["wipe", False], ["side", True], ["source", True], ["result", True]),
+        *([True], ["result"], [False], ["result"]),
+    ]
+
+
+def test_flags_are_jumped_to_and_sorted_first(browse: Callable, videos: Path) -> None:
+    page = write_review(flagged_review(1, 3), videos / "flags.html")
+    script = """
+      const order = () => notes.push([...page.querySelectorAll("h3")].map((h) => h.textContent.trim()[8]));
+      const there = () => notes.push([Number(page.body.dataset.frame), one("said").textContent]);
+      press("f"); there(); press("f"); there(); press("f"); there();
+      click("#sort"); order(); click("#sort"); order();
+      click("#next-flag"); there();"""
+    first, second, again, sorted_, unsorted, clicked = drive(page, browse, script)
+    starts = [one.segment.span.start for one in make_review().segments]
+    assert [found[0] for found in (first, second, again, clicked)] == [starts[1], starts[3], starts[1], starts[3]]
+    assert first[1] == "Segment 2: A seam at segment 2."
+    assert sorted_ == ["2", "4", "1", "3"]
+    assert unsorted == ["1", "2", "3", "4"]
+
+
+def test_the_divider_and_the_timeline_are_sliders_that_say_where_they_are(browse: Callable, videos: Path) -> None:
+    page = write_review(make_review(), videos / "sliders.html")
+    script = """
+      const wipe = one("wipe"), scrub = one("scrub"), tell = (event) => new view.Event(event);
+      wipe.value = 30; wipe.dispatchEvent(tell("input"));
+      notes.push([wipe.getAttribute("aria-valuetext"), one("stage").style.getPropertyValue("--wipe")]);
+      const key = new view.KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true, cancelable: true });
+      wipe.dispatchEvent(key); notes.push([key.defaultPrevented, page.body.dataset.frame]);
+      scrub.value = 47; scrub.dispatchEvent(tell("input"));
+      notes.push([page.body.dataset.frame, scrub.getAttribute("aria-valuetext")]);"""
+    divider, own, timeline = drive(page, browse, script)
+    assert divider == ["30 %", "30%"]
+    assert own == [False, "0"], "the divider keeps its arrows"
+    assert timeline == ["47", "frame 47, 00:00:01:22, segment 4"]
 
 
 def test_a_recalled_memory_leads_to_its_segment(browse: Callable, videos: Path) -> None:
@@ -341,7 +488,9 @@ def test_a_recalled_memory_leads_to_its_segment(browse: Callable, videos: Path) 
 def test_frames_of_a_varying_rate_are_sought_by_their_times(browse: Callable, videos: Path) -> None:
     times = tuple(np.cumsum([0, *([0.02, 0.06] * 30)])[:FRAMES].tolist())
     page = write_review(make_review(times=times), videos / "varying.html")
-    script = 'press("ArrowRight"); note(); press("ArrowRight"); note(); press("j"); note();'
+    script = (
+        'press("ArrowRight"); note(); press("ArrowRight"); note(); press("ArrowRight", { shiftKey: true }); note();'
+    )
     for frame, _, source, result, _ in drive(page, browse, script):
         assert source == result == pytest.approx((times[frame] + times[frame + 1]) / 2, abs=1e-3)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model.errors import RunError
+from storage.making import Making
 from storage.segment_file import read_segment
 from storage.store import Store, open_store
 from tasks import commit
@@ -16,7 +17,7 @@ from tests.storage.memories import SIZE, make_latents, make_row
 
 def work_of(number: int) -> EditedWork:
     frames = np.random.default_rng(number).integers(0, 256, (3, 16, 16, 3), np.uint8)
-    return EditedWork(make_row(number), frames, *make_latents(number), seconds=0.5)
+    return EditedWork(make_row(number), frames, *make_latents(number), seconds=0.5, making=Making())
 
 
 def assert_committed(store: Store, works: list[EditedWork]) -> None:
