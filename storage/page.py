@@ -51,7 +51,7 @@ def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """`0.42 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`."""
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"

@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from flows import catalog
 from flows.catalog import last_run
 from model.config import CatalogRequest, FaultPolicy
 from model.errors import CatalogError, RequestError, StoreBusyError
+from storage.catalog_page import PAGE
 from storage.ledger import Ledger
 from storage.memory import MemoryStore
 from storage.probe import probe
@@ -70,6 +72,11 @@ def segments_in(folder: Path) -> list[str]:
     return [entry.id for entry in Ledger(folder / "memory").entries(kind="segment")]
 
 
+def rows_of(out: Path) -> list[str]:
+    """The videos on the page of a catalog, from the top."""
+    return re.findall(r'<th scope="row" data-value="([^"]+)">', (out / PAGE).read_text())
+
+
 def test_a_night_with_bad_inputs_and_the_morning_after(cluster: None, clip: Path, tmp_path: Path) -> None:
     """20 videos, 6 of them bad: 14 are done and 6 explained; of two that are mended exactly these two are done anew."""
     ids = [f"take-{number:02d}" for number in range(20)]
@@ -90,6 +97,7 @@ def test_a_night_with_bad_inputs_and_the_morning_after(cluster: None, clip: Path
     assert "sha256" in states["take-05"].error
     for id in ids[6:]:
         assert probe(Path(states[id].output)).frames == FRAMES
+    assert rows_of(tmp_path / "out") == ids, "on the page, failed ones come first"
 
     for id in ids[:2]:
         copy(clip, tmp_path / f"{id}.mp4")
