@@ -15,6 +15,7 @@ from lancedb.table import Table
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
 
 State = Literal["queued", "editing", "done", "partial", "failed", "skipped"]
+STATE = ".catalog"  # the folder, inside that of the results, with the catalog's own state
 TENDED = 50  # writes, after which old versions of the table are dropped
 
 
