@@ -12,8 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile
 
-from pydantic import ValidationError
-
 from model.errors import RequestError, RunError, StoreError
 from storage.checksums import seal, xxh128
 from storage.content_id import hash_file
@@ -100,7 +98,7 @@ def deliver(
             proxy=_movie(proxy, source.footage),
             source=source,
             turn=_turn(finished),
-            settings=finished.note.get("settings", {}),
+            settings=finished.noted.settings,
             shots=tuple((shot.start, shot.stop) for shot in finished.shots),
             segments=segments,
             conversions=(*_conversions(finished, source.footage), *limits(edit)),
@@ -139,18 +137,17 @@ def _source(finished: Finished, place: Path | None) -> SourceTold:
     """The source as it is, where it is at hand, or as it was noted when the video was written."""
     turn = finished.turn
     if place is not None:
-        path = place / turn.video if place.is_dir() else place
+        path = place / Path(turn.video).name if place.is_dir() else place
         found = footage_of(probe(path))
         if (sum_ := hash_file(path)) != turn.source:
             raise RequestError(f"{path}: is not the video that was edited (sha256 {sum_}, not {turn.source})")
         return SourceTold(name=turn.video, sha256=turn.source, verified=True, footage=found)
-    try:
-        noted = Footage.model_validate(finished.note["source"])
-    except (KeyError, ValidationError):
+    noted = finished.noted.source
+    if noted is None:
         raise RequestError(
             f"{finished.path}: its folder does not tell what the source was like (an earlier version wrote it); "
             f"give the source, {turn.video}, with --source"
-        ) from None
+        )
     return SourceTold(name=turn.video, sha256=turn.source, verified=False, footage=noted)
 
 
@@ -225,7 +222,7 @@ def _marks(segments: tuple[SegmentTold, ...], shots: list[int]) -> tuple[Mark, .
 
 
 def _turn(finished: Finished) -> TurnTold:
-    turn, settings = finished.turn, finished.note.get("settings", {})
+    turn, settings = finished.turn, finished.noted.settings
     return TurnTold(
         kind=turn.kind,
         asked=turn.asked,
@@ -240,7 +237,7 @@ def _turn(finished: Finished) -> TurnTold:
 
 
 def _conversions(finished: Finished, source: Footage) -> tuple[str, ...]:
-    noted = tuple(finished.note.get("conversions", ("What was changed on the way was not noted.",)))
+    noted = finished.noted.conversions
     if not source.variable_rate:
         return noted
     return (*noted, f"The rate varies: rates here and in the edit lists are the mean, {float(source.exact_rate):g}.")
@@ -250,4 +247,4 @@ def _write_notice(stage: Staged, master: Movie) -> str:
     made = master.footage
     text = NOTICE.format(name=stage.name, width=made.width, height=made.height, bits=made.bit_depth)
     (stage.folder / "NOTICE.txt").write_text(text, encoding="utf-8")
-    return " ".join(text.split("\n\n")[1].split())
+    return " ".join(text.replace("**", "").rpartition("\n\n")[0].split())

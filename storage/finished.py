@@ -1,15 +1,16 @@
 """Finished videos of an output folder, with all that the folder remembers of how they were made. Reads only."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.errors import RequestError, StoreError
 from model.stitching import share_frames
 from model.types import Segment, Span
+from storage.footage import Footage
 from storage.kinds import remembered
 from storage.ledger import Entry, Ledger, TurnRow
 from storage.remembered import Remembered
@@ -31,6 +32,24 @@ class Wanted:
         return by_name and self.session in (None, row.session) and self.turn in (None, row.number)
 
 
+class WindowNoted(BaseModel):
+    """Of the windows that were edited: how many frames neighbours share."""
+
+    overlap: int = Field(ge=0)
+
+
+class Noted(BaseModel):
+    """What `tasks/stitch.py` notes of a video, as far as it matters here; `source` is None in notes of old."""
+
+    model_config = ConfigDict(frozen=True)
+
+    segments: int = Field(ge=1)
+    window: WindowNoted
+    source: Footage | None = None
+    settings: Mapping[str, str] = {}
+    conversions: tuple[str, ...] = ("What was changed on the way was not noted.",)
+
+
 @dataclass(frozen=True)
 class Finished:
     """A finished video: its folder, its turn, and its entry in the ledger."""
@@ -44,9 +63,17 @@ class Finished:
         return self.folder / self.entry.path
 
     @cached_property
-    def note(self) -> dict[str, Any]:
-        """What was noted of it when it was written."""
-        return json.loads(self.entry.note)
+    def noted(self) -> Noted:
+        """What was noted of it when it was written.
+
+        Raises:
+            StoreError: it is not what `tasks/stitch.py` notes.
+        """
+        try:
+            return Noted.model_validate_json(self.entry.note)
+        except ValidationError as fault:
+            where = ".".join(map(str, fault.errors()[0]["loc"]))
+            raise StoreError(f"{self.path}: the ledger's note of it is damaged ({where}); restore the folder") from None
 
     @cached_property
     def segments(self) -> tuple[Remembered, ...]:
@@ -56,7 +83,7 @@ class Finished:
             StoreError: some are missing.
         """
         made = {row.segment: row for row in remembered(self.folder / MEMORY, [self.turn.key])}
-        count = self.note["segments"]
+        count = self.noted.segments
         if missing := [index for index in range(count) if index not in made]:
             raise StoreError(f"{self.path}: the memory of segment {missing[0]} is missing; run its command again")
         return tuple(made[index] for index in range(count))
@@ -72,7 +99,7 @@ class Finished:
         segments = [
             Segment(row.segment, row.shot, Span(row.start, row.stop), row.stop - row.start) for row in self.segments
         ]
-        shares = share_frames(segments, self.note["window"]["overlap"])
+        shares = share_frames(segments, self.noted.window.overlap)
         return tuple(Span((one.start + one.full) // 2, (one.fade + one.stop) // 2) for one in shares)
 
     @property

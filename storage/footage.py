@@ -89,4 +89,4 @@ def _told(footage: Footage) -> dict[str, str]:
     colour, sound = fields.pop("colour"), fields.pop("sound")
     tracks = ", ".join(f"{one['codec']} {one['channels']} channels" for one in sound)
     told = fields | {f"colour {name}": value for name, value in colour.items()} | {"sound": tracks}
-    return {name.replace("_", " "): "untold" if value in (None, "") else str(value) for name, value in told.items()}
+    return {name.replace("_", " "): "none" if value in (None, "") else str(value) for name, value in told.items()}

@@ -97,6 +97,8 @@ class Sidecar(Config):
     delivered: str
     """When, in ISO 8601."""
     software: str
+    review_only: Literal[True] = True
+    """It is no final."""
     notice: str
     """What the pictures are good for, and what not."""
     master: Movie

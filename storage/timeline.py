@@ -12,6 +12,7 @@ the markers of clips are not counted from the media's first frame, so there they
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class EditList:
 
     def __post_init__(self) -> None:
         assert self.parts[0].start == 0, f"{self.name} begins at frame {self.parts[0].start}"
-        assert all(a.stop == b.start for a, b in zip(self.parts, self.parts[1:], strict=False)), "parts leave gaps"
+        assert all(a.stop == b.start for a, b in pairwise(self.parts)), "parts leave gaps"
 
     @property
     def frames(self) -> int:
