@@ -8,7 +8,7 @@ from pathlib import Path
 
 import opentimelineio as otio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentimelineio.opentime import RationalTime, from_timecode, to_timecode
 
@@ -126,6 +126,7 @@ def test_an_xml_has_the_clips_and_the_markers(rate: Fraction, timecode: str | No
     assert set(re.findall(r"<displayformat>(.*?)<", text)) == {"DF" if edit.drop_frame else "NDF"}
 
 
+@settings(max_examples=40)
 @given(st.sampled_from(KINDS), st.sets(st.integers(1, 40_000), min_size=1, max_size=8))
 def test_any_cuts_survive(kind: tuple[Fraction, str | None], cuts: set[int]) -> None:
     from storage.timeline import _edl, _xml
