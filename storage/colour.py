@@ -71,6 +71,18 @@ def written_colour(like: VideoInfo) -> Colour:
     return replace(like.colour, matrix="bt709", range="tv") if like.colour.matrix == "gbr" else like.colour
 
 
+def declared_colour(info: VideoInfo) -> Colour:
+    """The tags of a video, and for those that it does not tell what it is taken for here."""
+    system = "bt709" if _matrix(info) == "bt709" else "smpte170m"
+    colour = info.colour
+    return Colour(
+        primaries=colour.primaries or system,
+        transfer=colour.transfer or system,
+        matrix=colour.matrix or system,
+        range=colour.range or "tv",
+    )
+
+
 def _matrix(info: VideoInfo) -> str:
     """The matrix to convert with, under the name that every version of ffmpeg's scaler knows."""
     if info.colour.matrix and info.colour.matrix != "gbr":

@@ -11,6 +11,17 @@ def publish(finished: Path, target: Path) -> None:
     _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
 
 
+def publish_folder(finished: Path, target: Path) -> None:
+    """The same of a flat folder with all its files.
+
+    Raises:
+        OSError: there is something of that name, which stays as it is.
+    """
+    for path in finished.iterdir():
+        _sync(path, os.O_RDONLY)
+    publish(finished, target)
+
+
 def _sync(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:

@@ -13,6 +13,7 @@ from shutil import rmtree
 from storage.kinds import forget, payload_sizes, remembered
 from storage.latents import LATENTS_PER_FRAGMENT, TABLE
 from storage.ledger import Entry, Ledger, TurnRow
+from storage.scores import scores_path
 from storage.store import MEMORY, SEGMENTS, leftovers
 from storage.tables import reclaim
 
@@ -87,5 +88,5 @@ def _files(folder: Path, kept: Sequence[Entry], lost: Sequence[Entry], memories:
 
 
 def _beside(path: Path) -> tuple[Path, ...]:
-    """A file with its review page, if it is a video that has one."""
-    return path, path.with_suffix(".html"), path.with_name(f"{path.stem}_review")
+    """A file with its review page and its scores, if it is a video that has them."""
+    return path, path.with_suffix(".html"), path.with_name(f"{path.stem}_review"), scores_path(path)

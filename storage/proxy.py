@@ -1,6 +1,8 @@
-"""Small silent copies of videos that any browser plays (H.264 in MP4), for the review page; same frames, same times."""
+"""Small copies of videos that any player shows (H.264 in MP4): silent ones for the review page, ones with timecode and
+sound to be handed over. Same frames, same times.
+"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -8,11 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from model.types import Span
+from storage.colour import declared_colour
 from storage.geometry import Box, Fit
+from storage.mux import AUDIO_SUFFIXES
 from storage.probe import VideoInfo, probe
 from storage.video import read_frames, read_spans, write_video
 
 PROXY_HEIGHT = 360
+HANDED_HEIGHT = 720
 
 
 def write_proxy(info: VideoInfo, path: Path, *, tone_map: bool = False) -> VideoInfo:
@@ -28,6 +33,26 @@ def write_proxy(info: VideoInfo, path: Path, *, tone_map: bool = False) -> Video
     like = replace(
         info, width=width, height=height, sample_aspect=Fraction(1), rotation=0, bit_depth=8, audio=(), timecode=None
     )
+    return probe(write_video(_eight_bits(frames), like, _whole(like), path))
+
+
+def write_handed_proxy(info: VideoInfo, path: Path, report: Callable[[int, int], None]) -> VideoInfo:
+    """Write a copy of at most 720 lines to be handed over, eight bits deep; returns what it is.
+
+    Timecode and pixel aspect are those of the video, and so is the sound that MP4 holds. All colour tags are told.
+    `report` is told frames done and frames in all.
+
+    Raises:
+        VideoError: a frame of the video does not decode.
+        RunError: the encoder or the disk failed.
+    """
+    height = max(2, min(HANDED_HEIGHT, info.height) // 2 * 2)
+    width = max(2, 2 * round(Fraction(height * info.width, 2 * info.height)))
+    small = Fit((info.width, info.height), Box(width, height, 0, 0), (width, height))
+    frames = _counted(read_frames(info, Span(0, info.frames), small), info.frames, report)
+    sound = tuple(track for track in info.audio if path.suffix in AUDIO_SUFFIXES.get(track.codec, ()))
+    colour = declared_colour(info)
+    like = replace(info, width=width, height=height, rotation=0, bit_depth=8, audio=sound, colour=colour)
     return probe(write_video(_eight_bits(frames), like, _whole(like), path))
 
 
@@ -59,3 +84,9 @@ def _proxy_size(info: VideoInfo) -> tuple[int, int]:
 def _eight_bits(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     for frame in frames:
         yield frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
+
+
+def _counted(frames: Iterator[np.ndarray], total: int, report: Callable[[int, int], None]) -> Iterator[np.ndarray]:
+    for done, frame in enumerate(frames, start=1):
+        yield frame
+        report(done, total)

@@ -152,6 +152,11 @@ def next_version(folder: Path, stem: str, suffix: str) -> Path:
     return folder / f"{stem}_v{max(versions, default=0) + 1:03d}{suffix}"
 
 
+def plain_name(text: str) -> str:
+    """Only characters that every file system takes; may be empty."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")
+
+
 def find_finished(folder: Path, id: str) -> Entry | None:
     """The ledger's entry `id` of an output folder, if its file is there as it was recorded. Creates nothing."""
     if not has_tables(folder / MEMORY):

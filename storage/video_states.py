@@ -17,6 +17,7 @@ from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
 State = Literal["queued", "editing", "done", "partial", "failed", "skipped"]
 ORDER: tuple[State, ...] = ("failed", "partial", "editing", "queued", "done", "skipped")
 """What wants a person comes first."""
+STATE = ".catalog"  # the folder, inside that of the results, with the catalog's own state
 TENDED = 50  # writes, after which old versions of the table are dropped
 
 

@@ -12,11 +12,11 @@ from model.errors import RequestError
 from storage.catalog import Catalog, output_folder
 from storage.content_id import identify
 from storage.object_store import fetch
+from storage.video_states import STATE
 from tasks.cluster import choose_device
 from tasks.ingest import precision
 from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, read_preset, require_kind
 
-STATE = ".catalog"  # the folder, inside that of the results, with the catalog's own state
 INPUTS = "inputs"  # below it: copies of what came from an object store
 
 

@@ -33,6 +33,7 @@ from storage.review import (
 )
 from storage.segment_file import read_segment
 from storage.store import Store
+from tasks.account import conversions_told, settings_told
 from tasks.ingest import VideoPlan
 from tasks.progress import show
 from tasks.replay import replay
@@ -95,8 +96,8 @@ def _review(
         shots=plan.shots,
         segments=tuple(segments),
         earlier=_earlier_memories(record, store),
-        conversions=_conversions(plan),
-        settings=_settings(plan),
+        conversions=conversions_told(plan),
+        settings=settings_told(plan),
         camera=plot_trajectory(work.path) if work.path else None,
         replay=replay(request, read_preset(work.weights), work.edits),
     )
@@ -149,49 +150,6 @@ def _earlier_memory(row: Remembered, store: Store[Any]) -> EarlierMemory:
     frame = next(iter(read_segment(store.segments / f"{row.id}.mkv")))
     picture = frame if frame.dtype == "uint8" else (frame >> 8).astype("uint8")
     return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.title, thumbnail(picture))
-
-
-def _conversions(plan: VideoPlan) -> tuple[str, ...]:
-    """What was changed on the way besides the edit itself, as sentences."""
-    info, request, inner = plan.work.info, plan.work.request, plan.work.fit.inner
-    said = [f"The model worked at {inner.width}x{inner.height}; the result is scaled to {info.width}x{info.height}."]
-    if info.interlaced:
-        said.append(f"The source is interlaced ({info.interlaced}); the result is progressive.")
-    if info.hdr:
-        said.append("The source is HDR; it was tone-mapped to BT.709.")
-    if info.rotation:
-        said.append(f"The source is stored rotated by {info.rotation} degrees; the result is stored upright.")
-    if info.variable_rate:
-        said.append("The frame rate varies; every frame keeps its own time stamp.")
-    if padded := sum(segment.padding > 0 for segment in plan.segments):
-        said.append(
-            f"Shots too short for a window of 4k+1 frames: {padded}. The last frame was repeated for the model."
-        )
-    if request.output.codec == "h264":
-        said.append("H.264 is lossy; ask for --codec prores, dnxhr or ffv1 for a master.")
-    return tuple(said)
-
-
-def _settings(plan: VideoPlan) -> dict[str, str]:
-    work, request = plan.work, plan.work.request
-    window, edit = request.window, request.edit
-    first, later = (edit.sampling.scale(recalls) for recalls in (False, True))
-    return {
-        "model": work.weights.name,
-        "weights": work.model_id[:16],
-        "source": work.source_id[:16],
-        "session": work.session,
-        "edits": f"the result of turn {work.edits}" if work.edits else "the video itself",
-        "seed": str(request.seed),
-        "window": f"{window.frames} frames, overlap {window.overlap}, {window.width}x{window.height}",
-        "recall": f"{request.retrieval.top_k} memories, by {work.recall_by}",
-        "sampling": f"{edit.sampling.steps} steps, guidance {later:g}"
-        + ("" if first == later else f", {first:g} where nothing is recalled"),
-        "attention": edit.attention,
-        "merging": edit.merging.mode,
-        "numerics": f"{work.dtype} on {work.device}",
-        "codec": request.output.codec,
-    }
 
 
 def _table(record: TurnRecord) -> list[dict[str, object]]:

@@ -1,7 +1,6 @@
 """Join the edited segments into one video: cross-fades inside a shot, hard joins at cuts, everything else as it was."""
 
 import json
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from model.stitching import stitch
 from model.types import Segment
 from storage.content_id import hash_file
+from storage.footage import footage_of
 from storage.ledger import Entry
 from storage.segment_file import read_segment
-from storage.store import Store, find_finished, next_version
+from storage.store import Store, find_finished, next_version, plain_name
 from storage.video import write_video
+from tasks.account import conversions_told, settings_told
 from tasks.ingest import VideoPlan
 from tasks.turn import TurnRecord
 
@@ -60,15 +61,17 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
 
 
 def _note(plan: VideoPlan) -> dict[str, Any]:
-    """What a report and a later turn must know of the video."""
+    """What a report, a later turn and a delivery must know of the video."""
     counts = {"frames": plan.work.info.frames, "shots": len(plan.shots), "segments": len(plan.segments)}
-    return {**counts, "window": plan.work.request.window.model_dump(mode="json")}
+    return {
+        **counts,
+        "window": plan.work.request.window.model_dump(mode="json"),
+        "source": footage_of(plan.work.info).model_dump(mode="json"),
+        "settings": settings_told(plan),
+        "conversions": conversions_told(plan),
+    }
 
 
 def output_path(source: Path, folder: Path, label: str = "edit") -> Path:
     """`<stem>_<label>_v001.mp4` in `folder`, where stem and label keep only characters that every file system takes."""
-    return next_version(folder, f"{_plain(source.stem)[:80] or 'video'}_{_plain(label)[:60]}", ".mp4")
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")
+    return next_version(folder, f"{plain_name(source.stem)[:80] or 'video'}_{plain_name(label)[:60]}", ".mp4")

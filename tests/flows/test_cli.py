@@ -24,7 +24,7 @@ Done = subprocess.CompletedProcess[str]
 
 CATALOG = ("build", "validate", "plan", "run", "status", "retry", "cancel", "report")
 COMMANDS = (
-    *("edit", "view", "train", "extend", "doctor", "serve", "camera plot", "camera list"),
+    *("edit", "view", "train", "extend", "deliver", "doctor", "serve", "camera plot", "camera list"),
     *(f"catalog {verb}" for verb in CATALOG),
 )
 OBEYING = ("unreadable", "read-only")  # met in a process of its own, which permissions bind
@@ -302,6 +302,38 @@ def test_options_of_train_are_frozen() -> None:
     assert found == sorted(["--config", "--out", "--json", "--verbose", "--help"])
 
 
+def test_options_of_deliver_are_frozen(call: Callable[..., Done]) -> None:
+    text = call("deliver", "--help").stdout
+    found = {word.strip(",") for word in text.split() if word.startswith("--")}
+    own = "--to --video --session --turn --task --name --source --verify --json --help"
+    assert found == {*own.split()}
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], "give a FOLDER"),
+        (["here"], "give a FOLDER"),
+        (["nowhere", "--to", "to"], "nowhere: holds no sessions"),
+        (["here", "--to", "to", "--turn", "9"], "turn 9 is not finished"),
+        (["here", "--to", "to", "--video", "other"], "no finished video other"),
+        (["here", "--to", "to", "--name", "..."], "--name"),
+        (["here", "--to", "to", "--name", "film", "--source", "gone.mp4"], "gone.mp4"),
+        (["--verify", "here"], "here: no delivery"),
+        (["--verify", "nowhere"], "nowhere: no delivery"),
+    ],
+)
+def test_a_bad_delivery_is_one_clear_line(
+    words: list[str], named: str, call: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_session(Path("here"))
+    done = call("deliver", *words, "--json")
+    assert done.returncode == 2
+    assert named in error_line(done)
+    assert {path.name for path in tmp_path.iterdir()} == {"here"}
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -375,6 +407,12 @@ def test_a_catalog_from_the_command_line(
     table = tmp_path / "videos.csv"
     assert told("report", out, "--csv", table)["videos"]["done"] == 2
     assert len(table.read_text().splitlines()) == 3
+    delivered = call("deliver", out, "--to", "sent", "--source", "footage", "--json")
+    assert delivered.returncode == 0, delivered.stderr
+    names = [one["name"] for one in json.loads(delivered.stdout)["deliveries"]]
+    assert names == ["one_edit_v001", "two-words_edit_v001"], "by the ids of the manifest"
+    checked = json.loads(call("deliver", "--verify", "sent", "--json").stdout)
+    assert checked == {"deliveries": 2, "files": 14, "faults": []}
 
 
 def test_faults_of_a_manifest_are_all_told_by_line_and_field(call: Callable[..., Done], tmp_path: Path) -> None:

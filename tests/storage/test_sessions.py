@@ -12,6 +12,7 @@ from storage.kinds import payload_sizes, remembered
 from storage.ledger import Ledger, StoreLock
 from storage.memory import MemoryStore
 from storage.remembered import Reach
+from storage.scores import write_scores
 from storage.sessions import Dependent, branch, list_sessions, plan_removal, read_session, remove
 from storage.store import MEMORY, open_store
 from storage.tables import open_tables
@@ -120,6 +121,7 @@ def test_what_a_branch_shares_stays(folder: Path) -> None:
 @pytest.mark.parametrize("step", ["forget", "reclaim", "rmtree"])
 def test_a_removal_that_was_killed_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     (folder / "film_edit_v003_review").mkdir()
+    write_scores(folder / "film_edit_v003.mp4", [])
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
