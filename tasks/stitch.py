@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import mean
 from time import perf_counter
 from typing import Any
 
@@ -41,7 +42,7 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
 
     frames = stitch(plan.segments, read, request.window.overlap)
     target = output_path(request.video, store.folder, work.label(record.turn))
-    path = write_video(frames, work.info, work.fit, target, request.output.codec)
+    path, told = _write(frames, plan, target)
     entry = Entry(
         id=work.output_id,
         kind="video",
@@ -52,11 +53,24 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
         path=path.name,
         checksum=hash_file(path),
         seconds=perf_counter() - started,
-        note=json.dumps(_note(plan)),
+        note=json.dumps(_note(plan) | told),
         recorded=datetime.now(UTC),
     )
     store.ledger.record(entry)
     return entry
+
+
+def _write(frames: Iterator[np.ndarray], plan: VideoPlan, target: Path) -> tuple[Path, dict[str, Any]]:
+    """The path written, and what became of the frames where they were not only enlarged."""
+    work = plan.work
+    if (finishing := work.finishing) is None:
+        return write_video(frames, work.info, work.fit, target, work.request.output.codec), {}
+    path, told = finishing.write(frames, {shot.span.start for shot in plan.shots}, target)
+    spans = [slice(segment.span.start, segment.span.stop) for segment in plan.segments]
+    return path, {
+        "kept": round(mean(told.kept), 4),
+        "unexplained": [round(mean(told.unexplained[span]), 4) for span in spans],
+    }
 
 
 def _note(plan: VideoPlan) -> dict[str, Any]:
