@@ -25,7 +25,7 @@ GROWTH = 0.015  # of the height, by which a changed spot is grown, so that its o
 STEADY = 2  # frames
 
 
-def feather(mask: UInt8[np.ndarray, "row column"], pixels: float) -> Region:
+def feather(mask: UInt8[np.ndarray, "row column"], pixels: float | int) -> Region:
     """The region of a mask, white being what may change: it rises inwards from the edge, over so many pixels.
 
     What is black in the mask stays 0. Grey is taken as it is where it is lower than that rise.
@@ -34,7 +34,7 @@ def feather(mask: UInt8[np.ndarray, "row column"], pixels: float) -> Region:
     if pixels <= 0:
         return drawn
     depth = cv2.distanceTransform((drawn > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    return np.minimum(drawn, soft_step(depth - 0.5, 0, pixels))
+    return np.minimum(drawn, soft_step(depth - 0.5, 0.0, float(pixels)))
 
 
 def marks_anything(mask: UInt8[np.ndarray, "row column"]) -> bool:
@@ -75,7 +75,7 @@ class Change:
         return cv2.blur(cv2.dilate(closed, shape).astype(np.float32), (reach, reach))
 
 
-def at_chroma(region: Region, shape: tuple[int, int]) -> Region:
+def at_chroma(region: Region, shape: tuple[int, ...]) -> Float32[np.ndarray, "_ _"]:
     """The region for a plane of fewer samples: 0 wherever a pixel that is kept would take colour from the sample."""
     if region.shape == shape:
         return region

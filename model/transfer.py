@@ -22,7 +22,7 @@ Plane = Float32[np.ndarray, "_ _"]
 Planes = tuple[Plane, ...]  # three: luma first, then chroma in as many samples or fewer
 Weights = Float32[np.ndarray, "row column 4"]
 
-REACH = 4  # pixels to each side, at the model's size, that a change is fitted to
+REACH = 3  # pixels to each side, at the model's size, that a change is fitted to
 NOISE = 1e-3  # variance of colours below which the change of the whole picture is believed
 SAMPLES = 20_000  # pixels that the change of the whole picture is fitted to
 LOSS, NEW = 0.03, 0.08  # rms left unexplained: up to the first it is a codec's loss, from the second it is new

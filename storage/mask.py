@@ -3,7 +3,6 @@
 Masks come from anybody, and are opened behind the same locks as videos. Knows nothing of edits nor of soft edges.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,10 +21,9 @@ from storage.content_id import hash_source, identify
 from storage.decoding import decode_raw
 from storage.picture import FORMATS, is_picture, read_picture
 from storage.probe import VideoInfo, probe
+from storage.rectangle import read_rectangle
 
 Grey = UInt8[np.ndarray, "row column"]
-NUMBER = r"\s*(\d{1,5}(?:\.\d{1,6})?)\s*(%?)\s*"
-RECTANGLE = re.compile(",".join(4 * [NUMBER]), re.ASCII)
 SHAPE_SLACK = 0.02  # by which a mask's shape may differ from the video's
 
 
@@ -67,8 +65,8 @@ def find_mask(text: str, info: VideoInfo, cache: Path) -> Mask:
         RequestError: the rectangle leaves the picture, or the mask marks nothing, has another shape or other frames.
         VideoError: the file is missing, unreadable, or neither a picture nor a video of an accepted kind.
     """
-    if found := RECTANGLE.fullmatch(text):
-        return _rectangle(text, found.groups(), info)
+    if sides := read_rectangle(text, info.width, info.height):
+        return _rectangle(sides, info)
     path = Path(text)
     try:
         return _still(path, info, cache) if is_picture(path) else _moving(path, info, cache)
@@ -77,21 +75,11 @@ def find_mask(text: str, info: VideoInfo, cache: Path) -> Mask:
         raise VideoError(f"--mask {fault}; {wanted}") from None
 
 
-def _rectangle(text: str, parts: tuple[str, ...], info: VideoInfo) -> Mask:
-    sides = (info.width, info.height) * 2
-    ends = [
-        float(number) * side / 100 if percent else float(number)
-        for number, percent, side in zip(parts[::2], parts[1::2], sides, strict=True)
-    ]
-    left, top, right, bottom = (round(each) for each in (ends[0], ends[1], ends[0] + ends[2], ends[1] + ends[3]))
-    if right > info.width or bottom > info.height:
-        size = f"{info.width}x{info.height}"
-        raise RequestError(f"--mask {text}: the rectangle leaves the picture of {size} pixels")
-    if left == right or top == bottom:
-        raise RequestError(f"--mask {text}: marks nothing; expected X,Y,W,H with a width and a height")
+def _rectangle(sides: tuple[int, int, int, int], info: VideoInfo) -> Mask:
+    left, top, right, bottom = sides
     still = np.zeros((info.height, info.width), np.uint8)
     still[top:bottom, left:right] = 255
-    return Mask(identify({"rectangle": [left, top, right, bottom]}), still)
+    return Mask(identify({"rectangle": sides}), still)
 
 
 def _still(path: Path, info: VideoInfo, cache: Path) -> Mask:

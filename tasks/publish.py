@@ -1,8 +1,10 @@
 """Show what was done: the review page beside the video, a table and a report in Prefect."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from model.camera.plot import plot_trajectory
+from model.config import RegionConfig
 from model.metrics.drift import colour_change, edit_drift
 from model.types import Span
 from storage.ledger import Entry
@@ -38,7 +41,7 @@ def review_path(video: Path) -> Path:
 def publish(plan: VideoPlan, record: TurnRecord, video: Entry, store: Store[Any], seconds: float) -> float:
     """Write the review page, and leave a table and a report in Prefect. Returns the drift of the edit's colours."""
     path = store.path_of(video)
-    review, drift = _review(plan, record, path, store, seconds)
+    review, drift = _review(plan, record, video, store, seconds)
     write_review(review, review_path(path))
     key, name = plan.work.fingerprint[:12], plain(video.path)
     show(create_table_artifact, _table(record), key=f"segments-{key}", description=f"Segments of {name}")
@@ -47,9 +50,9 @@ def publish(plan: VideoPlan, record: TurnRecord, video: Entry, store: Store[Any]
 
 
 def _review(
-    plan: VideoPlan, record: TurnRecord, video: Path, store: Store[Any], seconds: float
+    plan: VideoPlan, record: TurnRecord, entry: Entry, store: Store[Any], seconds: float
 ) -> tuple[Review, float]:
-    work, request = plan.work, plan.work.request
+    work, request, video = plan.work, plan.work.request, store.path_of(entry)
     folder = video.with_name(f"{video.stem}_review")
     folder.mkdir(exist_ok=True)
     source = write_proxy(work.info, folder / "source.mp4", tone_map=request.output.tone_map)
@@ -73,7 +76,7 @@ def _review(
         shots=plan.shots,
         segments=tuple(segments),
         earlier=_earlier_memories(record, store),
-        conversions=_conversions(plan),
+        conversions=(*_conversions(plan), *_finishing(plan, json.loads(entry.note))),
         settings=_settings(plan),
         camera=plot_trajectory(work.path) if work.path else None,
     )
@@ -133,6 +136,16 @@ def _conversions(plan: VideoPlan) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _finishing(plan: VideoPlan, note: Mapping[str, Any]) -> Iterator[str]:
+    """How edited frames got the source's size, where they were not only enlarged (`tasks/stitch.py` notes it)."""
+    output = plan.work.request.output
+    if output.region.limited:
+        yield f"{note['kept']:.1%} of the picture was not to be changed: there it is the source's own pixels."
+    if output.transfer == "guided":
+        share = mean(note["unexplained"])
+        yield f"The edit's colours were carried to the source's detail; {share:.1%} of it is new, and was enlarged."
+
+
 def _settings(plan: VideoPlan) -> dict[str, str]:
     work, request = plan.work, plan.work.request
     window, edit = request.window, request.edit
@@ -152,7 +165,14 @@ def _settings(plan: VideoPlan) -> dict[str, str]:
         "merging": edit.merging.mode,
         "numerics": f"{work.dtype} on {work.device}",
         "codec": request.output.codec,
+        "region": _region(request.output.region),
+        "transfer": request.output.transfer,
     }
+
+
+def _region(region: RegionConfig) -> str:
+    said = [f"mask {PurePath(region.mask).name}"] if region.mask else []
+    return ", ".join(said + ["unchanged parts kept"] * region.keep_unchanged) or "everywhere"
 
 
 def _table(record: TurnRecord) -> list[dict[str, object]]:
