@@ -162,7 +162,9 @@ def measure_all() -> dict[str, Any]:
 
 def as_markdown(figures: dict[str, Any]) -> str:
     """A dated page for `benchmarks/results/`."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, OpenCV {cv2.__version__}"
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, OpenCV {cv2.__version__}"
+    )
     head = ["source", "look", "loss", "guided_db", "upscale_db", "unexplained"]
     rows = ["| " + " | ".join(str(each[name]) for name in head) + " |" for each in figures["looks"]]
     least = f"Least: {figures['least_guided_db']} dB guided, {figures['least_gain_db']} dB above upscale."

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from model.types import Span
+from storage.geometry import whole
 from storage.planes import layout_of, read_planes
 from storage.probe import probe
-from storage.geometry import whole
 from storage.video import read_frames, write_planes
 from tests.clips import chart, make_clip, run_ffmpeg
 
@@ -65,4 +65,5 @@ def test_rgb_becomes_the_planes_that_it_came_from(kind: str, tmp_path: Path) -> 
     assert np.median(np.abs(luma - planes[0] * (255 / layout.peak))) < 0.6
     grey = np.full((1, 1, 3), np.iinfo(rgb.dtype).max, rgb.dtype)
     white = layout.levels[0][1]
-    np.testing.assert_allclose(layout.from_rgb(grey)[0, 0], [white, *2 * [2 ** (layout.bits - 1) / layout.peak]], atol=1e-6)
+    neutral = 2 ** (layout.bits - 1) / layout.peak
+    np.testing.assert_allclose(layout.from_rgb(grey)[0, 0], [white, neutral, neutral], atol=1e-6)

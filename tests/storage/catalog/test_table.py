@@ -108,3 +108,12 @@ def test_prompts_come_out_as_they_went_in(tmp_path_factory: pytest.TempPathFacto
     )
     (video,) = read_catalog(write_file(folder, "m.csv", sheet.getvalue())).videos
     assert [turn.prompt for turn in video.turns] == prompts
+
+
+def test_a_mask_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.png").write_bytes(b"mask")
+    text = 'uri,video_id,prompt,mask\na.mp4,a,x,masks/a.png\na.mp4,b,x,"0,0,5,5"\na.mp4,c,x,masks/c.png\n'
+    ((line, field, said),) = faults_of(tmp_path, text)
+    assert (line, field) == (4, "mask")
+    assert said == f"{tmp_path}/masks/c.png: does not exist"
