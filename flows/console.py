@@ -20,6 +20,20 @@ Guidance = Annotated[float | None, typer.Option(help="Guidance scale.", show_def
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Codec = Annotated[str, typer.Option(help="h264, prores, dnxhr or ffv1.")]
 ToneMap = Annotated[bool, typer.Option("--tone-map", help="Accept HDR, tone-mapped to BT.709.")]
+Mask = Annotated[
+    str | None,
+    typer.Option(help="Where to edit: X,Y,W,H in pixels or percent, or a picture or video with white there."),
+]
+Feather = Annotated[
+    float | None, typer.Option(help="Pixels over which the edit comes in.", show_default="1% of the height")
+]
+KeepUnchanged = Annotated[
+    bool, typer.Option("--keep-unchanged", help="Keep the source's own pixels wherever the edit changes nothing.")
+]
+Transfer = Annotated[
+    str,
+    typer.Option(help="To the source's size by upscale, or guided: the edit's colours on the source's detail."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Memory = Annotated[
     str | None,

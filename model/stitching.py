@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
 from model.errors import StoreError
 from model.types import Segment
@@ -86,7 +86,9 @@ def stitch(segments: Sequence[Segment], read: Callable[[Segment], Iterator[Frame
             )
 
 
-def blend(left: Frame, right: Frame, weight: float) -> Frame:
+def blend(
+    left: Shaped[np.ndarray, "..."], right: Shaped[np.ndarray, "..."], weight: float | Float32[np.ndarray, "..."]
+) -> Shaped[np.ndarray, "..."]:
     """`left` and `right` mixed in float, `weight` being the part of `right`; integers are rounded to the nearest."""
     exact = left.astype(np.result_type(left.dtype, np.float32))
     mixed = exact + (right - exact) * weight

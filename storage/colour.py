@@ -50,13 +50,51 @@ def _tone_map(info: VideoInfo) -> list[str]:
     ]
 
 
+def to_planes(info: VideoInfo, pixels: str, *, tone_map: bool) -> list[str]:
+    """Filters from decoded, upright frames to planes in the colours of the result.
+
+    Where those are the source's colours and `pixels` its format, every code value stays as it is.
+    """
+    deinterlace = [DEINTERLACE] if info.interlaced else []
+    if info.hdr and tone_map:
+        return [*deinterlace, *_tone_map(info), f"format={pixels}"]
+    given = "in_range=pc" if is_rgb(info) else told_colour(info, info.colour, "in")
+    return [
+        *deinterlace,
+        f"scale={SCALER}:{given}:{told_colour(info, written_colour(info), 'out')}",
+        f"format={pixels}",
+    ]
+
+
+def is_rgb(info: VideoInfo) -> bool:
+    """Whether frames are stored as red, green and blue."""
+    return any(name in info.pixels for name in ("rgb", "bgr", "gbr"))
+
+
+def told_colour(info: VideoInfo, tags: Colour, side: str) -> str:
+    """What the scaler is told of the colours that come `in` or go `out`."""
+    return f"{side}_color_matrix={matrix_of(info, tags)}:{side}_range={tags.range or 'tv'}"
+
+
+def matrix_of(info: VideoInfo, tags: Colour) -> str:
+    """The matrix that tags mean, or that is usual for the size where they tell none."""
+    return _matrix(replace(info, colour=tags))
+
+
 def from_rgb(like: VideoInfo, tags: Colour, pixels: str) -> list[str]:
     """Filters from RGB of any size to an encoder's pixel format, with the source's size and aspect, and these tags."""
-    matrix = SCALER_NAMES.get(tags.matrix, tags.matrix) if tags.matrix else _matrix(like)
-    out = f"out_color_matrix={matrix}:out_range={tags.range or 'tv'}"
+    return _written(like, tags, pixels, "in_range=pc")
+
+
+def from_planes(like: VideoInfo, tags: Colour, pixels: str) -> list[str]:
+    """The same from the planes that `to_planes` makes; nothing is converted that can stay."""
+    return _written(like, tags, pixels, told_colour(like, written_colour(like), "in"))
+
+
+def _written(like: VideoInfo, tags: Colour, pixels: str, given: str) -> list[str]:
     named = {name: value or "unknown" for name, value in vars(tags).items()}
     return [
-        f"scale={like.width}:{like.height}:{SCALER}:in_range=pc:{out}",
+        f"scale={like.width}:{like.height}:{SCALER}:{given}:{told_colour(like, tags, 'out')}",
         f"format={pixels}",
         f"setsar=sar={like.sample_aspect.numerator}/{like.sample_aspect.denominator}:max={MAX_ASPECT_TERM}",
         "setparams=color_primaries={primaries}:color_trc={transfer}:colorspace={matrix}:range={range}".format(**named),

@@ -5,6 +5,7 @@ what comes before; elsewhere it decodes from the start and counts. Either way th
 """
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from fractions import Fraction
 
 import av
@@ -28,13 +29,26 @@ def decode(
     Raises:
         VideoError: a frame does not decode; for the whole video, also when more do than it should have.
     """
-    command = _command(info, span, filters, pixel_format(bits))
-    dtype = np.uint8 if bits <= 8 else np.uint16
+    dtype = np.dtype(np.uint8 if bits <= 8 else np.uint16)
+    with closing(decode_raw(info, span, filters, pixel_format(bits), height * width * 3 * dtype.itemsize)) as frames:
+        for frame in frames:
+            yield frame.view(dtype).reshape(height, width, 3)
+
+
+def decode_raw(
+    info: VideoInfo, span: Span, filters: Sequence[str], pixels: str, size: int
+) -> Generator[np.ndarray, None, None]:
+    """The frames of a span, as the filters leave them, in any of FFmpeg's pixel formats: `size` bytes each.
+
+    Raises:
+        VideoError: as `decode`.
+    """
+    command = _command(info, span, filters, pixels)
     try:
         with Pipe(command) as pipe:
             for number in range(span.start, span.stop):
-                frame = np.empty((height, width, 3), dtype)
-                if pipe.read_into(frame.reshape(-1).view(np.uint8).data) < frame.nbytes:
+                frame = np.empty(size, np.uint8)
+                if pipe.read_into(frame.data) < size:
                     pipe.finish()
                     raise refuse(info.path, f"is damaged: frame {number} of {info.frames} does not decode")
                 yield frame

@@ -1,7 +1,7 @@
 """Encoding frames with ffmpeg: the codecs on offer, and one run of one. Pictures only; `storage/mux.py` adds sound."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -44,13 +44,39 @@ def encode(frames: Iterable[np.ndarray], like: VideoInfo, fit: Fit, path: Path, 
     first = next(frames, None)
     if first is None:
         return 0
+    options = codec_options(codec, like)
+    filters = from_rgb(like, encoded_colour(like, codec), options["pix_fmt"])
+    given = Raw(pixel_format(first.dtype.itemsize * 8), fit.inner.width, fit.inner.height)
+    return encode_raw(_cropped(chain([first], frames), fit, first.dtype), given, like, filters, options, path)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Uncompressed frames: FFmpeg's name of their pixel format, and their size."""
+
+    pixels: str
+    width: int
+    height: int
+
+
+def encode_raw(
+    frames: Iterable[np.ndarray],
+    given: Raw,
+    like: VideoInfo,
+    filters: Sequence[str],
+    options: Mapping[str, str],
+    path: Path,
+) -> int:
+    """Encode uncompressed frames, each one array of any shape, at the source's mean rate; returns how many there were.
+
+    Raises:
+        RunError: the encoder or the disk failed.
+    """
     count = 0
     try:
-        with Pipe(_command(like, fit, path, codec, first.dtype.itemsize * 8), feeds=True) as pipe:
-            for frame in chain([first], frames):
-                assert frame.shape == (fit.model[1], fit.model[0], 3), f"{frame.shape} on a canvas of {fit.model}"
-                assert frame.dtype == first.dtype, f"{frame.dtype} after {first.dtype}"
-                pipe.write(_crop(frame, fit).reshape(-1).view(np.uint8).data)
+        with Pipe(_command(given, like, filters, options, path), feeds=True) as pipe:
+            for frame in frames:
+                pipe.write(np.ascontiguousarray(frame).reshape(-1).view(np.uint8).data)
                 count += 1
             pipe.finish()
     except FfmpegError as error:
@@ -58,30 +84,35 @@ def encode(frames: Iterable[np.ndarray], like: VideoInfo, fit: Fit, path: Path, 
     return count
 
 
-def _crop(frame: np.ndarray, fit: Fit) -> np.ndarray:
+def crop(frame: np.ndarray, fit: Fit) -> np.ndarray:
+    """The picture without the padding around it."""
     box = fit.inner
     return np.ascontiguousarray(frame[box.y : box.y + box.height, box.x : box.x + box.width])
 
 
-def _command(like: VideoInfo, fit: Fit, path: Path, codec: Codec, bits: int) -> list[str]:
+def _cropped(frames: Iterable[np.ndarray], fit: Fit, dtype: np.dtype) -> Iterator[np.ndarray]:
+    for frame in frames:
+        assert frame.shape == (fit.model[1], fit.model[0], 3), f"{frame.shape} on a canvas of {fit.model}"
+        assert frame.dtype == dtype, f"{frame.dtype} after {dtype}"
+        yield crop(frame, fit)
+
+
+def _command(given: Raw, like: VideoInfo, filters: Sequence[str], options: Mapping[str, str], path: Path) -> list[str]:
     rate = Fraction(like.rate)
-    options = _codec_options(codec, like)
-    size = f"{fit.inner.width}x{fit.inner.height}"
-    pixels = ffmpeg.input(
+    source = ffmpeg.input(
         "pipe:0",
         format="rawvideo",
-        pix_fmt=pixel_format(bits),
-        s=size,
+        pix_fmt=given.pixels,
+        s=f"{given.width}x{given.height}",
         framerate=f"{rate.numerator}/{rate.denominator}",
     )
-    filters = from_rgb(like, encoded_colour(like, codec), options["pix_fmt"])
     output = ffmpeg.output(
-        pixels, f"file:{path}", format="mov", vf=",".join(filters), video_track_timescale=rate.numerator, **options
+        source, f"file:{path}", format="mov", vf=",".join(filters), video_track_timescale=rate.numerator, **options
     )
     return compile_command(output)
 
 
-def _codec_options(codec: Codec, like: VideoInfo) -> dict[str, str]:
+def codec_options(codec: Codec, like: VideoInfo) -> dict[str, str]:
     """Encoder settings that keep the source's bit depth as far as the codec can."""
     deep = like.bit_depth > 8
     match codec:

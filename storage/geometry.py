@@ -57,6 +57,12 @@ def fit(info: Picture, height: int, width: int) -> Fit:
     return Fit((info.width, info.height), inner, (width, height))
 
 
+def whole(info: Picture) -> Fit:
+    """The picture as it is stored, neither scaled nor padded."""
+    size = (info.width, info.height)
+    return Fit(size, Box(*size, 0, 0), size)
+
+
 def _even(length: Fraction) -> int:
     return max(2, 2 * round(length / 2))
 

@@ -3,6 +3,7 @@
 Knows nothing of what the picture is for.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,19 @@ from storage.source_file import open_regular, refuse
 BOUND = f"at most {MAX_PIXELS:,} pixels are accepted, make it smaller"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # sixteen bits of grey, which Pillow would clip
+
+SIGNATURES = (rb"\x89PNG", rb"\xff\xd8\xff", rb"BM", rb"RIFF....WEBP")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as one of these formats does.
+
+    Raises:
+        VideoError: it is no regular, readable, non-empty file.
+    """
+    with open_regular(path) as file:
+        begin = file.read(12)
+    return any(re.match(signature, begin, re.DOTALL) for signature in SIGNATURES)
 
 
 def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:

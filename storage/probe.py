@@ -50,6 +50,7 @@ class VideoInfo:
     `pts` are the presentation time stamps in display order, in units of `time_base`, start offset kept;
     `last_duration` is how long the last frame stays. `rate` is the mean rate where `variable_rate`. `keyframes` are the
     display indices of frames at which decoding can begin; empty where the file must be decoded from the start.
+    `pixels` is FFmpeg's name of the format in which frames are stored.
     `unknown_audio` counts the sound tracks that FFmpeg does not know and nobody can copy.
     """
 
@@ -68,6 +69,7 @@ class VideoInfo:
     keyframes: tuple[int, ...] = field(repr=False)
     rotation: int
     sample_aspect: Fraction
+    pixels: str
     bit_depth: int
     interlaced: str | None
     colour: Colour
@@ -277,6 +279,7 @@ def _describe(
         keyframes=timing.keyframes if seekable else (),
         rotation=rotation,
         sample_aspect=aspect,
+        pixels=frame.format.name,
         bit_depth=max(component.bits for component in frame.format.components),
         interlaced=_field_order(stream, first),
         colour=read_colour(frame),

@@ -11,7 +11,7 @@ import numpy as np
 
 from model.types import Span
 from storage.colour import declared_colour
-from storage.geometry import Box, Fit
+from storage.geometry import Box, Fit, whole
 from storage.mux import AUDIO_SUFFIXES
 from storage.probe import VideoInfo, probe
 from storage.video import read_frames, read_spans, write_video
@@ -33,7 +33,7 @@ def write_proxy(info: VideoInfo, path: Path, *, tone_map: bool = False) -> Video
     like = replace(
         info, width=width, height=height, sample_aspect=Fraction(1), rotation=0, bit_depth=8, audio=(), timecode=None
     )
-    return probe(write_video(_eight_bits(frames), like, _whole(like), path))
+    return probe(write_video(_eight_bits(frames), like, whole(like), path))
 
 
 def write_handed_proxy(info: VideoInfo, path: Path, report: Callable[[int, int], None]) -> VideoInfo:
@@ -53,7 +53,7 @@ def write_handed_proxy(info: VideoInfo, path: Path, report: Callable[[int, int],
     sound = tuple(track for track in info.audio if path.suffix in AUDIO_SUFFIXES.get(track.codec, ()))
     colour = declared_colour(info)
     like = replace(info, width=width, height=height, rotation=0, bit_depth=8, audio=sound, colour=colour)
-    return probe(write_video(_eight_bits(frames), like, _whole(like), path))
+    return probe(write_video(_eight_bits(frames), like, whole(like), path))
 
 
 def plays_in_browsers(info: VideoInfo) -> bool:
@@ -65,14 +65,8 @@ def plays_in_browsers(info: VideoInfo) -> bool:
 def read_stills(info: VideoInfo, frames: list[int]) -> Iterator[np.ndarray]:
     """Single frames [H, W, 3], uint8, by their ascending numbers, from one pass over a proxy or a result."""
     spans = [Span(frame, frame + 1) for frame in frames]
-    for still in read_spans(info, spans, _whole(info)):
+    for still in read_spans(info, spans, whole(info)):
         yield still[0]
-
-
-def _whole(info: VideoInfo) -> Fit:
-    """The picture as it is stored, neither scaled nor padded."""
-    size = (info.width, info.height)
-    return Fit(size, Box(*size, 0, 0), size)
 
 
 def _proxy_size(info: VideoInfo) -> tuple[int, int]:

@@ -4,7 +4,7 @@ Frames are RGB, uint8 for sources of eight bits and uint16 (full range) for deep
 the picture fitted in, its edges repeated over the padding. Knows nothing of segments' meaning or of models.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from storage.encoding import Codec, encode, encoded_colour
 from storage.ffmpeg import has_filter
 from storage.geometry import Fit
 from storage.mux import choose_suffix, mux
+from storage.planes import Layout, Planes, encode_planes
 from storage.probe import VideoInfo
 from storage.source_file import refuse
 
@@ -87,11 +88,24 @@ def write_video(frames: Iterable[np.ndarray], like: VideoInfo, fit: Fit, path: P
     Raises:
         RunError: another number of frames than the source has, or the encoder or the disk failed.
     """
+    return _write(lambda encoded: encode(frames, like, fit, encoded, codec), like, path, codec)
+
+
+def write_planes(frames: Iterable[Planes], like: VideoInfo, layout: Layout, path: Path, codec: Codec = "h264") -> Path:
+    """The same of frames at the source's full size, in its own planes (`storage/planes.py`).
+
+    Raises:
+        RunError: as `write_video`.
+    """
+    return _write(lambda encoded: encode_planes(frames, like, layout, encoded, codec), like, path, codec)
+
+
+def _write(encode_to: Callable[[Path], int], like: VideoInfo, path: Path, codec: Codec) -> Path:
     target = path.absolute().with_suffix(choose_suffix(like, codec, path.suffix))
     encoded = target.with_name(f".{target.stem}.encoding.mov")
     muxed = target.with_name(f".{target.stem}.muxing{target.suffix}")
     try:
-        count = encode(frames, like, fit, encoded, codec)
+        count = encode_to(encoded)
         if count != like.frames:
             raise RunError(f"{target}: {count} frames were given, but {like.path} has {like.frames}")
         mux(encoded, like, encoded_colour(like, codec), muxed)

@@ -1,10 +1,19 @@
 """The account of a turn, in words: on the review page, and with whatever is handed on later."""
 
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from statistics import mean
+from typing import Any
+
+from model.config import RegionConfig
 from tasks.ingest import VideoPlan, Work
 
 
-def conversions_told(plan: VideoPlan[Work]) -> tuple[str, ...]:
-    """What was changed on the way besides the edit itself, as sentences."""
+def conversions_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was changed on the way besides the edit itself, as sentences.
+
+    `finished` is what became of the frames where they were not only enlarged (`tasks/stitch.py` notes it).
+    """
     info, request, inner = plan.work.info, plan.work.request, plan.work.fit.inner
     said = [f"The model worked at {inner.width}x{inner.height}; the result is scaled to {info.width}x{info.height}."]
     if info.interlaced:
@@ -21,7 +30,16 @@ def conversions_told(plan: VideoPlan[Work]) -> tuple[str, ...]:
         )
     if request.output.codec == "h264":
         said.append("H.264 is lossy; ask for --codec prores, dnxhr or ffv1 for a master.")
-    return tuple(said)
+    return (*said, *_finishing_told(plan, finished))
+
+
+def _finishing_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> Iterator[str]:
+    output = plan.work.request.output
+    if output.region.limited:
+        yield f"{finished['kept']:.1%} of the picture was not to be changed: there it is the source's own pixels."
+    if output.transfer == "guided":
+        share = mean(finished["unexplained"])
+        yield f"The edit's colours were carried to the source's detail; {share:.1%} of it is new, and was enlarged."
 
 
 def settings_told(plan: VideoPlan[Work]) -> dict[str, str]:
@@ -44,4 +62,11 @@ def settings_told(plan: VideoPlan[Work]) -> dict[str, str]:
         "merging": edit.merging.mode,
         "numerics": f"{work.dtype} on {work.device}",
         "codec": request.output.codec,
+        "region": _region_told(request.output.region),
+        "transfer": request.output.transfer,
     }
+
+
+def _region_told(region: RegionConfig) -> str:
+    said = [f"mask {PurePath(region.mask).name}"] if region.mask else []
+    return ", ".join(said + ["unchanged parts kept"] * region.keep_unchanged) or "everywhere"

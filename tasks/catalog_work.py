@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from model.config import CatalogRequest, CatalogTurn, CatalogVideo, EditRequest, Precision, Preset
+from model.config import CatalogRequest, CatalogTurn, CatalogVideo, EditRequest, OutputConfig, Precision, Preset
 from model.errors import RequestError
 from storage.catalog import Catalog, output_folder
 from storage.content_id import identify
 from storage.object_store import fetch
+from storage.rectangle import mask_file
 from storage.video_states import STATE
 from tasks.cluster import choose_device
 from tasks.ingest import precision
@@ -45,13 +46,14 @@ class Setup:
 class Entry:
     """A line of the manifest. `line` names what it asks for; `source` is the file, or the object to be fetched.
 
-    `folder` is where its results and its memory are; a group has one.
+    `folder` is where its results and its memory are; a group has one. `manifest` is the folder that paths start from.
     """
 
     video: CatalogVideo
     line: str
     source: str
     folder: Path
+    manifest: Path
 
     @property
     def group(self) -> str | None:
@@ -98,7 +100,7 @@ def _entry(video: CatalogVideo, catalog: Catalog, out: Path) -> Entry:
     asked = video.model_dump(mode="json", exclude={"priority", "tags", "skip", "schedule"})
     scope, _, group = video.memory_scope.partition(":")
     folder = out / group if scope == "group" else output_folder(out, video)
-    return Entry(video, identify(asked), str(catalog.source_of(video)), folder)
+    return Entry(video, identify(asked), str(catalog.source_of(video)), folder, catalog.folder)
 
 
 def is_remote(address: str) -> bool:
@@ -150,7 +152,7 @@ def requests_of(entry: Entry, setup: Setup, source: Path | None = None) -> list[
         "window": preset["window"] | window,
         "retrieval": preset["retrieval"] | top_k,
         "edit": preset["edit"] | {"sampling": preset["edit"]["sampling"] | said},
-        "output": video.deliver,
+        "output": _output(entry),
         "schedule": video.schedule,
         "wait": 0,
     }
@@ -162,6 +164,15 @@ def _memory_of(entry: Entry, request: CatalogRequest) -> str | None:
     if request.memory is None:
         return None
     return f"{request.memory.rstrip('/')}/{entry.folder.relative_to(request.out.absolute()).as_posix()}"
+
+
+def _output(entry: Entry) -> OutputConfig:
+    """How the video is delivered, with its mask found from anywhere."""
+    deliver, region = entry.video.deliver, entry.video.deliver.region
+    file = mask_file(region.mask, entry.manifest) if region.mask else None
+    if file is None:
+        return deliver
+    return deliver.model_copy(update={"region": region.model_copy(update={"mask": str(file)})})
 
 
 def _request(video: CatalogVideo, common: dict[str, Any], turn: CatalogTurn) -> EditRequest:

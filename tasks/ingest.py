@@ -19,10 +19,12 @@ from model.types import Segment, Shot
 from storage.content_id import hash_folder, hash_source, identify
 from storage.geometry import Fit, fit
 from storage.ledger import USERS_VIDEO, TurnKind, TurnPlace
+from storage.mask import Mask, find_mask
 from storage.mux import choose_suffix
 from storage.probe import VideoInfo, probe
 from storage.store import Store, read_turns
 from storage.video import read_thumbnails, require_displayable
+from tasks.finishing import Finishing
 from tasks.parent import Parent, find_parent
 from tasks.weights import THUMBNAIL
 
@@ -57,7 +59,17 @@ class Work(ABC):
 
     @property
     def output_id(self) -> str:
-        return identify({"turn": self.fingerprint, "output": self.request.output.model_dump(mode="json")})
+        return identify({"turn": self.fingerprint, "output": self._output_settings(None)})
+
+    def _output_settings(self, mask: Mask | None) -> dict[str, Any]:
+        """What decides how edited segments become a video: settings that came later only where they are not usual,
+        and of a mask what it marks, not where it lies."""
+        output = self.request.output
+        settings = output.model_dump(mode="json", exclude={"region", "transfer"})
+        unusual = output.model_dump(mode="json", include={"region", "transfer"}, exclude_defaults=True)
+        if mask is not None:
+            unusual["region"]["mask"] = mask.id
+        return settings | unusual
 
     @property
     def name(self) -> str:
@@ -79,6 +91,11 @@ class Work(ABC):
         """What memories are chosen by."""
 
     @property
+    def finishing(self) -> Finishing | None:
+        """How edited frames get the source's size; None where they are enlarged, and that is all."""
+        return None
+
+    @property
     def path(self) -> Trajectory | None:
         """The camera path of the whole video; None where the camera stays as it is."""
         return None
@@ -96,12 +113,18 @@ class Work(ABC):
 class EditWork(Work):
     """A turn by an instruction; `descriptor` is `thumbnail` or a folder.
 
-    `parent` is the turn whose result is edited, None where it is the video itself.
+    `parent` is the turn whose result is edited, None where it is the video itself. `mask` is where the video may
+    change, None where that is everywhere.
     """
 
     request: EditRequest
     descriptor: str
     parent: Parent | None = None
+    mask: Mask | None = None
+
+    @property
+    def output_id(self) -> str:
+        return identify({"turn": self.fingerprint, "output": self._output_settings(self.mask)})
 
     @property
     def kind(self) -> TurnKind:
@@ -120,6 +143,12 @@ class EditWork(Work):
 
     def frames_to_edit(self, segment: Segment) -> np.ndarray | None:
         return self.parent.frames(segment) if self.parent else None
+
+    @property
+    def finishing(self) -> Finishing | None:
+        output = self.request.output
+        is_usual = output.transfer == "upscale" and not output.region.limited
+        return None if is_usual else Finishing(self.info, self.fit, output, self.mask)
 
 
 AnyWork = TypeVar("AnyWork", bound=Work, covariant=True)
@@ -141,10 +170,13 @@ def describe_work(request: EditRequest, weights: Path, descriptor: str, device: 
     name is one of this turn's own: unrelated attempts never see each other (docs/decisions/0002).
 
     Raises:
-        VideoError: the video is missing, unreadable, or of a kind that is refused.
-        RequestError: the codec asked for cannot live beside the video's sound, or the turn to be edited is not there.
+        VideoError: the video or its mask is missing, unreadable, or of a kind that is refused.
+        RequestError: the codec asked for cannot live beside the video's sound, the turn to be edited is not there, or
+            the mask does not fit the video.
     """
     info = examine_video(request)
+    said = request.output.region.mask
+    mask = find_mask(said, info, cache) if said else None
     source_id, model_id, dtype = hash_source(info.path, cache), hash_folder(weights, cache), precision(device)
     asked = {
         **settings_of(request, "descriptor", "on"),
@@ -175,6 +207,7 @@ def describe_work(request: EditRequest, weights: Path, descriptor: str, device: 
         fingerprint=fingerprint,
         descriptor=descriptor,
         parent=parent,
+        mask=mask,
     )
 
 
@@ -250,7 +283,10 @@ def ingest(work: AnyWork) -> VideoPlan[AnyWork]:
 
     Raises:
         VideoError: a frame does not decode.
+        RequestError: the mask marks nothing.
     """
+    if work.finishing is not None:
+        work.finishing.require_marks()
     info, window = work.info, work.request.window
     cuts = ContentShotDetector().cuts(read_thumbnails(info), Fraction(info.rate))
     shots = shots_from_cuts(cuts, info.frames)

@@ -1,9 +1,10 @@
 """Show what was done: the review page beside the video, a table and a report in Prefect."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def publish(
     `scores` are shown, and what they flag; without any, how far the colours of each segment drift.
     """
     path = store.path_of(video)
-    review, drifts = _review(plan, record, path, store, seconds)
+    review, drifts = _review(plan, record, video, store, seconds)
     shown = tuple(scores) or _drift_scores(record, drifts)
     write_review(replace(review, scores=shown), review_path(path))
     key, name = plan.work.fingerprint[:12], plain(video.path)
@@ -69,10 +70,10 @@ def publish(
 
 
 def _review(
-    plan: VideoPlan, record: TurnRecord, video: Path, store: Store[Any], seconds: float
+    plan: VideoPlan, record: TurnRecord, entry: Entry, store: Store[Any], seconds: float
 ) -> tuple[Review, np.ndarray]:
     """What the page shows, and the drift of each segment's colours."""
-    work, request = plan.work, plan.work.request
+    work, request, video = plan.work, plan.work.request, store.path_of(entry)
     folder = review_folder(video)
     folder.mkdir(exist_ok=True)
     source = write_proxy(work.info, folder / "source.mp4", tone_map=request.output.tone_map)
@@ -96,7 +97,7 @@ def _review(
         shots=plan.shots,
         segments=tuple(segments),
         earlier=_earlier_memories(record, store),
-        conversions=conversions_told(plan),
+        conversions=conversions_told(plan, json.loads(entry.note)),
         settings=settings_told(plan),
         camera=plot_trajectory(work.path) if work.path else None,
         replay=replay(request, read_preset(work.weights), work.edits),

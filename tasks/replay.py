@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from model.config import EditRequest, Preset, VideoRequest, ViewRequest
+from model.config import EditRequest, OutputConfig, Preset, VideoRequest, ViewRequest
 from storage.review import Replay
 from tasks.weights import THUMBNAIL
 
@@ -66,7 +66,15 @@ def _options(request: VideoRequest) -> list[str]:
     }
     if isinstance(request, EditRequest):
         named |= {"schedule": _other(request.schedule, "sequential"), "editors": _other(request.editors, 1)}
-    return [*_named(named), *(["--tone-map"] if request.output.tone_map else [])]
+    return [*_named(named), *(["--tone-map"] if request.output.tone_map else []), *_finishing(request.output)]
+
+
+def _finishing(output: OutputConfig) -> list[str]:
+    """Where the edit goes, and how it gets the source's size."""
+    region = output.region
+    mask = None if region.mask is None else _from_anywhere(region.mask)
+    named = {"mask": mask, "feather": region.feather, "transfer": _other(output.transfer, "upscale")}
+    return [*_named(named), *(["--keep-unchanged"] if region.keep_unchanged else [])]
 
 
 def _unsaid(request: VideoRequest, preset: Preset) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """Join the edited segments into one video: cross-fades inside a shot, hard joins at cuts, everything else as it was."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import mean
 from time import perf_counter
 from typing import Any
 
@@ -42,7 +43,7 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
 
     frames = stitch(plan.segments, read, request.window.overlap)
     target = output_path(request.video, store.folder, work.label(record.turn))
-    path = write_video(frames, work.info, work.fit, target, request.output.codec)
+    path, told = _write(frames, plan, target)
     entry = Entry(
         id=work.output_id,
         kind="video",
@@ -53,22 +54,36 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
         path=path.name,
         checksum=hash_file(path),
         seconds=perf_counter() - started,
-        note=json.dumps(_note(plan)),
+        note=json.dumps(_note(plan, told)),
         recorded=datetime.now(UTC),
     )
     store.ledger.record(entry)
     return entry
 
 
-def _note(plan: VideoPlan) -> dict[str, Any]:
+def _write(frames: Iterator[np.ndarray], plan: VideoPlan, target: Path) -> tuple[Path, dict[str, Any]]:
+    """The path written, and what became of the frames where they were not only enlarged."""
+    work = plan.work
+    if (finishing := work.finishing) is None:
+        return write_video(frames, work.info, work.fit, target, work.request.output.codec), {}
+    path, told = finishing.write(frames, {shot.span.start for shot in plan.shots}, target)
+    spans = [slice(segment.span.start, segment.span.stop) for segment in plan.segments]
+    return path, {
+        "kept": round(mean(told.kept), 4),
+        "unexplained": [round(mean(told.unexplained[span]), 4) for span in spans],
+    }
+
+
+def _note(plan: VideoPlan, finished: Mapping[str, Any]) -> dict[str, Any]:
     """What a report, a later turn and a delivery must know of the video."""
     counts = {"frames": plan.work.info.frames, "shots": len(plan.shots), "segments": len(plan.segments)}
     return {
         **counts,
+        **finished,
         "window": plan.work.request.window.model_dump(mode="json"),
         "source": footage_of(plan.work.info).model_dump(mode="json"),
         "settings": settings_told(plan),
-        "conversions": conversions_told(plan),
+        "conversions": conversions_told(plan, finished),
     }
 
 

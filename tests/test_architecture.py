@@ -18,6 +18,8 @@ NUMPY_HALF = (
     "model.shots",
     "model.segments",
     "model.stitching",
+    "model.transfer",
+    "model.region",
     "model.schedule",
     "model.descriptor",
     "model.memory.retrieval",

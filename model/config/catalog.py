@@ -57,7 +57,7 @@ class CatalogDefaults(Config):
     priority: int = Field(default=0, ge=-1000, le=1000)
     """Higher ones first; among equals the longest first."""
     deliver: OutputConfig = OutputConfig()
-    """How edited videos are encoded."""
+    """How edited videos are made of edited segments, and encoded. A mask's path is relative to the manifest."""
     tags: tuple[str, ...] = ()
     """Any words; they come back in the report."""
     skip: bool = False

@@ -14,6 +14,31 @@ RecallBy = Literal["views", "recency", "random", "none"]
 """How a novel view recalls others: by what they saw (the paper), or a baseline."""
 
 
+class RegionConfig(Config):
+    """Where an edit may change the picture; all else keeps the source's own pixels."""
+
+    mask: str | None = Field(default=None, min_length=1, max_length=4096)
+    """`X,Y,W,H` in pixels or percent of the picture, or a file: a picture, or a video of as many frames as the source.
+    White changes."""
+    feather: float | None = Field(default=None, ge=0, le=1000)
+    """Pixels of the source over which the edit comes in, inwards from the mask's edge; None is 1 % of the height."""
+    keep_unchanged: bool = False
+    """Keep the source also where the edit is no more than the loss of a codec."""
+    threshold: float = Field(default=0.06, gt=0, lt=1)
+    """Difference, in parts of white, from which on `keep_unchanged` sees a change."""
+
+    @model_validator(mode="after")
+    def _edges_are_of_a_mask(self) -> "RegionConfig":
+        if self.feather is not None and self.mask is None:
+            raise ValueError(f"feather {self.feather:g} softens the edge of a mask; give a mask too")
+        return self
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything that must not change."""
+        return self.mask is not None or self.keep_unchanged
+
+
 class OutputConfig(Config):
     """What is written."""
 
@@ -21,6 +46,10 @@ class OutputConfig(Config):
     """Codec of the edited video; segments are always kept losslessly."""
     tone_map: bool = False
     """Accept HDR sources by tone-mapping them to BT.709; without it they are refused."""
+    region: RegionConfig = RegionConfig()
+    transfer: Literal["upscale", "guided"] = "upscale"
+    """`upscale` enlarges the edit; `guided` repeats at full size what the edit did to the source's colours, and
+    enlarges only what is new."""
 
 
 class VideoRequest(Config):
@@ -84,3 +113,9 @@ class ViewRequest(VideoRequest):
     """How memories are chosen; all but `views` are baselines."""
     chain: bool = False
     """Each turn renders the result of the turn before instead of the user's video (the paper's AR baseline)."""
+
+    @model_validator(mode="after")
+    def _views_are_new_everywhere(self) -> "ViewRequest":
+        if self.output.region.limited or self.output.transfer != "upscale":
+            raise ValueError("region and transfer are of edits: a new view shares no pixel with the video")
+        return self

@@ -22,6 +22,7 @@ from storage.catalog.json_line import JsonLineError, parse_object
 from storage.catalog.places import find_source, read_output, source_fault, way_fault
 from storage.catalog.table import Row, read_rows
 from storage.catalog.text_file import Line, open_text, read_lines
+from storage.rectangle import mask_file
 
 MAX_VIDEOS, MAX_FAULTS, FAULTS_OF_A_LINE = 250_000, 100_000, 50
 SUFFIXES = (".jsonl", ".ndjson", ".csv")
@@ -160,7 +161,13 @@ class _Examiner:
                 wrong += self._look_at_output(line, video_id, sound.get("output"))
         if "uri" in sound and not sound.get("skip"):
             wrong += self._look_at_source(sound["uri"], sound.get("sha256"))
+            wrong += self._look_at_mask(sound.get("deliver", {}).get("region", {}).get("mask"))
         return wrong
+
+    def _look_at_mask(self, mask: str | None) -> list[tuple[Place, str]]:
+        place = mask_file(mask, self.manifest.absolute().parent) if mask and self.looking.files else None
+        fault = source_fault(place, None) if place else None
+        return [] if fault is None else [(("deliver", "region", "mask"), f"{place}: {fault}")]
 
     def _look_at_group(self, line: int, group: str, given: str | None) -> list[tuple[Place, str]]:
         """Videos that share a memory share a folder, which is named after their group."""

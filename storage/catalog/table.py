@@ -18,7 +18,8 @@ SETTINGS: dict[str, Place] = {
     **{name: (name,) for name in (*TEXTS, "priority", "tags", "skip")},
     **{name: ("segment", name) for name in ("frames", "overlap", "height", "width")},
     **{name: ("params", name) for name in ("top_k", "steps", "guidance")},
-    **{name: ("deliver", name) for name in ("codec", "tone_map")},
+    **{name: ("deliver", name) for name in ("codec", "tone_map", "transfer")},
+    **{name: ("deliver", "region", name) for name in ("mask", "feather", "keep_unchanged")},
 }
 """Where the cells of a column belong in a line of JSON."""
 MAX_TURNS = 100
@@ -119,24 +120,30 @@ def _row(number: int, columns: list[str], places: dict[str, Place], cells: list[
         place = places[column]
         if place[0] == "turns":
             turns.setdefault(int(place[1]), {})[str(place[2])] = _read(str(place[2]), cell)
-        elif len(place) == 2:
-            fields.setdefault(str(place[0]), {})[place[1]] = _read(column, cell)
         else:
-            fields[column] = _read(column, cell)
+            _put(fields, place, _read(column, cell))
     if turns:
         fields["turns"] = [turns.get(index, {}) for index in range(max(turns) + 1)]
     return Row(number, fields, names, [])
 
 
+def _put(fields: dict[str, Any], place: Place, value: Any) -> None:
+    """Set a field, which may lie in others."""
+    *outer, name = map(str, place)
+    for part in outer:
+        fields = fields.setdefault(part, {})
+    fields[name] = value
+
+
 def _read(column: str, cell: str) -> Any:
     """A cell as JSON would have it; what cannot be read stays text, which the settings then refuse."""
     text = cell.strip()
-    if column in ("prompt", *TEXTS):
+    if column in ("prompt", "mask", *TEXTS):
         return cell if column == "prompt" else text
     if column == "tags":
         return text.split()
-    if column in ("skip", "tone_map"):
+    if column in ("skip", "tone_map", "keep_unchanged"):
         return {"true": True, "false": False}.get(text.lower(), text)
     if _WHOLE.fullmatch(text):
         return int(text)
-    return float(text) if column == "guidance" and _NUMBER.fullmatch(text) else text
+    return float(text) if column in ("guidance", "feather") and _NUMBER.fullmatch(text) else text

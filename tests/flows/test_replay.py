@@ -41,6 +41,8 @@ EDITS = [
     ["edit", "a b's.mp4", f"--prompt={HOSTILE}", "--session", "s", "--seed", "7", "--top-k", "2", "--guidance", "3"],
     ["edit", "clip.mp4", "--prompt", "-x", "--size", "96x64", "--frames", "9", "--overlap", "0", "--steps", "3"],
     ["edit", "c.mp4", "--prompt", "x", "--codec", "ffv1", "--tone-map", "--schedule", "auto", "--editors", "2"],
+    ["edit", "c.mp4", "--prompt", "x", "--mask", "1,2,30%,40%", "--feather", "3.5", "--transfer", "guided"],
+    ["edit", "c.mp4", "--prompt", "x", "--keep-unchanged"],
 ]
 VIEWS = [
     ["view", "clip.mp4", "--camera", "pan-left", "--camera", "pan right 20deg, then dolly in 1m"],

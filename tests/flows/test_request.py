@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.request import build_request
+from flows.request import build_request, build_view_request
 from model.errors import RequestError
 
 FIXED = {"video": Path("a.mp4"), "instruction": "make it night", "out": Path("out"), "weights": "untrained"}
@@ -43,3 +43,10 @@ def test_nonsense_is_named(fixed: dict[str, object], choices: dict[str, dict[str
     with pytest.raises(RequestError, match=message) as caught:
         build_request(FIXED | fixed, NOTHING | choices)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("output", [{"region": {"keep_unchanged": True}}, {"transfer": "guided"}])
+def test_a_view_has_no_region(output: dict[str, object]) -> None:
+    asked = {"video": Path("a.mp4"), "cameras": ("pan-left",), "out": Path("out"), "weights": "untrained"}
+    with pytest.raises(RequestError, match="a new view shares no pixel with the video"):
+        build_view_request(asked | {"output": output}, NOTHING)

@@ -13,10 +13,11 @@ from tests.storage.catalog.manifests import told, write_file
 
 FULL = (
     "video_id,uri,prompt,seed,on,prompt_2,seed_2,on_2,priority,output,tags,memory_scope,schedule,skip,frames,overlap,"
-    "height,width,top_k,steps,guidance,codec,tone_map\n"
+    "height,width,top_k,steps,guidance,codec,tone_map,mask,feather,"
+    "keep_unchanged,transfer\n"
     'one,a.mp4,"red, then\ngreen",3,0,snow,4,last,-2,s3://films/s1,s1 s2,group:g,anchors:4,false,9,8,480,832,5,20,4.5,'
-    "ffv1,TRUE\n"
-    "two,a.mp4,blue,,,,,,,,,,,,,,,,,,,,\n"
+    'ffv1,TRUE,"10%,0,50%,100%",2.5,true,guided\n'
+    "two,a.mp4,blue,,,,,,,,,,,,,,,,,,,,,,,,\n"
 )
 
 
@@ -34,7 +35,8 @@ def test_every_column_is_read(tmp_path: Path) -> None:
     assert (one.memory_scope, one.schedule) == ("group:g", "anchors:4")
     assert tuple(one.segment.model_dump().values()) == (9, 8, 480, 832)
     assert tuple(one.params.model_dump().values()) == (5, 20, 4.5)
-    assert (one.deliver.codec, one.deliver.tone_map) == ("ffv1", True)
+    assert (one.deliver.codec, one.deliver.tone_map, one.deliver.transfer) == ("ffv1", True, "guided")
+    assert tuple(one.deliver.region.model_dump(exclude={"threshold"}).values()) == ("10%,0,50%,100%", 2.5, True)
     assert two.model_dump(exclude_unset=True) == {
         "video_id": "two",
         "uri": "a.mp4",
@@ -106,3 +108,12 @@ def test_prompts_come_out_as_they_went_in(tmp_path_factory: pytest.TempPathFacto
     )
     (video,) = read_catalog(write_file(folder, "m.csv", sheet.getvalue())).videos
     assert [turn.prompt for turn in video.turns] == prompts
+
+
+def test_a_mask_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.png").write_bytes(b"mask")
+    text = 'uri,video_id,prompt,mask\na.mp4,a,x,masks/a.png\na.mp4,b,x,"0,0,5,5"\na.mp4,c,x,masks/c.png\n'
+    ((line, field, said),) = faults_of(tmp_path, text)
+    assert (line, field) == (4, "mask")
+    assert said == f"{tmp_path}/masks/c.png: does not exist"
