@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from model.segments import plan_segments
 from model.shots import shots_from_cuts
@@ -74,7 +75,7 @@ SCROLLED = """(async () => {
 class Browser:
     """A page of a headless Chromium, driven over its protocol."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: Connection) -> None:
         self._socket, self._number = socket, 0
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -230,7 +231,7 @@ def measure(segments: int, videos: int, runs: int) -> dict[str, Any]:
 
 def as_markdown(figures: dict[str, Any]) -> str:
     """A dated page for `benchmarks/results/`."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores under a load of {os.getloadavg()[1]:.0f}"
     titles = {"review": f"{figures['segments']} segments", "catalog": f"{figures['videos']} videos"}
     rows = [
         f"| {name.replace('_', ' ')} | {figures['review'][name]} | {figures['catalog'][name]} |"
