@@ -55,9 +55,10 @@ def _values(source: VideoInfo, edit: VideoInfo) -> Iterator[float]:
 
 
 def _command(source: VideoInfo, edit: VideoInfo) -> list[str]:
+    same = ("N/(25*TB)", "N/25/TB")  # two ways to say so: ffmpeg-python takes equal filters of one file for one
     distorted, reference = (
-        open_source(info.path)[str(info.stream)].filter("setpts", "N/(25*TB)").filter("format", "yuv420p")
-        for info in (edit, source)
+        open_source(info.path)[str(info.stream)].filter("setpts", stamps).filter("format", "yuv420p")
+        for info, stamps in zip((edit, source), same, strict=True)
     )
     compared = ffmpeg.filter(
         [distorted, reference], "libvmaf", model=MODEL, log_fmt="csv", log_path="/dev/stdout", shortest=1

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -49,6 +49,7 @@ class Metric:
     function: str
 
 
+@runtime_checkable
 class InstrumentSet(Protocol):
     """Loaded instruments, as `model/metrics/instruments.py` has them."""
 

@@ -50,7 +50,7 @@ class ExportedModel:
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
     """What onnxruntime says of a file, in one line; its errors have no base of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as states
+    from onnxruntime.capi import onnxruntime_pybind11_state as states  # type: ignore[attr-defined]
 
     try:
         yield

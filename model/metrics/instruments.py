@@ -34,7 +34,7 @@ VIEW_SIDE = 256  # pixels of the square that MEt3R sees
 STRIDE = 16  # AMT takes pictures whose sides are multiples of this
 BATCH = 16
 
-Pixels = Float[Tensor, "frame 3 height width"]
+Pixels = Float[Tensor, "_ 3 _ _"]
 
 
 class Instruments:
@@ -135,11 +135,12 @@ def _load(folder: Path, kind: type[PreTrainedModel], types: tuple[str, ...], **o
     if (found := read_config(folder).get("model_type")) not in types:
         raise WeightsError(f"{folder}: a model of type {found}; expected {types[0]}")
     try:
-        model, told = kind.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as fault:
         raise WeightsError(f"{folder}: does not load: {str(fault).splitlines()[0][:200]}") from None
+    model, told = loaded
     if lost := sorted(told["missing_keys"]):
         raise WeightsError(f"{folder}: lacks {len(lost)} weights, {lost[0]} first; give the whole model")
     return model.eval()

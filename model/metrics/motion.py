@@ -107,7 +107,8 @@ def _cells(picture: np.ndarray) -> np.ndarray:
 
 
 def _mean(difference: Small, motion: Motion) -> float:
-    return float(difference[motion.seen].mean(dtype=np.float64)) if motion.counts else float("nan")
+    channels = cv2.mean(difference, motion.seen.astype(np.uint8))[:3]
+    return float(np.mean(channels)) if motion.counts else float("nan")
 
 
 @cache
@@ -120,7 +121,7 @@ def _flow(earlier: np.ndarray, later: np.ndarray) -> Flow:
 
 
 def _grey(picture: Small) -> UInt8[np.ndarray, "rows columns"]:
-    return cv2.cvtColor(np.rint(255 * picture).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+    return cv2.convertScaleAbs(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), alpha=255)
 
 
 @cache
@@ -138,7 +139,8 @@ def _sample(picture: Float32[np.ndarray, "rows columns channel"], flow: Flow) ->
 def _inside(flow: Flow) -> Mask:
     rows, columns = flow.shape[:2]
     places = _grid(rows, columns) + flow
-    return np.logical_and(places >= 0, places <= (columns - 1, rows - 1)).all(axis=-1)
+    inside = (places >= 0) & (places <= (columns - 1, rows - 1))
+    return inside[..., 0] & inside[..., 1]
 
 
 def _squared(flow: Flow) -> Float[np.ndarray, "rows columns"]:

@@ -51,6 +51,11 @@ class Plan:
         return tuple(_own_frames(share) for share in self._shares)
 
     @cached_property
+    def led(self) -> tuple[Span, ...]:
+        """The frames of each segment from where it begins to fade in to where the next one does: every frame once."""
+        return tuple(Span(share.start, max(share.fade, share.start + 1)) for share in self._shares)
+
+    @cached_property
     def gaps(self) -> tuple[Gap, ...]:
         """All joins, each with the pairs of the same distance inside the two segments that it is held against."""
         return tuple(

@@ -37,13 +37,13 @@ def flicker(series: Float[np.ndarray, " frame"]) -> Measurement:
     return mean_score(series, "pairs of frames within a shot that show the same")
 
 
-def flicker_bursts(series: Float[np.ndarray, " frame"], own: Sequence[Span]) -> BySegment:
-    """The worst stretch of each segment: the largest mean of `flicker` over four pairs in a row of its own frames.
+def flicker_bursts(series: Float[np.ndarray, " frame"], led: Sequence[Span]) -> BySegment:
+    """The worst stretch of each segment: the largest mean of `flicker` over four pairs in a row of the frames it leads.
 
     In levels of 255; lower is steadier. A single bad frame makes two bad pairs, so half of its jump counts. NaN where
-    a segment has no pair of its own.
+    a segment has no pair of frames.
     """
-    return np.array([_worst(series[span.start + 1 : span.stop]) for span in own])
+    return np.array([_worst(series[span.start + 1 : span.stop]) for span in led])
 
 
 def seams(jumps: Mapping[Gap, float], segments: int) -> BySegment:

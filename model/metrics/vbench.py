@@ -81,5 +81,5 @@ def _thirds(frames: Iterable[Frame], plan: Plan) -> Iterable[tuple[Frame, Frame,
             shot = shot[2:]
 
 
-def _scaled(measured: Measurement, by: float) -> Measurement:
+def _scaled(measured: Measurement, by: int) -> Measurement:
     return measured if isinstance(measured, NotMeasured) else Score(measured.value / by, measured.cases)

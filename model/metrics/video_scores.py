@@ -92,7 +92,7 @@ def score_segments(course: Course) -> SegmentScores:
     return SegmentScores(
         colour=segment_drift(segment_colours(course.colours)),
         seam=seams(course.jumps, len(course.plan.segments)),
-        flicker=flicker_bursts(course.flicker, course.plan.own),
+        flicker=flicker_bursts(course.flicker, course.plan.led),
     )
 
 
