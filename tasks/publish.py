@@ -13,7 +13,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from model.camera.plot import plot_trajectory
-from model.metrics.drift import EDIT_BOUND, colour_change, edit_drifts
+from model.metrics.drift import EDIT_BOUND, colour_change, segment_drift
 from model.types import Span
 from storage.ledger import Entry
 from storage.page import thumbnail
@@ -103,7 +103,7 @@ def _review(
         replay=replay(request, read_preset(work.weights), work.edits),
     )
     write_poster(segments[len(segments) // 2].edited, video)
-    return review, edit_drifts(np.stack(changes))
+    return review, segment_drift(np.stack(changes))
 
 
 def _drift_scores(record: TurnRecord, drifts: np.ndarray) -> tuple[SegmentScores, ...]:

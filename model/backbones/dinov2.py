@@ -48,8 +48,15 @@ class Dinov2Descriptor:
     @torch.no_grad()
     def describe(self, frames: Frames) -> Float32[np.ndarray, " size"]:
         """The descriptor of a segment's frames `[frame, height, width, 3]`, uint8 or uint16."""
-        tokens = [self._class_tokens(frames[start : start + BATCH]) for start in range(0, len(frames), BATCH)]
-        return torch.cat(tokens).mean(dim=0).float().cpu().numpy()
+        return self._all_class_tokens(frames).mean(dim=0).float().cpu().numpy()
+
+    @torch.no_grad()
+    def describe_each(self, frames: Frames) -> Float32[np.ndarray, "frame size"]:
+        """The class token of every frame by itself."""
+        return self._all_class_tokens(frames).float().cpu().numpy()
+
+    def _all_class_tokens(self, frames: Frames) -> Tensor:
+        return torch.cat([self._class_tokens(frames[start : start + BATCH]) for start in range(0, len(frames), BATCH)])
 
     def _class_tokens(self, frames: Frames) -> Tensor:
         pixels = torch.from_numpy(frames.astype(np.float32) / np.iinfo(frames.dtype).max).permute(0, 3, 1, 2)

@@ -6,20 +6,25 @@ shots of real footage do in 200 frames: a colour of 4.5, sharpness of 0.11, cont
 were the worst of ten windows (docs/log.md). Numpy half: no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, Float64, UInt8
 
 from model.descriptor import ThumbnailDescriptor
 
 Frames = UInt8[np.ndarray, "_ height width 3"]
+CellColours = Float32[np.ndarray, "_ 6"]
+"""CIELAB of cells of a frame, and how an edit changed it."""
 
 BOUNDS: Mapping[str, float] = {"colour": 10.0, "sharpness": 0.7, "content": 0.4, "jump": 1.1, "motion": 1.6}
 """In CIELAB units; as the logarithm of a factor (2 is 0.7, 3 is 1.1, 5 is 1.6); and as 1 minus a cosine."""
 EDIT_BOUND = 10.0
 """Of the drift of an edit, in CIELAB units: what is beyond wants to be looked at."""
+CELLS = (16, 9)  # columns and rows into which a frame is divided
+STIFFNESS = 4.0  # squared CIELAB units: colours that vary by less tell nothing of how an edit depends on them
+TRIMS, KEPT = 3, 0.7  # rounds of a fit, and the share of cells that the next one is made with
 FLOOR = 0.5  # levels of grey: motion and sharpness below are noise
 
 
@@ -51,13 +56,56 @@ def colour_change(
     return _mean_lab(after) - _mean_lab(before)
 
 
-def edit_drifts(changes: Float[np.ndarray, "segment 3"]) -> Float[np.ndarray, " segment"]:
-    """How far the colours of an edit are from those of the whole of it, segment by segment, in CIELAB units.
+def segment_drift(changes: Float[np.ndarray, "segment 3"]) -> Float64[np.ndarray, " segment"]:
+    """How far each segment's change of colours is from the median one, in CIELAB units: 0 is an edit alike everywhere.
 
-    Of the changes that the edit made to the mean colours of its segments, the distance from the median one; 0 is an
-    edit alike everywhere. The largest is the drift of the edit.
+    The largest is the drift of the edit.
     """
-    return np.linalg.norm(changes - np.median(changes, axis=0), axis=1)
+    return np.linalg.norm(changes - np.median(changes, axis=0), axis=1).astype(np.float64)
+
+
+def cell_colours(
+    before: UInt8[np.ndarray, "height width 3"], after: UInt8[np.ndarray, "height width 3"]
+) -> CellColours:
+    """Colours of 144 cells of a frame, and how an edit changed them."""
+    source, edit = (_cell_lab(frame) for frame in (before, after))
+    return np.concatenate([source, edit - source], axis=1)
+
+
+def segment_colours(samples: Sequence[CellColours]) -> Float64[np.ndarray, "segment 3"]:
+    """What the edit made of the colours of each segment, in CIELAB, apart from what follows from its content.
+
+    Contrast, for one, lightens what is light: an edit that adds some changes a bright segment and a dark one
+    differently, and yet is the same edit. So how the change depends on the colour is fitted within segments, the
+    median of all is taken out, and of what is left the median over cells: things that were repainted do not count
+    while they cover less than half of the picture.
+    """
+    dependence = np.median([_dependence(sample) for sample in samples], axis=0)
+    return np.stack([np.median(sample[:, 3:] - sample[:, :3] @ dependence, axis=0) for sample in samples])
+
+
+def _dependence(sample: CellColours) -> Float64[np.ndarray, "3 3"]:
+    """By how much the change of colours grows with colour, of the 70 % of cells that agree best on it."""
+    colours, changes = np.split(sample.astype(np.float64), 2, axis=1)
+    kept, centre = np.arange(len(sample)), np.median(changes, axis=0)
+    slope = np.zeros((3, 3))
+    for _ in range(TRIMS):
+        middle = colours[kept].mean(axis=0)
+        slope = _regress(colours[kept] - middle, changes[kept] - centre)
+        error = np.linalg.norm(changes - centre - (colours - middle) @ slope, axis=1)
+        kept = np.argsort(error, kind="stable")[: max(round(KEPT * len(sample)), 1)]
+        centre = changes[kept].mean(axis=0)
+    return slope
+
+
+def _regress(colours: Float64[np.ndarray, "cell 3"], changes: Float64[np.ndarray, "cell 3"]) -> np.ndarray:
+    """Least squares that lean to no dependence at all."""
+    return np.linalg.solve(colours.T @ colours + STIFFNESS * len(colours) * np.eye(3), colours.T @ changes)
+
+
+def _cell_lab(frame: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "cell 3"]:
+    cells = cv2.resize(frame, CELLS, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(cells.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
 
 
 def _mean_lab(frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "3"]:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from model.metrics.drift import BOUNDS, colour_change, edit_drifts, measure_drift
+from model.metrics.drift import BOUNDS, colour_change, measure_drift, segment_drift
 
 
 def moving(frames: int, start: int = 0, speed: float = 1.0) -> np.ndarray:
@@ -93,5 +93,5 @@ def test_an_edit_that_is_alike_everywhere_does_not_drift() -> None:
     even = np.stack([colour_change(before, after) for before, after in zip(scenes, larger, strict=True)])
     other = scenes[3] + np.array([0, 0, 40], np.uint8)
     odd = np.concatenate([even[:3], colour_change(scenes[3], other)[None], even[4:]])
-    assert edit_drifts(odd).max() > 10 * edit_drifts(even).max()
-    assert edit_drifts(np.zeros((1, 3), np.float32)) == [0]
+    assert segment_drift(odd).max() > 10 * segment_drift(even).max()
+    assert segment_drift(np.zeros((1, 3), np.float32)) == [0]
