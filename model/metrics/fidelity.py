@@ -6,14 +6,17 @@ measures of a codec, of a reconstruction, or of what an edit should have left al
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from model.metrics.motion import Frame
 from model.metrics.regions import decibels
 from model.metrics.score import Measurement, NotMeasured, Score, mean_score
 
+Picture = Float32[np.ndarray, "rows columns"]
+
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 WINDOW, SPREAD = 11, 1.5  # pixels of the Gaussian window, and its deviation
+STRIP = 32  # rows looked at together: what fits into a core's cache takes less than half of the time
 
 
 def psnr(squared_error: Float[np.ndarray, " frame"]) -> Measurement:
@@ -50,15 +53,20 @@ def structural_similarity(one: Frame, other: Frame) -> float:
     """
     if min(one.shape[:2]) < WINDOW:
         return float("nan")
-    x, y = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in (one, other))
-    mean_x, mean_y = _blur(x), _blur(y)
-    spread = _blur(x * x + y * y) - mean_x**2 - mean_y**2
-    shared = _blur(x * y) - mean_x * mean_y
-    top = (2 * mean_x * mean_y + C1) * (2 * shared + C2)
-    bottom = (mean_x**2 + mean_y**2 + C1) * (spread + C2)
     rim = WINDOW // 2
-    return float((top / bottom)[rim:-rim, rim:-rim].mean(dtype=np.float64))
+    x, y = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in (one, other))
+    starts = range(0, len(x) - 2 * rim, STRIP)
+    strips = [slice(start, start + STRIP + 2 * rim) for start in starts]
+    sums = [_similarities(x[rows], y[rows])[rim:-rim, rim:-rim].sum(dtype=np.float64) for rows in strips]
+    return float(sum(sums)) / ((x.shape[0] - 2 * rim) * (x.shape[1] - 2 * rim))
 
 
-def _blur(picture: np.ndarray) -> np.ndarray:
+def _similarities(x: Picture, y: Picture) -> Picture:
+    """SSIM at every pixel, wrong at the rim."""
+    mean_x, mean_y, squares, product = _blur(x), _blur(y), _blur(x * x + y * y), _blur(x * y)
+    both, means = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    return (2 * both + C1) * (2 * (product - both) + C2) / ((means + C1) * (squares - means + C2))
+
+
+def _blur(picture: Picture) -> Picture:
     return cv2.GaussianBlur(picture, (WINDOW, WINDOW), SPREAD)

@@ -74,7 +74,7 @@ def score_video(
 ) -> VideoScores:
     """Measure an edit of a video that was stitched from segments with cross-fades of at most `overlap` frames.
 
-    Without weights a frame of 480 lines takes some 20 ms of one core (benchmarked in docs/metrics.md).
+    Without weights a frame of 480 lines takes 27 ms of one core (docs/metrics.md).
 
     Raises:
         RequestError: source and edit differ in size or length, or the shots are of another video.
