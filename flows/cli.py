@@ -14,6 +14,7 @@ import typer
 from flows.cli_cameras import cameras
 from flows.cli_catalog import catalog
 from flows.cli_delivery import DELIVER_EXAMPLE, deliver
+from flows.cli_evaluation import EVALUATE_EXAMPLE, evaluate
 from flows.cli_serve import SERVE_EXAMPLE, serve
 from flows.cli_sessions import sessions
 from flows.console import (
@@ -58,6 +59,7 @@ app.add_typer(catalog)
 app.add_typer(catalog)
 app.add_typer(sessions)
 app.command(epilog=DELIVER_EXAMPLE)(deliver)
+app.command(epilog=EVALUATE_EXAMPLE)(evaluate)
 app.command(epilog=SERVE_EXAMPLE)(serve)
 
 

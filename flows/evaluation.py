@@ -1,15 +1,30 @@
-"""Measure the claim on held-out videos: judge what is left, sum up. The flow only wires; the tasks do the work."""
+"""Measure: the claim on held-out videos, and what any finished run is worth. The flows only wire; tasks do the work."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
 from flows.environment import user_folder
-from model.config import ProofConfig
+from model.config import EvaluationRequest, ProofConfig
 from model.metrics.agreement import Figures
-from tasks.cluster import start_cluster, start_ray
+from storage.edited_videos import find_edits
+from storage.store import place_for
+from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.evaluate import find_models, judge_videos, sum_up_proof
+from tasks.evaluation_report import Evaluation, publish_evaluation, require_pairs, sum_up, unscored, write_evaluation
+from tasks.measure import (
+    MeasureJob,
+    find_instruments,
+    left_of,
+    measure_here,
+    measure_videos,
+    plan_jobs,
+    read_measurements,
+)
+
+HERE_FRAMES = 2000  # of several videos that are measured in this process: about a minute of 480 lines
 
 
 def prove(config: ProofConfig) -> Figures:
@@ -33,3 +48,91 @@ def evaluate_consistency(config: ProofConfig) -> dict[str, Any]:
     judge_videos(config, cache)
     figures = sum_up_proof(config, cache)
     return {method: {name: asdict(figure) for name, figure in row.items()} for method, row in figures.items()}
+
+
+def evaluate(request: EvaluationRequest) -> Evaluation:
+    """Measure the finished videos of a run from this process. What was measured before is not measured again.
+
+    One video, or a few short ones, are measured here; more are shared out by Ray, which is started for them, and so is
+    whatever needs instruments.
+
+    Raises:
+        InputError: the request cannot be carried out as given; nothing was written.
+        RunError: it failed on the way; the same call goes on from there.
+    """
+    study = understand(request)
+    left = left_of(study.jobs, study.records)
+    frames = sum(job.edit.shots[-1].span.stop for job in left)
+    if left and (request.instruments is not None or (len(left) > 1 and frames > HERE_FRAMES)):
+        start_cluster()
+        evaluate_edits(request)
+        return study.conclude()
+    measure_here(left, study.records)
+    found = study.conclude()
+    write_evaluation(found)
+    return found
+
+
+@flow(name="evaluate-edits", flow_run_name="{request.run.name}", log_prints=False)
+def evaluate_edits(request: EvaluationRequest) -> dict[str, Any]:
+    """Measure the finished videos of a run, alone or in pairs with those of another, and return every metric.
+
+    Args:
+        request: Which run, against which other, with which instruments.
+    """
+    study = understand(request)
+    start_ray()
+    measure_videos(study.jobs, study.records, request.workers, f"evaluate {request.run.name}")
+    found = study.conclude()
+    write_evaluation(found)
+    publish_evaluation(found)
+    return found.fields()
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a request asks to measure: the videos of its run, and those of the run that it is compared with."""
+
+    request: EvaluationRequest
+    ours: tuple[MeasureJob, ...]
+    theirs: tuple[MeasureJob, ...]
+
+    @property
+    def jobs(self) -> list[MeasureJob]:
+        return [*self.ours, *self.theirs]
+
+    @property
+    def records(self) -> Path:
+        """The file of all measurements, by which an interrupted run goes on."""
+        return self.request.tables / "measurements.jsonl"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        request = self.request
+        return _name(request.run, request.session), _name(request.other or request.run, request.against_session)
+
+    def conclude(self) -> Evaluation:
+        """Every figure, of what is measured by now."""
+        return sum_up((self.ours, self.theirs), read_measurements(self.records), self.names, self.request.tables)
+
+
+def understand(request: EvaluationRequest) -> Study:
+    """Find the videos, their sources and the instruments: what a user can get wrong is said here.
+
+    Raises:
+        InputError: the request cannot be carried out as given.
+    """
+    cache = user_folder("cache")
+    edits = find_edits(request.run, request.session)
+    others = find_edits(request.other, request.against_session) if request.other else []
+    place_for(request.tables)
+    instruments = find_instruments(request.instruments, choose_device(request.device), cache)
+    jobs = plan_jobs([*edits, *others], request.source, instruments, cache)
+    study = Study(request, tuple(jobs[: len(edits)]), tuple(jobs[len(edits) :]))
+    if others:
+        require_pairs([unscored(job) for job in study.ours], [unscored(job) for job in study.theirs], study.names)
+    return study
+
+
+def _name(folder: Path, session: str | None) -> str:
+    return str(folder) if session is None else f"{folder}, session {session}"

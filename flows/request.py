@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from flows.environment import user_folder
-from model.config import EditRequest, ExtensionRequest, VideoRequest, ViewRequest
+from model.config import EditRequest, EvaluationRequest, ExtensionRequest, VideoRequest, ViewRequest
 from model.errors import RequestError
 from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, read_preset
 
@@ -72,6 +72,16 @@ def build_extension_request(fixed: Mapping[str, Any], choices: Mapping[str, int 
     said = {name: value for name, value in choices.items() if value is not None}
     try:
         return ExtensionRequest.model_validate({**fixed, **usual, **said})
+    except ValidationError as fault:
+        raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
+
+
+def build_evaluation_request(fixed: Mapping[str, Any]) -> EvaluationRequest:
+    """Raises:
+    RequestError: an option makes no sense; the message names it.
+    """
+    try:
+        return EvaluationRequest.model_validate(fixed)
     except ValidationError as fault:
         raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
 

@@ -41,12 +41,12 @@ def draw_lines(path: Path, lines: Mapping[str, Line], title: str, across: str, u
     axes = Axes(*(round_numbers([point[axis] for point in points]) for axis in (0, 1)))
     _draw_axes(draw, axes)
     middle = (LEFT + RIGHT) / 2
-    draw.text((middle, SIZE[1] - 56), across, INK, _font(TEXT), anchor="mm")
+    draw.text((middle, SIZE[1] - 56), across, INK, font(TEXT), anchor="mm")
     _write_upright(picture, up, (52, (TOP + BOTTOM) // 2))
     for line, colour in zip(lines.values(), COLOURS, strict=False):
         _draw_line(draw, [axes.place(*point) for point in line], colour)
     _draw_legend(draw, list(lines))
-    return _save(picture, path)
+    return save(picture, path)
 
 
 def draw_bars(path: Path, bars: Mapping[str, Mapping[str, Interval]], title: str) -> Path:
@@ -59,22 +59,23 @@ def draw_bars(path: Path, bars: Mapping[str, Mapping[str, Interval]], title: str
     width = 0.8 / max(1, len(names))
     for number, (label, group) in enumerate(bars.items()):
         at, _ = axes.place(number + 0.5, 0)
-        draw.text((at, BOTTOM + 16), label.replace(" ", "\n"), INK, _font(TEXT), anchor="ma", align="center")
+        draw.text((at, BOTTOM + 16), label.replace(" ", "\n"), INK, font(TEXT), anchor="ma", align="center")
         for place, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
             if name in group:
                 _draw_bar(draw, axes, number + 0.1 + place * width, 0.9 * width, group[name], colour)
-    _draw_key(draw, names)
-    return _save(picture, path)
+    draw_key(draw, names, LEFT, SIZE[1] - 48)
+    return save(picture, path)
 
 
 def _paper(title: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     picture = Image.new("RGB", SIZE, PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text(((LEFT + RIGHT) / 2, TOP / 2), title, INK, _font(HEAD), anchor="mm")
+    draw.text(((LEFT + RIGHT) / 2, TOP / 2), title, INK, font(HEAD), anchor="mm")
     return picture, draw
 
 
-def _save(picture: Image.Image, path: Path) -> Path:
+def save(picture: Image.Image, path: Path) -> Path:
+    """Write a picture at half its size; the file appears whole or not at all."""
     unfinished = path.with_name(f".{path.name}")
     picture.reduce(2).save(unfinished, "PNG")
     unfinished.replace(path)
@@ -85,11 +86,11 @@ def _draw_axes(draw: ImageDraw.ImageDraw, axes: Axes) -> None:
     for tick in axes.across:
         at, _ = axes.place(tick, axes.up[0])
         draw.line([(at, TOP), (at, BOTTOM)], GRID, 2)
-        draw.text((at, BOTTOM + 16), f"{tick:g}", INK, _font(TEXT), anchor="ma")
+        draw.text((at, BOTTOM + 16), f"{tick:g}", INK, font(TEXT), anchor="ma")
     for tick in axes.up:
         at = BOTTOM - _share(tick, axes.up) * (BOTTOM - TOP)
         draw.line([(LEFT, at), (RIGHT, at)], GRID, 2)
-        draw.text((LEFT - 20, at), f"{tick:g}", INK, _font(TEXT), anchor="rm")
+        draw.text((LEFT - 20, at), f"{tick:g}", INK, font(TEXT), anchor="rm")
     draw.line([(LEFT, TOP), (LEFT, BOTTOM), (RIGHT, BOTTOM)], INK, 4)
 
 
@@ -114,30 +115,30 @@ def _draw_bar(
         draw.line([(middle - 10, end), (middle + 10, end)], INK, 4)
 
 
-def _draw_key(draw: ImageDraw.ImageDraw, names: Sequence[str]) -> None:
-    """Names in one row below the labels."""
-    at: float = LEFT
+def draw_key(draw: ImageDraw.ImageDraw, names: Sequence[str], left: float, top: float) -> None:
+    """Names in one row, with their colours."""
+    at = left
     for name, colour in zip(names, COLOURS, strict=False):
-        draw.rectangle([at, SIZE[1] - 48, at + 34, SIZE[1] - 14], colour)
-        draw.text((at + 50, SIZE[1] - 31), name, INK, _font(TEXT), anchor="lm")
-        at += 110 + draw.textlength(name, _font(TEXT))
+        draw.rectangle([at, top, at + 34, top + 34], colour)
+        draw.text((at + 50, top + 17), name, INK, font(TEXT), anchor="lm")
+        at += 110 + draw.textlength(name, font(TEXT))
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, names: Sequence[str]) -> None:
     """Names in the upper right corner, on paper of their own."""
-    width = max((draw.textlength(name, _font(TEXT)) for name in names), default=0)
+    width = max((draw.textlength(name, font(TEXT)) for name in names), default=0)
     start = RIGHT - width - 150
     draw.rectangle([start, TOP + 12, RIGHT - 12, TOP + 28 + 52 * len(names)], PAPER, GRID, 2)
     for number, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
         row = TOP + 46 + 52 * number
         draw.line([(start + 24, row), (start + 92, row)], colour, 8)
-        draw.text((start + 112, row), name, INK, _font(TEXT), anchor="lm")
+        draw.text((start + 112, row), name, INK, font(TEXT), anchor="lm")
 
 
 def _write_upright(picture: Image.Image, text: str, middle: tuple[int, int]) -> None:
     """Text that reads from below to above."""
-    label = Image.new("L", (int(_font(TEXT).getlength(text)) + 8, 2 * TEXT), 0)
-    ImageDraw.Draw(label).text((label.width / 2, TEXT), text, 255, _font(TEXT), anchor="mm")
+    label = Image.new("L", (int(font(TEXT).getlength(text)) + 8, 2 * TEXT), 0)
+    ImageDraw.Draw(label).text((label.width / 2, TEXT), text, 255, font(TEXT), anchor="mm")
     turned = label.rotate(90, expand=True)
     picture.paste(INK, (middle[0] - turned.width // 2, middle[1] - turned.height // 2), turned)
 
@@ -158,5 +159,6 @@ def _share(value: Number, ticks: Sequence[float]) -> float:
     return (value - ticks[0]) / (ticks[-1] - ticks[0])
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The letters of all pictures."""
     return ImageFont.load_default(size)

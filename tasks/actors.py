@@ -6,7 +6,7 @@ without limit and never retry a call: the Prefect task does, and the ledger make
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,8 +34,11 @@ if TYPE_CHECKING:
     from model.backbones.framepack import FramePack
     from model.descriptor import Descriptor
     from model.editor import MemoryEditor
+    from model.metrics.catalogue import InstrumentSet
     from model.metrics.measured import MeasuredEditor
+    from model.metrics.score import Measurement
     from tasks.evaluate import Job, Verdict
+    from tasks.measure import MeasureJob
 
 POLL_SECONDS = 1.0  # between looks at whether somebody wants this process to end
 LOST_WORKERS = 2  # so often training begins again from its last state by itself
@@ -346,11 +349,15 @@ def _train_as_worker(given: dict[str, TrainJob]) -> None:
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
 class Judge:
-    """Edits held-out videos on one core and looks at what came out. It keeps the model that it used last."""
+    """Edits held-out videos on one core and looks at what came out, or looks at videos that were edited before.
+
+    It keeps the model that it used last, and the instruments.
+    """
 
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._editor: MeasuredEditor | None = None
+        self._tools: InstrumentSet | None = None
 
     def judge(self, job: "Job") -> list["Verdict"]:
         """Do one job of the proof.
@@ -366,6 +373,22 @@ class Judge:
             self._folder, self._editor = job.model.folder, MeasuredEditor.from_pretrained(job.model.folder)
         return do_job(self._editor, job)
 
+    def measure(self, job: "MeasureJob") -> tuple[str, dict[str, "Measurement"]]:
+        """Every metric of one finished video, by the job's key.
+
+        Raises:
+            RequestError: the video and its source do not fit together.
+            WeightsError: an instrument does not load.
+        """
+        from tasks.measure import measure_video
+
+        given = job.instruments
+        if self._tools is None and given.folder is not None:
+            from model.metrics.instruments import Instruments
+
+            self._tools = Instruments(given.folder, given.device)
+        return job.key, measure_video(job, self._tools)
+
 
 def judge_together(jobs: Sequence["Job"], count: int) -> Iterator[list["Verdict"]]:
     """Have at most `count` Judges, one a core, do all jobs; yields what each job gave, whichever is done first.
@@ -373,14 +396,30 @@ def judge_together(jobs: Sequence["Job"], count: int) -> Iterator[list["Verdict"
     Raises:
         MemoryV2VError: raised by a Judge.
     """
-    count = min(count, len(jobs), max(1, int(ray.cluster_resources().get("CPU", 1))))
-    free: list[Any] = [Judge.options(num_cpus=1).remote() for _ in range(count)]
+    yield from _share_out(jobs, count, "CPU", lambda judge, job: judge.judge.remote(job))
+
+
+def measure_together(jobs: Sequence["MeasureJob"], count: int) -> Iterator[tuple[str, dict[str, "Measurement"]]]:
+    """Have at most `count` Judges, one a core, or a GPU where instruments run on one, measure finished videos.
+
+    Raises:
+        MemoryV2VError: raised by a Judge.
+    """
+    on_gpu = any(job.instruments.folder and job.instruments.device.startswith("cuda") for job in jobs)
+    yield from _share_out(jobs, count, "GPU" if on_gpu else "CPU", lambda judge, job: judge.measure.remote(job))
+
+
+def _share_out(jobs: Sequence[Any], count: int, takes: str, give: Callable[[Any, Any], Any]) -> Iterator[Any]:
+    """Have Judges, each of which takes a core or a GPU, do all jobs; yields what each gave, whichever is done first."""
+    count = min(count, len(jobs), max(1, int(ray.cluster_resources().get(takes, 1))))
+    needs = {"num_cpus": 0, "num_gpus": 1} if takes == "GPU" else {"num_cpus": 1}
+    free: list[Any] = [Judge.options(**needs).remote() for _ in range(count)]
     waiting = list(jobs)
     busy: dict[Any, Any] = {}
     while waiting or busy:
         while waiting and free:
             judge = free.pop()
-            busy[judge.judge.remote(waiting.pop(0))] = judge
+            busy[give(judge, waiting.pop(0))] = judge
         ready, _ = ray.wait(list(busy), timeout=POLL_SECONDS)
         for done in ready:
             free.append(busy.pop(done))

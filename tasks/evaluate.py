@@ -4,7 +4,6 @@ Videos are judged in pairs, since each lends the other its memories where a meth
 line of a file, named by all that it depends on; what is there already is not judged again.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from model.config import Preset, ProofConfig, WorldConfig
 from model.errors import RequestError
 from model.metrics.agreement import MEASURES, Figure, Figures, RegionView, SegmentView, VideoView, summarise
 from storage.content_id import hash_folder, identify
+from storage.records import add_records, read_records
 from tasks.actors import judge_together
 from tasks.judging import held_out, judge_pair
 from tasks.looking import LOOK_METHODS, LOOK_TALLIES, LookView, judge_look
@@ -148,20 +148,13 @@ def judge_here(jobs: Sequence[Job], load: Callable[[Path], ProofEditor]) -> Iter
 
 
 def read_verdicts(path: Path) -> dict[str, Verdict]:
-    """What was judged so far, by key; a line that was cut off when a run was killed is left out."""
-    if not path.is_file():
-        return {}
-    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    return {verdict.key: verdict for verdict in map(_read, lines)}
+    """What was judged so far, by key."""
+    return {verdict.key: verdict for verdict in map(_read, read_records(path))}
 
 
 def add_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
-    """Write verdicts down behind those that are there, after the last whole line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file() and (text := path.read_text()) and not text.endswith("\n"):
-        path.write_text(text[: text.rfind("\n") + 1])
-    with path.open("a") as file:
-        file.writelines(json.dumps(asdict(verdict)) + "\n" for verdict in verdicts)
+    """Write verdicts down behind those that are there."""
+    add_records(path, [asdict(verdict) for verdict in verdicts])
 
 
 def wanted_keys(config: ProofConfig, models: Sequence[Model], cache: Path) -> set[str]:
@@ -210,8 +203,7 @@ def _key(model: Model, world: WorldConfig, kind: str, seed: int, method: str) ->
     return identify(fields | {"seed": seed, "method": method})[:24]
 
 
-def _read(line: str) -> Verdict:
-    fields: dict[str, Any] = json.loads(line)
+def _read(fields: dict[str, Any]) -> Verdict:
     view = fields.pop("view")
     return Verdict(**fields, view=LookView(**view) if fields["kind"] == "look" else _video(view))
 

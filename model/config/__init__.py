@@ -28,6 +28,9 @@ from model.config.editing import (
     TokenConfig,
     WindowConfig,
 )
+from model.config.evaluation import (
+    EvaluationRequest,
+)
 from model.config.extension import (
     ExtensionConfig,
     ExtensionRequest,
@@ -73,6 +76,7 @@ __all__ = [
     "EditConfig",
     "EditRequest",
     "EncodedSource",
+    "EvaluationRequest",
     "ExtendedSource",
     "ExtensionConfig",
     "ExtensionRequest",

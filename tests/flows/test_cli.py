@@ -24,7 +24,7 @@ Done = subprocess.CompletedProcess[str]
 
 CATALOG = ("build", "validate", "plan", "run", "status", "retry", "cancel", "report")
 COMMANDS = (
-    *("edit", "view", "train", "extend", "deliver", "doctor", "serve", "camera plot", "camera list"),
+    *("edit", "view", "evaluate", "train", "extend", "deliver", "doctor", "serve", "camera plot", "camera list"),
     *(f"catalog {verb}" for verb in CATALOG),
 )
 OBEYING = ("unreadable", "read-only")  # met in a process of its own, which permissions bind
@@ -117,6 +117,15 @@ def test_options_of_view_are_frozen() -> None:
     shared = "--out --weights --session --frames --overlap --size --top-k --steps --guidance --seed --codec --tone-map"
     own = "--camera --instruction --recall --coverage --chain --fov --scale --device --wait --json --verbose --help"
     assert found == {*shared.split(), *own.split(), "--memory"}
+
+
+def test_options_of_evaluate_are_frozen() -> None:
+    text = run("evaluate", "--help").stdout
+    found = {word.strip(",") for word in text.split() if word.startswith("--")}
+    told = (
+        "--session --against --against-session --source --instruments --out --workers --device --json --verbose --help"
+    )
+    assert found == set(told.split())
 
 
 @pytest.mark.parametrize("kind", BAD_INPUTS)

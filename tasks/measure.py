@@ -1,0 +1,286 @@
+"""Measure finished videos, several at once, and write every measurement down; what was measured is not measured again.
+
+A measurement is named by all that it depends on: the content of the files, the plan of segments, and the instruments.
+`measure_video` looks at one video; `model/metrics/video_scores.py` says what is looked at.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from model.errors import RequestError
+from model.metrics.catalogue import CATALOGUE, InstrumentSet, missing
+from model.metrics.score import Measurement, NotMeasured, Score
+from model.metrics.video_scores import score_video
+from model.metrics.view_pairs import flow_view_distance, met3r
+from model.types import Span
+from storage.content_id import hash_folder, hash_source, identify
+from storage.edited_videos import EditedVideo
+from storage.ffmpeg import has_filter
+from storage.geometry import Box, Fit
+from storage.probe import VideoInfo, probe
+from storage.records import add_records, read_records
+from storage.video import read_frames, read_spans
+from storage.vmaf import vmaf
+from tasks.actors import measure_together
+from tasks.progress import LINE_SECONDS, EditProgress, say
+
+EDITION = 1  # of measurements: counted up when a metric changes
+VIEW_PAIRS = 16  # moments at which two views are compared
+OF_THE_SOURCE = (
+    *("flickering_beyond_source", "flicker", "worst_burst", "worst_seam", "colour_drift"),
+    *("psnr", "ssim", "st_lpips", "vmaf"),
+)
+OF_VIEWS = {"met3r", "flow_view_distance"}
+CAMERAS = "needs the cameras of the view, recovered from its pictures by another program, such as COLMAP or MegaSaM"
+NO_SOURCE = "a novel view has no source with the same picture"
+NO_PAIR = "needs two turns of novel views of one video in one session"
+SMALL_COPY = "needs the original at full size; name it with --source"
+
+Scores = dict[str, Measurement]
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """Where the weights of metrics lie, and where they run; `id` names them and what else a measurement needs."""
+
+    folder: Path | None
+    device: str
+    id: str
+
+
+@dataclass(frozen=True)
+class MeasureJob:
+    """What is looked at: an edited video, and what it is held against.
+
+    `is_copy`: not the original, but the review page's small copy of it; the edit is then scaled to its size. `earlier`
+    are the videos of earlier novel views of the session.
+    """
+
+    key: str
+    edit: EditedVideo
+    source: Path
+    is_copy: bool
+    earlier: tuple[Path, ...]
+    instruments: Instruments
+
+
+def find_instruments(folder: Path | None, device: str, cache: Path) -> Instruments:
+    """Name a folder of instruments.
+
+    Raises:
+        RequestError: there is no such folder.
+    """
+    if folder is not None and not folder.is_dir():
+        raise RequestError(f"--instruments {folder}: no such folder; docs/metrics.md says what goes into it")
+    able = {metric: missing(metric, folder) for metric in CATALOGUE} | {"libvmaf": has_filter("libvmaf")}
+    content = hash_folder(folder, cache) if folder else None
+    return Instruments(folder, device, identify({"able": able, "content": content}))
+
+
+def plan_jobs(
+    edits: Sequence[EditedVideo], original: Path | None, instruments: Instruments, cache: Path
+) -> list[MeasureJob]:
+    """What is measured, and against what: the original where it is at hand, else the copy on the review page.
+
+    Raises:
+        RequestError: an original is not the video that was edited, belongs to none, or there is no source at all.
+    """
+    if original is not None and not original.exists():
+        raise RequestError(f"--source {original}: no such file or folder; give the video that was edited")
+    jobs = [_job(edit, edits, original, instruments, cache) for edit in edits]
+    if original is not None and all(job.is_copy for job in jobs):
+        raise RequestError(f"--source {original}: none of the {len(edits)} videos was made of it; give the original")
+    return jobs
+
+
+def _job(
+    edit: EditedVideo, edits: Sequence[EditedVideo], original: Path | None, instruments: Instruments, cache: Path
+) -> MeasureJob:
+    found = _find_original(edit, original, cache)
+    if found is None and not edit.proxy.is_file():
+        raise RequestError(f"{edit.path}: its review page has no copy of the source; name the original with --source")
+    source = found or edit.proxy
+    earlier = _earlier_views(edit, edits)
+    fields: dict[str, Any] = {
+        "edition": EDITION,
+        "edit": edit.entry.checksum,
+        "kind": edit.turn.kind,
+        "source": hash_source(source, cache),
+        "copy": found is None,
+        "segments": [[one.shot, one.span.start, one.span.stop] for one in edit.segments],
+        "overlap": edit.overlap,
+        "earlier": [one.entry.checksum for one in earlier],
+        "instruments": instruments.id,
+    }
+    return MeasureJob(identify(fields), edit, source, found is None, tuple(one.path for one in earlier), instruments)
+
+
+def _find_original(edit: EditedVideo, original: Path | None, cache: Path) -> Path | None:
+    """The file with the very content that was edited: the one that is named, or that of its name in a folder."""
+    if original is None:
+        return None
+    path = original / edit.turn.video if original.is_dir() else original
+    if not path.is_file():
+        return None
+    if hash_source(path, cache) == edit.turn.source:
+        return path
+    if original.is_dir():
+        raise RequestError(f"{path}: is not the video that {edit.path.name} was made of; its content has changed")
+    return None
+
+
+def _earlier_views(edit: EditedVideo, edits: Sequence[EditedVideo]) -> list[EditedVideo]:
+    turn = edit.turn
+    if turn.kind != "view":
+        return []
+
+    def belongs(one: EditedVideo) -> bool:
+        same = (one.folder, one.turn.session, one.turn.kind, one.turn.source)
+        return same == (edit.folder, turn.session, "view", turn.source) and one.turn.number < turn.number
+
+    return [one for one in edits if belongs(one)]
+
+
+def measure_video(
+    job: MeasureJob, tools: InstrumentSet | None = None, watch: Callable[[int], None] | None = None
+) -> Scores:
+    """Every metric of the catalogue, or why it has no number. `watch` is told how many frames were seen.
+
+    Raises:
+        RequestError: edit and source differ in size or length.
+        VideoError: a video is damaged.
+        WeightsError: an instrument that is there does not load.
+    """
+    source, edit = probe(job.source), probe(job.edit.path)
+    _require_alike(job, source, edit)
+    size = (source.width, source.height)
+    is_view = job.edit.turn.kind == "view"
+    shown, made = (partial(_frames, info, size, seen) for info, seen in ((source, None), (edit, watch)))
+    scored = score_video(
+        partial(_frames, edit, size, None) if is_view else shown,
+        made, job.edit.shots, job.edit.segments, job.edit.overlap, tools,
+    )  # fmt: skip
+    scores: Scores = {**scored.scores, **dict.fromkeys(("rotation_error", "translation_error"), NotMeasured(CAMERAS))}
+    if is_view:
+        scores |= dict.fromkeys(OF_THE_SOURCE, NotMeasured(NO_SOURCE))
+    else:
+        scores["vmaf"] = NotMeasured(SMALL_COPY) if _differ(source, edit) else vmaf(source, edit)
+    scores |= _compare_views(job, edit, tools)
+    return {metric: scores[metric] for metric in CATALOGUE}
+
+
+def _require_alike(job: MeasureJob, source: VideoInfo, edit: VideoInfo) -> None:
+    if source.frames != edit.frames:
+        raise RequestError(
+            f"{job.edit.path}: has {edit.frames} frames, but its source {job.source} has {source.frames}; "
+            "they must be equally long"
+        )
+    if _differ(source, edit) and not job.is_copy:
+        sizes = [f"{info.width}x{info.height}" for info in (edit, source)]
+        raise RequestError(f"{job.edit.path}: is {sizes[0]}, but its source {job.source} is {sizes[1]}; scale one")
+
+
+def _differ(source: VideoInfo, edit: VideoInfo) -> bool:
+    return (source.width, source.height) != (edit.width, edit.height)
+
+
+def _frames(info: VideoInfo, size: tuple[int, int], watch: Callable[[int], None] | None) -> Iterator[np.ndarray]:
+    """All frames `[height, width, 3]`, uint8, at a size (width, height)."""
+    with closing(read_frames(info, Span(0, info.frames), _whole(info, size), tone_map=info.hdr)) as frames:
+        for number, frame in enumerate(frames, 1):
+            yield _eight_bits(frame)
+            if watch is not None:
+                watch(number)
+
+
+def _compare_views(job: MeasureJob, edit: VideoInfo, tools: InstrumentSet | None) -> Scores:
+    """What two views of one moment share, over all pairs of this view with an earlier one."""
+    if not job.earlier:
+        return dict.fromkeys(OF_VIEWS, NotMeasured(NO_PAIR))
+    numbers = [int(number) for number in np.unique(np.linspace(0, edit.frames - 1, VIEW_PAIRS).round())]
+    mine = _stills(edit, edit, numbers)
+    pairs = [pair for path in job.earlier for pair in zip(mine, _stills(probe(path), edit, numbers), strict=True)]
+    reason = missing("met3r", None) if tools is None else tools.missing("met3r")
+    return {
+        "flow_view_distance": flow_view_distance(pairs),
+        "met3r": met3r(pairs, tools.view_distance) if tools and reason is None else NotMeasured(str(reason)),
+    }
+
+
+def _stills(info: VideoInfo, like: VideoInfo, numbers: Sequence[int]) -> list[np.ndarray]:
+    spans = [Span(number, number + 1) for number in numbers if number < info.frames]
+    return [_eight_bits(still[0]) for still in read_spans(info, spans, _whole(info, (like.width, like.height)))]
+
+
+def _whole(info: VideoInfo, size: tuple[int, int]) -> Fit:
+    return Fit((info.width, info.height), Box(*size, 0, 0), size)
+
+
+def _eight_bits(frame: np.ndarray) -> np.ndarray:
+    return frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
+
+
+@task(task_run_name="measure {name}", cache_policy=NO_CACHE, persist_result=False)
+def measure_videos(jobs: Sequence[MeasureJob], records: Path, workers: int | None, name: str) -> int:
+    """Measure what is not written down yet, on several Judges at once; returns how many videos that were.
+
+    Raises:
+        MemoryV2VError: raised by a Judge.
+    """
+    left = left_of(jobs, records)
+    with EditProgress(name, len(left), f"evaluate-{identify({'name': name})[:12]}", "videos measured") as progress:
+        for done, (key, scores) in enumerate(measure_together(left, workers or len(left)), 1):
+            add_records(records, [record_fields(key, scores)])
+            progress.show(done)
+    return len(left)
+
+
+def measure_here(jobs: Sequence[MeasureJob], records: Path) -> None:
+    """The same in this process, without instruments: starting Ray takes longer than measuring a short video."""
+    left = left_of(jobs, records)
+    for number, job in enumerate(left, 1):
+        told = f"{job.edit.path.name} ({number} of {len(left)})"
+        scores = measure_video(job, watch=_every_few_seconds(told, job.edit.shots[-1].span.stop))
+        add_records(records, [record_fields(job.key, scores)])
+
+
+def _every_few_seconds(name: str, total: int) -> Callable[[int], None]:
+    last = time.monotonic()
+
+    def watch(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > LINE_SECONDS:
+            last = time.monotonic()
+            say(f"{name}: {done} of {total} frames")
+
+    return watch
+
+
+def left_of(jobs: Sequence[MeasureJob], records: Path) -> list[MeasureJob]:
+    """The jobs that nothing is written down of, each once, the longest first."""
+    known = read_measurements(records)
+    left = {job.key: job for job in jobs if job.key not in known}
+    return sorted(left.values(), key=lambda job: -job.edit.shots[-1].span.stop)
+
+
+def record_fields(key: str, scores: Scores) -> dict[str, Any]:
+    """One line of the file of measurements."""
+    return {"key": key, "scores": {metric: asdict(score) for metric, score in scores.items()}}
+
+
+def read_measurements(records: Path) -> dict[str, Scores]:
+    """What was measured so far, by key."""
+    return {line["key"]: {name: _score(one) for name, one in line["scores"].items()} for line in read_records(records)}
+
+
+def _score(fields: Mapping[str, Any]) -> Measurement:
+    return NotMeasured(**fields) if "reason" in fields else Score(**fields)
