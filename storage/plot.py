@@ -115,9 +115,9 @@ def _draw_bar(
         draw.line([(middle - 10, end), (middle + 10, end)], INK, 4)
 
 
-def draw_key(draw: ImageDraw.ImageDraw, names: Sequence[str], left: float, top: float) -> None:
+def draw_key(draw: ImageDraw.ImageDraw, names: Sequence[str], left: Number, top: Number) -> None:
     """Names in one row, with their colours."""
-    at = left
+    at: Number = left
     for name, colour in zip(names, COLOURS, strict=False):
         draw.rectangle([at, top, at + 34, top + 34], colour)
         draw.text((at + 50, top + 17), name, INK, font(TEXT), anchor="lm")

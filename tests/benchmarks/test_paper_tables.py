@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import benchmarks.paper as paper
+import model.metrics.studies as studies
 from tests.edited_folders import brighter, scene, write_edit, write_frames
 
 Run = Callable[..., tuple[dict[str, Any], str]]
@@ -63,6 +64,7 @@ def test_fig_8_tells_views_apart_by_block(run: Run, tmp_path: Path) -> None:
 
 def test_fig_7_and_fig_9_have_every_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper, "COUNTS", (0, 2))
+    monkeypatch.setattr(studies, "REPEATS", 1)
     rows, _ = run("fig7", "demo")
     assert set(rows) == {"merge_low", "discard_low", "merge_high"}
     rows, _ = run("fig9", "demo")

@@ -1,11 +1,13 @@
 """Stability over blocks: known series, and that a pass which is listened to computes what it computes otherwise."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.backbones.tiny import build_tiny_lucy_edit, build_tiny_recam
+import model.metrics.studies as studies
 from model.camera.presets import preset
 from model.config import EditConfig, MergeConfig, SamplingConfig
 from model.editor import MemoryEditor
@@ -21,6 +23,7 @@ from model.metrics.studies import (
     scene_of_views,
 )
 
+CHECKPOINTS = Path(__file__).resolve().parents[3] / "checkpoints"
 RANDOM = np.random.default_rng(0)
 SEGMENTS = RANDOM.random((4, 5, 64, 64, 3), np.float32)
 CONFIG = EditConfig(sampling=SamplingConfig(steps=2, guidance=1.0))
@@ -56,8 +59,8 @@ def test_what_stays_is_stable_and_noise_is_not() -> None:
 
 
 @pytest.fixture(scope="module")
-def editor(tmp_path_factory: pytest.TempPathFactory) -> MemoryEditor:
-    return MemoryEditor.from_pretrained(build_tiny_lucy_edit(tmp_path_factory.mktemp("lucy")))
+def editor() -> MemoryEditor:
+    return MemoryEditor.from_pretrained(CHECKPOINTS / "demo")
 
 
 @pytest.fixture(scope="module")
@@ -86,19 +89,21 @@ def test_responses_are_those_that_merging_goes_by(editor: MemoryEditor, scene: S
     assert sorted(np.argsort(scores)[:3].tolist()) == merged
 
 
-def test_reductions_and_costs_of_any_model(editor: MemoryEditor, scene: Scene) -> None:
+def test_reductions_and_costs_of_any_model(editor: MemoryEditor, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "REPEATS", 1)
     found = compare_reductions(editor, scene, CONFIG)
     assert set(found) == set(REDUCTIONS)
     assert all(10 < row["psnr"] < 100 and row["ssim"] < 1 for row in found.values())
     costs = measure_costs(editor, scene, CONFIG, [0, 3])
     work = {variant: costs[variant][3]["gigaflops"] for variant in VARIANTS}
     assert work["uniform"] > work["dynamic"] > work["dynamic_merging"] > costs["dynamic"][0]["gigaflops"]
+    assert len({row[0]["gigaflops"] for row in costs.values()}) == 1
     assert all(cost["seconds"] > 0 for row in costs.values() for cost in row.values())
 
 
-def test_views_have_responses_too(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_views_have_responses_too() -> None:
     """The user's video is the first of the conditions; the latest view follows."""
-    editor = MemoryEditor.from_pretrained(build_tiny_recam(tmp_path_factory.mktemp("recam")))
+    editor = MemoryEditor.from_pretrained(CHECKPOINTS / "demo-views")
     scene = scene_of_views(editor, SEGMENTS[0], CAMERAS, CONFIG)
     heard = measure_responses(editor, scene, CONFIG)
     assert sorted(heard[0].videos) == [0, 0, 1, 1, 2, 2]
