@@ -8,6 +8,8 @@ OUT ?= out
 
 demo: $(VENV)/.installed
 	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the circle a new colour" --out $(OUT)
+	$(BIN)/python examples/fetch_clip.py $(OUT)/footage
+	$(BIN)/memory-v2v edit $(OUT)/footage/cityCC0.mpg --prompt "make it sepia" --transfer guided --out $(OUT)
 
 train-demo: $(VENV)/.installed
 	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out $(OUT)/train-demo

@@ -40,6 +40,12 @@ def frames() -> np.ndarray:
     return (tint + noise).clip(0, 255).astype(np.uint8)
 
 
+def test_a_clip_that_was_fetched_is_not_fetched_again(tmp_path: Path) -> None:
+    (tmp_path / "cityCC0.mpg").write_bytes(b"a film")
+    assert run("fetch_clip.py", tmp_path) == [str(tmp_path / "cityCC0.mpg")]
+    assert (tmp_path / "cityCC0.mpg").read_bytes() == b"a film"
+
+
 def test_a_long_edit_needs_no_orchestration(tmp_path: Path, frames: np.ndarray) -> None:
     model = build_tiny_lucy_edit(tmp_path / "model")
     np.save(tmp_path / "frames.npy", frames)
