@@ -128,7 +128,7 @@ def _find_original(edit: EditedVideo, original: Path | None, cache: Path) -> Pat
     """The file with the very content that was edited: the one that is named, or that of its name in a folder."""
     if original is None:
         return None
-    path = original / edit.turn.video if original.is_dir() else original
+    path = original / Path(edit.turn.video).name if original.is_dir() else original
     if not path.is_file():
         return None
     if hash_source(path, cache) == edit.turn.source:

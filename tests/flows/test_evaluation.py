@@ -17,6 +17,7 @@ from flows.edit import edit
 from flows.request import build_request
 from model.metrics.catalogue import CATALOGUE
 from tests.edited_folders import FRAMES, brighter, flickering, scene, write_edit, write_frames
+from tests.model.metrics.exports import export_all
 
 VIDEOS = 3
 UNWEIGHTED = {"temporal_flickering", "flicker", "warping_error", "worst_burst", "worst_seam", "colour_drift", "psnr"}
@@ -239,8 +240,8 @@ def test_a_mistake_is_one_clear_line(
     assert not (tmp_path / "evaluation").exists()
 
 
-def test_a_real_edit_is_measured_by_the_flow_as_here(
-    cluster: None, film: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+def test_a_real_edit_is_measured_by_judges_with_instruments_as_it_is_here(
+    cluster: None, film: Path, tmp_path: Path, call: Call
 ) -> None:
     """A rehearsal hands the pictures back, so what is left is what the codecs and the scaling lose."""
     fixed = {"video": film, "instruction": "night", "out": tmp_path / "out", "weights": "rehearsal:0"}
@@ -248,8 +249,11 @@ def test_a_real_edit_is_measured_by_the_flow_as_here(
     _, here, _ = call(tmp_path / "out", "--source", film)
     assert here["psnr"]["value"] > 25
     assert here["worst_seam"]["value"] < 1.5
-    from flows.evaluation import evaluate_edits
-    from flows.request import build_evaluation_request
-
-    asked = {"run": tmp_path / "out", "source": film, "out": tmp_path / "by-flow"}
-    assert evaluate_edits(build_evaluation_request(asked)) == here
+    (tmp_path / "instruments").mkdir()
+    export_all(tmp_path / "instruments")
+    _, there, _ = call(tmp_path / "out", "--source", film, "--instruments", tmp_path / "instruments")
+    assert {metric: there[metric] for metric in UNWEIGHTED} == {metric: here[metric] for metric in UNWEIGHTED}
+    for metric in ("imaging_quality", "motion_smoothness", "st_lpips"):
+        assert "not_measured" in here[metric]
+        assert 0 < there[metric]["value"] < 1
+    assert str(tmp_path / "instruments" / "dino-vitb16") in there["subject_consistency"]["not_measured"]
