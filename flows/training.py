@@ -9,7 +9,7 @@ from prefect import flow
 
 from flows.environment import user_folder
 from storage.store import place_for
-from tasks.actors import start_trainer
+from tasks.actors.trainer import start_trainer
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.prepare import TrainingWork, describe_training, prepare_clips, prepare_start
 from tasks.train import MODEL, PLOT, find_trained, publish_training, train_on_clips

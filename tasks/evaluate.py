@@ -18,7 +18,7 @@ from model.errors import RequestError
 from model.metrics.agreement import MEASURES, Figure, Figures, RegionView, SegmentView, VideoView, summarise
 from storage.content_id import hash_folder, identify
 from storage.records import add_records, read_records
-from tasks.actors import judge_together
+from tasks.actors.judge import judge_together
 from tasks.judging import held_out, judge_pair
 from tasks.looking import LOOK_METHODS, LOOK_TALLIES, LookView, judge_look
 from tasks.playing import METHODS, ProofEditor, Stage

@@ -40,7 +40,7 @@ from storage.datasets.pair_worlds import PairWorlds
 from storage.datasets.pairs import Broken, Entry, Pair, PairSource
 from storage.datasets.senorita import Senorita
 from storage.foreign_text import TextError, parse_yaml, read_text
-from tasks.actors import ExtendJob
+from tasks.actors.extender import ExtendJob
 from tasks.extending import Extended, extend_together
 from tasks.progress import EditProgress
 from tasks.weights import codec_id, locate_framepack, locate_weights

@@ -13,7 +13,8 @@ from model.errors import LostActorError, MemoryV2VError, RunError, WeightsError
 from model.types import WindowRecord
 from storage.datasets.media import draw_strip
 from storage.datasets.pairs import Pair
-from tasks.actors import POLL_SECONDS, ExtendJob, result_of, start_extenders
+from tasks.actors.answers import POLL_SECONDS, result_of
+from tasks.actors.extender import ExtendJob, start_extenders
 
 IN_FLIGHT = 2  # pairs given to an Extender: the next one is read from disk while the first is worked at
 TRIES = 2  # of a pair whose Extender died

@@ -30,7 +30,7 @@ from storage.probe import VideoInfo, probe
 from storage.records import add_records, read_records
 from storage.video import read_frames, read_spans
 from storage.vmaf import vmaf
-from tasks.actors import measure_together
+from tasks.actors.judge import measure_together
 from tasks.progress import LINE_SECONDS, EditProgress, say
 
 EDITION = 1  # of measurements: counted up when a metric changes

@@ -20,7 +20,7 @@ from model.config import FaultPolicy, Precision
 from model.errors import InputError, LostActorError, OutOfMemoryError
 from model.types import Merge
 from storage.faults import FaultKind
-from tasks.actors import EditJob, Editor, Embedder, LatentPair, ViewJob
+from tasks.actors.editor import EditJob, Editor, Embedder, LatentPair, ViewJob
 from tasks.metrics import count_death, count_segment
 
 POLL_SECONDS = 0.5

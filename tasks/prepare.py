@@ -33,7 +33,8 @@ from storage.datasets.footage import HELD_OUT, TRAINING
 from storage.datasets.manifest import Split, all_sentences, encoded_files, index_of, read_dataset, read_run_config
 from storage.datasets.packages import fetch
 from storage.datasets.rendered import Drawing, drawings_of, painters
-from tasks.actors import result_of, start_renderers
+from tasks.actors.answers import result_of
+from tasks.actors.trainer import start_renderers
 from tasks.progress import EditProgress
 from tasks.weights import PRESET_FILE, codec_id, locate_weights
 

@@ -17,7 +17,7 @@ from model.types import Recall, Segment
 from storage.ledger import TurnKey, TurnPlace
 from storage.memory import MemoryRow, MemoryStore
 from storage.remembered import Reach, Remembered
-from tasks.actors import EditJob
+from tasks.actors.editor import EditJob
 from tasks.ingest import EditWork, VideoPlan
 from tasks.prefetch import FetchedSegment
 from tasks.turn import PreparedSegment, named, origin

@@ -20,7 +20,8 @@ from storage.content_id import hash_folder, identify
 from storage.datasets.extended import open_dataset
 from storage.datasets.manifest import Split
 from storage.plot import draw_lines
-from tasks.actors import TrainJob, result_of
+from tasks.actors.answers import result_of
+from tasks.actors.trainer import TrainJob
 from tasks.prepare import RUN, Files, Prepared, TrainingWork
 from tasks.progress import EditProgress
 

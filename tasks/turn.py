@@ -15,7 +15,7 @@ from storage.ledger import Entry, TurnPlace
 from storage.making import Making
 from storage.remembered import Remembered, Row
 from storage.store import Store
-from tasks.actors import EditJob, ViewJob
+from tasks.actors.editor import EditJob, ViewJob
 from tasks.ingest import VideoPlan, Work
 from tasks.prefetch import FetchedSegment
 

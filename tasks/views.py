@@ -25,7 +25,7 @@ from storage.ledger import USERS_VIDEO, TurnKey, TurnKind, TurnPlace
 from storage.probe import VideoInfo
 from storage.remembered import Reach, Remembered
 from storage.views import ViewRow, ViewStore
-from tasks.actors import ViewJob
+from tasks.actors.editor import ViewJob
 from tasks.ingest import VideoPlan, Work, examine_video, name_turn, numerics, precision, settings_of
 from tasks.prefetch import FetchedSegment
 from tasks.turn import PreparedSegment, named, origin

@@ -11,7 +11,7 @@ import ray
 from model.config import EditConfig, FaultPolicy
 from model.errors import LostActorError
 from model.rehearsal import write_rehearsal
-from tasks.actors import EditJob
+from tasks.actors.editor import EditJob
 from tasks.pool import EditorHandle, EditorPool, is_due, start_editors
 
 

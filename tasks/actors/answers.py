@@ -1,0 +1,29 @@
+"""What an actor answered, with errors as they were raised there."""
+
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from model.errors import LostActorError, MemoryV2VError
+
+POLL_SECONDS = 1.0  # between looks at whether somebody wants this process to end
+
+
+def result_of(reference: Any) -> Any:
+    """What an actor returned; errors of ours as they were raised there.
+
+    Raises:
+        MemoryV2VError: raised by the actor.
+        RunError: the actor died.
+    """
+    try:
+        return ray.get(reference)
+    except RayTaskError as fault:
+        if isinstance(fault.cause, MemoryV2VError):
+            raise fault.cause from None
+        raise
+    except RayActorError as fault:
+        raise LostActorError(
+            "a process of this run died, most often for want of memory; the same command goes on from there"
+        ) from fault

@@ -1,0 +1,202 @@
+"""The Editor and the Embedder: what edits a segment, and what describes it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import ray
+
+from model.camera.trajectory import Trajectory
+from model.config import EditConfig, Precision
+from model.errors import OutOfMemoryError
+from model.rehearsal import Rehearsal
+from model.types import Memory, ViewMemory
+from tasks.actors.loading import load_editor
+from tasks.footprint import footprint
+
+if TYPE_CHECKING:
+    from model.descriptor import Descriptor
+    from model.editor import MemoryEditor
+
+LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
+
+LatentPair = tuple[np.ndarray, np.ndarray]
+"""Edited and source latents of a memory."""
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """What the Editor needs for one segment of a text edit besides the pictures and the memories' latents.
+
+    `source_latents`, float16, are those of the pictures where they are known, else None.
+    """
+
+    instruction: str
+    frames: int
+    seed: int
+    memory_ids: tuple[str, ...]
+    previous: str | None
+    config: EditConfig
+    source_latents: np.ndarray | None = None
+    trajectory: None = None
+
+    def memories(self, latents: Sequence[LatentPair]) -> list[Memory]:
+        """The memories as the model takes them."""
+        return [
+            Memory(id=id, edited=edited, source=source, is_previous=id == self.previous)
+            for id, (edited, source) in zip(self.memory_ids, latents, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class ViewJob:
+    """The same for one segment of a novel view: its camera path `trajectory`, and `cameras`, those of the memories."""
+
+    instruction: str
+    frames: int
+    seed: int
+    memory_ids: tuple[str, ...]
+    cameras: tuple[Trajectory, ...]
+    config: EditConfig
+    trajectory: Trajectory
+    source_latents: None = None
+
+    def memories(self, latents: Sequence[LatentPair]) -> list[ViewMemory]:
+        """The memories as the model takes them."""
+        views = zip(self.memory_ids, latents, self.cameras, strict=True)
+        return [ViewMemory(id, edited, trajectory) for id, (edited, _), trajectory in views]
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class Editor:
+    """Edits segments. `progress` answers while `edit` runs."""
+
+    def __init__(self, weights: str, dtype: Precision, device: str) -> None:
+        loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+        self._model: Future[MemoryEditor | Rehearsal] = loader.submit(_load_or_rehearse, weights, dtype, device)
+        self._step = (0, 0)
+        self._segments = 0
+        footprint()
+
+    def load(self) -> int:
+        """Wait until the weights are loaded; returns the process id.
+
+        Raises:
+            WeightsError: they do not load.
+        """
+        self._model.result()
+        return os.getpid()
+
+    @ray.method(num_returns=3)
+    def edit(self, frames: np.ndarray, job: EditJob | ViewJob, *latents: LatentPair) -> tuple:
+        """Edit `frames` `[n, h, w, 3]` (uint8 or uint16, n up to `job.frames`).
+
+        Returns the edited frames (same shape and type), the edited and source latents as float16, and what it tells of
+        the work: the seconds spent by part, and the merges where it knows them.
+
+        Raises:
+            OutOfMemoryError: the segment does not fit.
+        """
+        model, self._step = self._model.result(), (0, 0)
+        padded = np.concatenate([frames, np.repeat(frames[-1:], job.frames - len(frames), axis=0)])
+        full, known = np.iinfo(frames.dtype).max, job.source_latents
+        with _memory_errors():
+            edited = model.edit(
+                padded.astype(np.float32) / np.float32(full),
+                job.instruction,
+                memories=job.memories(latents),
+                seed=job.seed,
+                config=job.config,
+                progress=self._report,
+                trajectory=job.trajectory,
+                source_latents=None if known is None else known.astype(np.float32),
+            )
+        self._segments += 1
+        pixels = np.rint(edited.frames[: len(frames)] * np.float32(full)).astype(frames.dtype)
+        kept = (edited.edited.astype(LATENT_DTYPE), edited.source.astype(LATENT_DTYPE))
+        return pixels, kept, (dict(edited.seconds), edited.merges)
+
+    def _report(self, step: int, steps: int) -> None:
+        self._step = (step, steps)
+
+    def progress(self) -> tuple[int, int]:
+        """Denoising steps done and planned of the segment at hand."""
+        return self._step
+
+    def condition(self) -> tuple[int, int]:
+        """Segments edited since this process started, and bytes that it holds: of the GPU where it has one."""
+        return self._segments, self._model.result().held_bytes() or footprint().held_bytes()
+
+    def offload(self) -> None:
+        """Keep the weights in main memory while they are not used, which is slow; a new process does not."""
+        _offload(self._model.result())
+
+    def peak_bytes(self) -> int:
+        """The largest private resident size of this process so far."""
+        return footprint().peak_bytes()
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class Embedder:
+    """Describes source segments: DINOv2, or the thumbnail fallback where no weights are given."""
+
+    def __init__(self, descriptor: str) -> None:
+        self._name = descriptor
+        self._model: Descriptor | None = None
+        footprint()
+
+    def _loaded(self) -> "Descriptor":
+        if self._model is None:
+            self._model = _load_descriptor(self._name)
+        return self._model
+
+    def identity(self) -> tuple[str, int]:
+        """The descriptor's name, as kept in every row, and its size."""
+        model = self._loaded()
+        return model.name, model.size
+
+    def describe(self, frames: np.ndarray) -> np.ndarray:
+        """Descriptor `[size]`, float32, of source frames `[n, h, w, 3]`."""
+        return self._loaded().describe(frames)
+
+    def peak_bytes(self) -> int:
+        """The largest private resident size of this process so far."""
+        return footprint().peak_bytes()
+
+
+def _load_or_rehearse(weights: str, dtype: Precision, device: str) -> "MemoryEditor | Rehearsal":
+    return Rehearsal.open(weights) if Rehearsal.is_at(weights) else load_editor(weights, dtype, device)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Tell want of memory from all else; a GPU says so in a type of its own, a processor in words."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as fault:
+        if isinstance(fault, MemoryError) or "out of memory" in str(fault) or "can't allocate memory" in str(fault):
+            raise OutOfMemoryError(f"not enough memory for a segment: {str(fault).splitlines()[0][:200]}") from None
+        raise
+
+
+def _offload(model: "MemoryEditor | Rehearsal") -> None:
+    """Have weights lie in main memory, and visit the device one layer at a time."""
+    if isinstance(model, Rehearsal):
+        return
+    from accelerate import cpu_offload
+
+    cpu_offload(model.backbone.transformer, execution_device=model.backbone.device)
+
+
+def _load_descriptor(name: str) -> "Descriptor":
+    if name == "thumbnail":
+        from model.descriptor import ThumbnailDescriptor
+
+        return ThumbnailDescriptor()
+    from model.backbones.dinov2 import Dinov2Descriptor
+
+    return Dinov2Descriptor(name)

@@ -1,0 +1,95 @@
+"""Judges: held-out videos edited and judged for the proof, finished videos measured."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from tasks.actors.answers import POLL_SECONDS, result_of
+
+if TYPE_CHECKING:
+    from model.metrics.catalogue import InstrumentSet
+    from model.metrics.measured import MeasuredEditor
+    from model.metrics.score import Measurement
+    from tasks.evaluate import Job, Verdict
+    from tasks.measure import MeasureJob
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class Judge:
+    """Edits held-out videos on one core and looks at what came out, or looks at videos that were edited before.
+
+    It keeps the model that it used last, and the instruments.
+    """
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._editor: MeasuredEditor | None = None
+        self._tools: InstrumentSet | None = None
+
+    def judge(self, job: "Job") -> list["Verdict"]:
+        """Do one job of the proof.
+
+        Raises:
+            WeightsError: its model does not load.
+            RunError: footage is not there and could not be downloaded.
+        """
+        from model.metrics.measured import MeasuredEditor
+        from tasks.evaluate import do_job
+
+        if self._editor is None or self._folder != job.model.folder:
+            self._folder, self._editor = job.model.folder, MeasuredEditor.from_pretrained(job.model.folder)
+        return do_job(self._editor, job)
+
+    def measure(self, job: "MeasureJob") -> tuple[str, dict[str, "Measurement"]]:
+        """Every metric of one finished video, by the job's key.
+
+        Raises:
+            RequestError: the video and its source do not fit together.
+            WeightsError: an instrument does not load.
+        """
+        from tasks.measure import measure_video
+
+        given = job.instruments
+        if self._tools is None and given.folder is not None:
+            from model.metrics.instruments import Instruments
+
+            self._tools = Instruments(given.folder, given.device)
+        return job.key, measure_video(job, self._tools)
+
+
+def judge_together(jobs: Sequence["Job"], count: int) -> Iterator[list["Verdict"]]:
+    """Have at most `count` Judges, one a core, do all jobs; yields what each job gave, whichever is done first.
+
+    Raises:
+        MemoryV2VError: raised by a Judge.
+    """
+    yield from _share_out(jobs, count, "CPU", lambda judge, job: judge.judge.remote(job))
+
+
+def measure_together(jobs: Sequence["MeasureJob"], count: int) -> Iterator[tuple[str, dict[str, "Measurement"]]]:
+    """Have at most `count` Judges, one a core, or a GPU where instruments run on one, measure finished videos.
+
+    Raises:
+        MemoryV2VError: raised by a Judge.
+    """
+    on_gpu = any(job.instruments.folder and job.instruments.device.startswith("cuda") for job in jobs)
+    yield from _share_out(jobs, count, "GPU" if on_gpu else "CPU", lambda judge, job: judge.measure.remote(job))
+
+
+def _share_out(jobs: Sequence[Any], count: int, takes: str, give: Callable[[Any, Any], Any]) -> Iterator[Any]:
+    """Have Judges, each of which takes a core or a GPU, do all jobs; yields what each gave, whichever is done first."""
+    count = min(count, len(jobs), max(1, int(ray.cluster_resources().get(takes, 1))))
+    needs = {"num_cpus": 0, "num_gpus": 1} if takes == "GPU" else {"num_cpus": 1}
+    free: list[Any] = [Judge.options(**needs).remote() for _ in range(count)]
+    waiting = list(jobs)
+    busy: dict[Any, Any] = {}
+    while waiting or busy:
+        while waiting and free:
+            judge = free.pop()
+            busy[give(judge, waiting.pop(0))] = judge
+        ready, _ = ray.wait(list(busy), timeout=POLL_SECONDS)
+        for done in ready:
+            free.append(busy.pop(done))
+            yield result_of(done)

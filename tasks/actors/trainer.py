@@ -1,0 +1,152 @@
+"""The Trainer, with the Renderers that draw clips for it, and the workers of Ray Train."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from model.config import TrainingRunConfig
+from model.errors import RunError
+from model.types import TrainingClip
+from storage.datasets.clip import EditedClip
+from storage.datasets.encoded import EncodedClips
+from storage.datasets.rendered import Drawing, draw_clip
+from tasks.actors.loading import load_editor
+
+if TYPE_CHECKING:
+    from model.editor import MemoryEditor
+
+LOST_WORKERS = 2  # so often training begins again from its last state by itself
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One training run as its workers see it: files of clips with their shares, by source; `out` is shared by all."""
+
+    start: Path
+    training: tuple[tuple[tuple[Path, ...], float], ...]
+    validation: tuple[tuple[tuple[Path, ...], float], ...]
+    config: TrainingRunConfig
+    out: Path
+    device: str
+    threads: int
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0)
+class Renderer:
+    """Draws clips for training, with numpy alone."""
+
+    def draw(self, drawings: Sequence[Drawing], footage: Path) -> list[EditedClip]:
+        """The clips as pictures; `footage` is the folder with real ones.
+
+        Raises:
+            RunError: footage is not there and could not be downloaded.
+        """
+        return [draw_clip(drawing, footage) for drawing in drawings]
+
+
+@ray.remote(max_restarts=0, max_task_retries=0)
+class Trainer:
+    """Builds small models, turns clips into latents, and trains. A run that lost it is started again, and goes on."""
+
+    def build(
+        self, folder: Path, clips: Sequence[EditedClip], sentences: Sequence[str], config: TrainingRunConfig
+    ) -> None:
+        """Write an untrained small model, its codec fitted to `clips`."""
+        from model.training.run import build_start
+
+        build_start(folder, [frames for clip in clips for frames in (clip.source, clip.versions[0])], sentences, config)
+
+    def open(self, start: Path, device: str) -> None:
+        """Load the model whose codec is to be used.
+
+        Raises:
+            WeightsError: it does not load.
+        """
+        self._editor = load_editor(str(start), "float32", device)
+
+    def encode(self, clips: Sequence[EditedClip], length: int) -> list[TrainingClip]:
+        """Clips as latents, in segments of `length` frames."""
+        return [_encode(self._editor, clip, length) for clip in clips]
+
+    def train(self, job: TrainJob) -> float:
+        """Train, alone or with others; returns the seconds that it took.
+
+        Raises:
+            RunError: workers were lost more often than is worth another try.
+            StoreError: a clip or a state is damaged, or belongs to another model.
+        """
+        started = perf_counter()
+        if job.config.workers == 1:
+            _train(job)
+        else:
+            _train_together(job)
+        return perf_counter() - started
+
+
+def start_trainer(config: TrainingRunConfig, device: str) -> Any:
+    """Create the Trainer; where it trains alone it takes a GPU, or the cores."""
+    alone = config.workers == 1
+    if device.startswith("cuda"):
+        return Trainer.options(num_gpus=1 if alone else 0).remote()
+    return Trainer.options(num_cpus=1 if alone else 0).remote()
+
+
+def start_renderers(count: int) -> list[Any]:
+    """Create `count` Renderers, which share a core with whoever waits for them."""
+    return [Renderer.options(num_cpus=0).remote() for _ in range(count)]
+
+
+def _encode(editor: "MemoryEditor", clip: EditedClip, length: int) -> TrainingClip:
+    from model.training.run import encode_segments, pool_regions
+
+    source, *versions = (encode_segments(editor.backbone, each, length) for each in (clip.source, *clip.versions))
+    regions = pool_regions(clip.regions, length, source.shape[3])
+    return TrainingClip(clip.id, clip.instruction, clip.fixed, source, tuple(versions), regions, clip.cameras)
+
+
+def _train(job: TrainJob, device: str | None = None, **worker: Any) -> None:
+    """One worker's share of a run."""
+    from model.training.loop import Worker
+    from model.training.run import run_training
+
+    clips = EncodedClips(job.training), EncodedClips(job.validation, "validation")
+    texts = clips[0].instructions | clips[1].instructions
+    run_training(job.start, clips, texts, job.config, job.out, device or job.device, job.threads, Worker(**worker))
+
+
+def _train_together(job: TrainJob) -> None:
+    """Ray Train starts the workers, and starts them again from the last state where one is lost."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    scaling = ScalingConfig(num_workers=job.config.workers, use_gpu=job.device.startswith("cuda"))
+    failures = FailureConfig(max_failures=LOST_WORKERS)
+    run = RunConfig(name="workers", storage_path=str(job.out.resolve() / "ray"), failure_config=failures)
+    trainer = TorchTrainer(_train_as_worker, train_loop_config={"job": job}, scaling_config=scaling, run_config=run)
+    try:
+        trainer.fit()
+    except TrainingFailedError as fault:
+        reason = str(fault).strip().splitlines()[-1]
+        raise RunError(
+            f"{job.config.workers} workers failed: {reason}; the same command goes on from the last state"
+        ) from None
+
+
+def _train_as_worker(given: dict[str, TrainJob]) -> None:
+    from ray.train import get_context
+    from ray.train.torch import get_device, prepare_model
+
+    from model.training.sharding import shard
+
+    def copy(module: Any) -> Any:
+        """Which modules a batch uses is drawn, so some have no gradient."""
+        return prepare_model(module, parallel_strategy_kwargs={"find_unused_parameters": True})
+
+    context = get_context()
+    wrap = shard if given["job"].config.strategy == "fsdp" else copy
+    place = {"rank": context.get_world_rank(), "count": context.get_world_size(), "wrap": wrap}
+    _train(given["job"], str(get_device()), **place)
