@@ -7,7 +7,7 @@ OUT ?= out
 .PHONY: demo train-demo train-demo-views test test-method test-pipeline check bench serve clean
 
 demo: $(VENV)/.installed
-	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the circle a new colour" --out $(OUT)
+	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the circle a new colour" --transfer guided --out $(OUT)
 	$(BIN)/python examples/fetch_clip.py $(OUT)/footage
 	$(BIN)/memory-v2v edit $(OUT)/footage/cityCC0.mpg --prompt "make it sepia" --transfer guided --out $(OUT)
 
