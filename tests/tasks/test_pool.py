@@ -25,9 +25,10 @@ def edit_once(editor: EditorHandle) -> int:
     """Edit a segment; returns the Editor's process."""
     job = EditJob("make it night", 5, 1, (), None, EditConfig())
     frames = ray.put(np.zeros((5, 64, 64, 3), np.uint8))
-    pixels, _, seconds = editor.edit(frames, job, [], lambda share: None)
+    pixels, _, seconds, merged = editor.edit(frames, job, [], lambda share: None)
     assert pixels.shape == (5, 64, 64, 3)
     assert seconds > 0
+    assert not merged, "a rehearsal merges nothing"
     return ray.get(editor.actor.load.remote())
 
 
