@@ -99,6 +99,9 @@ def edit(
         typer.Option(help="Order of segments: sequential, or for several Editors anchors:K or auto."),
     ] = "sequential",
     editors: Annotated[int, typer.Option(help="Editors at work at once, one GPU each.")] = 1,
+    gate: Annotated[
+        str, typer.Option(help="What is done about segments that went wrong: flag them, redo them, or off.")
+    ] = "flag",
     device: Device = "auto",
     memory: Memory = None,
     wait: Wait = 3600.0,
@@ -133,6 +136,7 @@ def edit(
         },
         "schedule": schedule,
         "editors": editors,
+        "gate": {"mode": gate},
         "device": device,
         "wait": wait,
     }

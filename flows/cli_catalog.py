@@ -239,7 +239,8 @@ def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     videos, segments = (
         ", ".join(f"{n} {name}" for name, n in each.items()) for each in (record.videos, record.segments)
     )
-    say(f"videos    {videos}\nsegments  {segments}; {record.seconds:.1f} s")
+    flagged = f", {record.flagged} flagged" if record.flagged else ""
+    say(f"videos    {videos}\nsegments  {segments}{flagged}; {record.seconds:.1f} s")
     say(f"report    memory-v2v catalog report {out}\npage      {out / PAGE}")
     if as_json:
         print_json(_fields(record))

@@ -18,6 +18,7 @@ from storage.table_place import require_place
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import edit_turn
 from tasks.footprint import footprint
+from tasks.gate import count_flagged, pass_gate
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.pool import descriptor_of, dismiss, start_editors, start_embedder
 from tasks.progress import say
@@ -32,9 +33,10 @@ from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, require
 class EditReport:
     """What one run did.
 
-    `edited`: segments denoised in this run; `reused`: found committed. `first_segment_seconds`: from the start of the
-    run until the first segment reached the Editor. `overhead_ms`: the Editor's median wait between two segments.
-    `peak_mb`: largest private memory by process. These three are empty where nothing was edited.
+    `edited`: segments denoised in this run; `reused`: found committed. `flagged`: those that a person should look at,
+    as far as they were judged. `first_segment_seconds`: from the start of the run until the first segment reached the
+    Editor. `overhead_ms`: the Editor's median wait between two segments. `peak_mb`: largest private memory by process.
+    These three are empty where nothing was edited.
     """
 
     output: str
@@ -45,6 +47,7 @@ class EditReport:
     edited: int
     reused: int
     seconds: float
+    flagged: int = 0
     first_segment_seconds: float | None = None
     overhead_ms: float | None = None
     peak_mb: dict[str, float] | None = None
@@ -53,7 +56,8 @@ class EditReport:
         """Three lines for a person."""
         work = f"{self.edited} segments edited, {self.reused} reused" if self.edited else "nothing left to edit"
         length = f"{self.frames} frames in {self.shots} shots, {self.seconds:.1f} s"
-        return f"{work}; {length}\nvideo   {self.output}\nreview  {self.review}"
+        flagged = f"; {self.flagged} flagged" if self.flagged else ""
+        return f"{work}{flagged}; {length}\nvideo   {self.output}\nreview  {self.review}"
 
 
 def edit(request: EditRequest) -> EditReport:
@@ -91,9 +95,9 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
         name, size = descriptor_of(embedder)
         with open_store(request.out, size, Patience(request.wait, say, editors.resting), request.memory) as store:
             turn = TextTurn(plan, enter_turn(work, store), store.memory, embedder, name)
-            record = edit_turn(turn, store, editors)
+            record, verdict = pass_gate(turn, edit_turn(turn, store, editors), store, editors)
             video = stitch_video(plan, record, store)
-            publish(plan, record, video, store, time.time() - started)
+            publish(plan, record, video, store, time.time() - started, verdict)
     finally:
         dismiss(editors, embedder)
     return asdict(_report(request.out, video, record, started))
@@ -126,6 +130,7 @@ def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) 
         edited=edited,
         reused=counts["segments"] - edited,
         seconds=round(time.time() - started, 2),
+        flagged=count_flagged(path),
     )
     if record is None or record.first_started is None:
         return report

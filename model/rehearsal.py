@@ -3,7 +3,8 @@
 Everything around it is real: decoding, retrieval, commits, stitching. It hands back the pictures unchanged, with
 latents of the usual size. Trouble is rehearsed, too: an instruction with `[error]`, `[memory]`, `[hang]` or `[death]`
 in it fails that way at every segment, with `[error:20]` at some 20 in 100, always the same ones; with `[tight]` a
-segment fits into memory in tiles alone. Numpy half: no torch.
+segment fits into memory in tiles alone; with `[drift]` its colours come out wrong, which is no error. Which segments
+are concerned follows from their noise: another attempt may be spared. Numpy half: no torch.
 """
 
 import json
@@ -26,7 +27,8 @@ PIPELINE = "Rehearsal"  # the class that its model_index.json names
 SETTINGS = "rehearsal.json"
 CHANNELS, PIXELS = 16, 8  # of latents, and in height and width of one
 STEPS = 20  # so often it says how far it is
-TROUBLE = re.compile(r"\[(error|memory|tight|hang|death)(?::([0-9]{1,3}))?\]")
+TROUBLE = re.compile(r"\[(error|memory|tight|hang|death|drift)(?::([0-9]{1,3}))?\]")
+DRIFT = np.array([0.1, 0.0, -0.1], np.float32)  # of the range of colours
 HANG_SECONDS = 10**6
 
 
@@ -61,7 +63,8 @@ class Rehearsal:
         **_others: Any,
     ) -> EditedSegment:
         """What `MemoryEditor.edit` would return, with the pictures as they were."""
-        rehearse_trouble(instruction, seed, tiled=config is not None and config.tile is not None)
+        trouble = meets(instruction, seed)
+        rehearse_trouble(trouble, tiled=config is not None and config.tile is not None)
         for step in range(1, STEPS + 1):
             time.sleep(self.seconds / STEPS)
             if progress is not None:
@@ -69,23 +72,26 @@ class Rehearsal:
         frames, height, width, _ = source.shape
         shape = (CHANNELS, (frames - 1) // 4 + 1, height // PIXELS, width // PIXELS)
         latents = np.full(shape, source.mean(), np.float32)
-        return EditedSegment(frames=source, edited=latents, source=latents, seconds={"total": self.seconds})
+        pictures = np.clip(source + DRIFT, 0, 1) if trouble == "drift" else source
+        return EditedSegment(frames=pictures, edited=latents, source=latents, seconds={"total": self.seconds})
 
 
-def rehearse_trouble(instruction: str, seed: int, tiled: bool) -> None:
-    """Fail as the instruction says, if the segment of this seed is one of those that do."""
+def meets(instruction: str, seed: int) -> str | None:
+    """The trouble that an instruction asks for, if the segment of this seed is one of those that have it."""
     found = TROUBLE.search(instruction)
-    if found is None or seed % 100 >= int(found[2] or 100):
-        return
-    if found[1] == "death":
+    return found[1] if found is not None and seed % 100 < int(found[2] or 100) else None
+
+
+def rehearse_trouble(trouble: str | None, tiled: bool) -> None:
+    """Fail, if that is the trouble."""
+    if trouble == "death":
         os.kill(os.getpid(), signal.SIGKILL)
-    if found[1] == "hang":
+    if trouble == "hang":
         time.sleep(HANG_SECONDS)
-    if found[1] == "tight" and tiled:
-        return
-    if found[1] in ("memory", "tight"):
+    if trouble == "memory" or (trouble == "tight" and not tiled):
         raise MemoryError("rehearsed: out of memory")
-    raise ValueError("rehearsed: this segment does not work")
+    if trouble == "error":
+        raise ValueError("rehearsed: this segment does not work")
 
 
 def write_rehearsal(folder: Path, seconds: float) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from model.errors import RequestError, StoreError
 from model.stitching import share_frames
 from model.types import Segment, Span
+from storage.attempts import is_shown
 from storage.footage import Footage
 from storage.kinds import remembered
 from storage.ledger import Entry, Ledger, TurnRow
@@ -46,6 +47,7 @@ class Noted(BaseModel):
     segments: int = Field(ge=1)
     window: WindowNoted
     source: Footage | None = None
+    redone: Mapping[str, str] = {}
     settings: Mapping[str, str] = {}
     conversions: tuple[str, ...] = ("What was changed on the way was not noted.",)
 
@@ -82,7 +84,10 @@ class Finished:
         Raises:
             StoreError: some are missing.
         """
-        made = {row.segment: row for row in remembered(self.folder / MEMORY, [self.turn.key])}
+        rows = remembered(self.folder / MEMORY, [self.turn.key])
+        entries = Ledger(self.folder / MEMORY).find([row.id for row in rows])
+        shown = {id for id, entry in entries.items() if is_shown(entry, self.noted.redone)}
+        made = {row.segment: row for row in rows if row.id in shown}
         count = self.noted.segments
         if missing := [index for index in range(count) if index not in made]:
             raise StoreError(f"{self.path}: the memory of segment {missing[0]} is missing; run its command again")

@@ -80,10 +80,14 @@ class TurnRow:
 
 @dataclass(frozen=True)
 class TurnPlace:
-    """Where a turn stands in its session: its number, and the keys of all the session's turns by their numbers."""
+    """Where a turn stands in its session: its number, and the keys of all the session's turns by their numbers.
+
+    `passed` are memories of the session that are not to be recalled (`storage/attempts.py`).
+    """
 
     number: int
     keys: Mapping[int, TurnKey]
+    passed: frozenset[str] = frozenset()
 
     @property
     def key(self) -> TurnKey:

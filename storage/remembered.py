@@ -64,10 +64,14 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Reach:
-    """What a segment may recall: all of the session's earlier turns, and these segments of its own turn."""
+    """What a segment may recall: all of the session's earlier turns, and these segments of its own turn.
+
+    `passed` are memories that it may not.
+    """
 
     turn: int
     segments: Collection[int]
+    passed: Collection[str] = ()
 
     @property
     def predicate(self) -> Expr:
@@ -75,11 +79,13 @@ class Reach:
         count = len(self.segments)
         beginning = self.segments == range(count)
         own = col("segment") < lit(count) if beginning else col("segment").isin(list(self.segments))
-        return (col("turn") < lit(self.turn)) | ((col("turn") == lit(self.turn)) & own)
+        within = (col("turn") < lit(self.turn)) | ((col("turn") == lit(self.turn)) & own)
+        return within & ~col("id").isin(sorted(self.passed)) if self.passed else within
 
     def holds(self, row: Remembered) -> bool:
         """Whether a row is within it."""
-        return row.turn < self.turn or (row.turn == self.turn and row.segment in self.segments)
+        within = row.turn < self.turn or (row.turn == self.turn and row.segment in self.segments)
+        return within and row.id not in self.passed
 
 
 Row = TypeVar("Row", bound=Remembered)

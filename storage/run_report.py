@@ -16,7 +16,8 @@ FOLDER = "runs"
 class RunRecord:
     """Figures of one run. Times are in seconds, waits in milliseconds, an Editor's between two segments.
 
-    `planned_seconds` is what the plan had said of `seconds`; None where it had only guessed.
+    `planned_seconds` is what the plan had said of `seconds`; None where it had only guessed. `flagged` are segments
+    that a person should look at.
     """
 
     id: str
@@ -28,6 +29,7 @@ class RunRecord:
     editor_utilisation: float | None
     overhead_p50_ms: float | None
     overhead_p95_ms: float | None
+    flagged: int = 0
 
     @property
     def plan_error(self) -> float | None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ MOST_TABLES = 1000
 KEEP_VERSIONS = dt.timedelta(hours=1)
 
 
-def open_table(uri: Path, name: str, schema: pa.Schema) -> Table:
+def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, str] | None = None) -> Table:
     """Open a table, or create it.
+
+    `added` are the last columns, which came with a later version: each with the SQL of what it is in rows of old.
 
     Raises:
         StoreError: what is there is no table, or one with other columns.
@@ -37,13 +40,24 @@ def open_table(uri: Path, name: str, schema: pa.Schema) -> Table:
     try:
         database = _connect(uri)
         there = name in database.list_tables(limit=MOST_TABLES).tables and not place_of(uri).is_begun(name)
-        if there and database.open_table(name).schema.names != schema.names:
+        if there and not _has_columns(database.open_table(name), schema.names, added or {}):
             raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
+        if there and added:
+            return database.open_table(name)  # its added columns may say that they are never empty
         return database.create_table(name, schema=schema, exist_ok=True)
     except (RuntimeError, ValueError, OSError) as fault:
         raise StoreError(
             f"{uri}: table {name} cannot be read ({_first_line(fault)}); restore the folder or choose another"
         ) from fault
+
+
+def _has_columns(table: Table, names: Sequence[str], added: Mapping[str, str]) -> bool:
+    """Whether a table has these columns, once those that a later version added have been."""
+    missing = names[len(table.schema.names) :]
+    if not missing or [*table.schema.names, *missing] != names or not added.keys() >= set(missing):
+        return table.schema.names == names
+    table.add_columns({name: added[name] for name in missing})
+    return True
 
 
 def open_tables(uri: Path) -> dict[str, Table]:

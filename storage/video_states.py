@@ -27,7 +27,8 @@ class VideoState:
 
     `edited` segments were denoised in the last run, `reused` ones found; `faults` are attempts that failed. `seconds`
     are those of Editors, `video_seconds` the video's length, `drift` how far colours change along the edit
-    (`model/metrics/drift.py`), in levels of 255. `error` is the last one, in words; empty where there was none.
+    (`model/metrics/drift.py`), in levels of 255. `flagged` are segments that a person should look at. `error` is the
+    last one, in words; empty where there was none.
     """
 
     id: str
@@ -47,6 +48,7 @@ class VideoState:
     output_bytes: int = 0
     memory_bytes: int = 0
     updated: dt.datetime | None = None
+    flagged: int = 0
 
 
 class VideoStates:
@@ -57,7 +59,7 @@ class VideoStates:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._rows: Table = open_table(folder, "videos", SCHEMA)
+        self._rows: Table = open_table(folder, "videos", SCHEMA, ADDED)
         self._writes = 0
 
     def read(self) -> dict[str, VideoState]:
@@ -75,6 +77,10 @@ class VideoStates:
         self._writes += 1
         if self._writes % TENDED == 0:
             self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
+
+
+ADDED = {"flagged": "cast(0 as bigint)"}
+"""Columns that tables of earlier versions lack, and what they are in their rows."""
 
 
 def _column(name: str, kind: object) -> pa.Field:

@@ -37,6 +37,7 @@ from storage.store import Patience, find_finished, open_store, read_turns
 from storage.video_states import VideoState, VideoStates
 from tasks.catalog_work import Entry, Setup, existing, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
+from tasks.gate import count_flagged, pass_gate
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.pool import EditorPool
 from tasks.publish import publish
@@ -60,6 +61,7 @@ class Tally:
     reused: int = 0
     quarantined: int = 0
     faults: int = 0
+    flagged: int = 0
     seconds: float = 0.0
     drift: float = 0.0
     reason: str = ""
@@ -199,6 +201,7 @@ class CatalogRun:
             turns = read_turns(work.request.out, work.session)
             tally.numbers.append(next(turn.number for turn in turns if turn.fingerprint == work.fingerprint))
             tally.output = str(work.request.out / done.path)
+            tally.flagged += count_flagged(Path(tally.output))
         if entry.delivery is not None:
             path = Path(tally.output)
             tally.output = deliver(path, f"{entry.delivery.rstrip('/')}/{path.name}").uri
@@ -227,8 +230,9 @@ class CatalogRun:
             if record.quarantined:
                 tally.add(record, None)
                 return None
+            record, verdict = pass_gate(turn, record, store, actors.editors, care)
             video = stitch_video(plan, record, store)
-            tally.add(record, publish(plan, record, video, store, time.time() - started))
+            tally.add(record, publish(plan, record, video, store, time.time() - started, verdict))
         return video
 
     def _conclude(self, entry: Entry, tally: Tally) -> None:
@@ -241,6 +245,7 @@ class CatalogRun:
             reused=tally.reused,
             quarantined=tally.quarantined,
             faults=tally.faults,
+            flagged=tally.flagged,
             seconds=round(tally.seconds, 3),
             video_seconds=round(tally.length, 3),
             error=tally.reason,

@@ -64,7 +64,7 @@ class Board:
 
     def show_table(self, states: Sequence[VideoState] | Any) -> None:
         """Every video's state, those first that want a person."""
-        rows = [_row(state) for state in sorted(states, key=lambda one: (ORDER.index(one.state), one.id))]
+        rows = [_row(state) for state in sorted(states, key=lambda one: (ORDER.index(one.state), -one.flagged, one.id))]
         show(create_table_artifact, rows[:ROWS], key="catalog-status", description=f"{len(rows)} videos")
 
     def finish(self, report: str, states: Sequence[VideoState] | Any) -> None:
@@ -187,6 +187,10 @@ def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:
     counts = ", ".join(f"{number} {name}" for name, number in record.videos.items())
     segments = ", ".join(f"{number} {name}" for name, number in record.segments.items())
     lines = [f"**{counts}** in {clock(record.seconds)}; segments: {segments}.", ""]
+    if flagged := sorted((state for state in states if state.flagged), key=lambda state: (-state.flagged, state.id)):
+        lines += ["| to be looked at | flagged segments | |", "|---|---|---|"]
+        lines += [f"| {plain(one.id)} | {one.flagged} of {one.segments} | {plain(one.output)} |" for one in flagged]
+        lines += [""]
     if record.editor_utilisation is not None:
         waits = f"{record.overhead_p50_ms:.0f} ms (median), {record.overhead_p95_ms:.0f} ms (95 %)"
         lines += [
@@ -243,6 +247,7 @@ def _row(state: VideoState) -> dict[str, object]:
         "Editor s": round(state.seconds, 1),
         "Editor s per s": round(state.seconds / length, 2) if length else None,
         "drift": state.drift,
+        "flagged": state.flagged,
         "error": plain(state.error),
         "output": plain(state.output),
     }

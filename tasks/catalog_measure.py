@@ -39,6 +39,7 @@ def measure_run(catalog: CatalogRun, plan: CatalogPlan, editors: EditorPool, sta
         editor_utilisation=usage.utilisation(editors.size),
         overhead_p50_ms=round(float(np.percentile(waits, 50)), 2) if len(waits) else None,
         overhead_p95_ms=round(float(np.percentile(waits, 95)), 2) if len(waits) else None,
+        flagged=sum(state.flagged for state in catalog.table),
     )
     return Measured(record, _rates(catalog.table, plan, usage, seconds))
 

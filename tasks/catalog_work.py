@@ -97,7 +97,8 @@ def entries_of(catalog: Catalog, request: CatalogRequest) -> list[Entry]:
 
 
 def _entry(video: CatalogVideo, catalog: Catalog, out: Path) -> Entry:
-    asked = video.model_dump(mode="json", exclude={"priority", "tags", "skip", "schedule"})
+    silent = {"priority", "tags", "skip", "schedule"} | (set() if video.gate.redoes else {"gate"})
+    asked = video.model_dump(mode="json", exclude=silent)
     scope, _, group = video.memory_scope.partition(":")
     folder = out / group if scope == "group" else output_folder(out, video)
     return Entry(video, identify(asked), str(catalog.source_of(video)), folder, catalog.folder)
@@ -153,6 +154,7 @@ def requests_of(entry: Entry, setup: Setup, source: Path | None = None) -> list[
         "retrieval": preset["retrieval"] | top_k,
         "edit": preset["edit"] | {"sampling": preset["edit"]["sampling"] | said},
         "output": _output(entry),
+        "gate": video.gate,
         "schedule": video.schedule,
         "wait": 0,
     }

@@ -1,7 +1,7 @@
 """Read a video once, small: prove that it decodes, find its shots, plan its segments. Writes nothing."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from model.config import EditRequest, Precision, VideoRequest
 from model.segments import plan_segments
 from model.shots import ContentShotDetector, shots_from_cuts
 from model.types import Segment, Shot
+from storage.attempts import passed_over
 from storage.content_id import hash_folder, hash_source, identify
 from storage.geometry import Fit, fit
 from storage.ledger import USERS_VIDEO, TurnKind, TurnPlace
@@ -124,7 +125,9 @@ class EditWork(Work):
 
     @property
     def output_id(self) -> str:
-        return identify({"turn": self.fingerprint, "output": self._output_settings(self.mask)})
+        gate = self.request.gate
+        redone = {"gate": gate.model_dump()} if gate.redoes else {}
+        return identify({"turn": self.fingerprint, "output": self._output_settings(self.mask), **redone})
 
     @property
     def kind(self) -> TurnKind:
@@ -230,7 +233,8 @@ def enter_turn(work: Work, store: Store[Any]) -> TurnPlace:
         source=work.video_id,
         parent=work.edits,
     )
-    return store.ledger.place(work.session, number)
+    place = store.ledger.place(work.session, number)
+    return replace(place, passed=passed_over(store.ledger, place))
 
 
 def examine_video(request: VideoRequest) -> VideoInfo:
@@ -249,7 +253,7 @@ def examine_video(request: VideoRequest) -> VideoInfo:
 def settings_of(request: VideoRequest, *others: str) -> dict[str, Any]:
     """The settings that decide pixels: not places nor sessions, nor how the result is encoded, nor `others`.
 
-    The order of work decides what is recalled, which is in the ids of segments.
+    The order of work decides what is recalled, and the gate what is edited again, which is in the ids of segments.
     """
     silent = {
         "video",
@@ -262,6 +266,7 @@ def settings_of(request: VideoRequest, *others: str) -> dict[str, Any]:
         "session",
         "schedule",
         "editors",
+        "gate",
         *others,
     }
     return {**request.model_dump(mode="json", exclude=silent), "tone_map": request.output.tone_map}

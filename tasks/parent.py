@@ -14,6 +14,7 @@ import numpy as np
 from model.config import EditRequest, WindowConfig
 from model.errors import RequestError, StoreError
 from model.types import Segment, Span
+from storage.attempts import is_shown
 from storage.content_id import identify
 from storage.kinds import text_memories
 from storage.ledger import Entry, Ledger, TurnRow
@@ -109,7 +110,9 @@ def _result(request: EditRequest, turn: TurnRow) -> Parent | None:
     ledger = Ledger(request.out / MEMORY)
     videos = _videos(ledger, turn)
     made = text_memories(request.out / MEMORY, turn.key)
-    files = {id: request.out.absolute() / entry.path for id, entry in ledger.find([row.id for row in made]).items()}
+    redone = json.loads(videos[-1].note).get("redone", {}) if videos else {}
+    entries = {id: one for id, one in ledger.find([row.id for row in made]).items() if is_shown(one, redone)}
+    files = {id: request.out.absolute() / entry.path for id, entry in entries.items()}
     rows = {Span(row.start, row.stop): row for row in made if row.id in files and files[row.id].is_file()}
     if not videos or len(rows) < json.loads(videos[-1].note)["segments"]:
         return None

@@ -1,7 +1,7 @@
 """Show what was done: the review page beside the video, a table and a report in Prefect."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -32,9 +32,11 @@ from storage.review import (
     write_poster,
     write_review,
 )
+from storage.scores import write_scores
 from storage.segment_file import read_segment
 from storage.store import Store
 from tasks.account import conversions_told, settings_told
+from tasks.gate import Verdict
 from tasks.ingest import VideoPlan
 from tasks.progress import show
 from tasks.replay import replay
@@ -53,19 +55,22 @@ def publish(
     video: Entry,
     store: Store[Any],
     seconds: float,
-    scores: Sequence[SegmentScores] = (),
+    verdict: Verdict | None = None,
 ) -> float:
     """Write the review page, and leave a table and a report in Prefect. Returns the drift of the edit's colours.
 
-    `scores` are shown, and what they flag; without any, how far the colours of each segment drift.
+    What the gate found is written beside the page and shown on it, and comes first in the report; where it did not
+    look, the page shows how far the colours of each segment drift.
     """
     path = store.path_of(video)
+    if verdict is not None:
+        write_scores(path, verdict.scores)
     review, drifts = _review(plan, record, video, store, seconds)
-    shown = tuple(scores) or _drift_scores(record, drifts)
+    shown = _judged(verdict) if verdict else _drift_scores(record, drifts)
     write_review(replace(review, scores=shown), review_path(path))
     key, name = plan.work.fingerprint[:12], plain(video.path)
-    show(create_table_artifact, _table(record), key=f"segments-{key}", description=f"Segments of {name}")
-    show(create_markdown_artifact, _markdown(plan, record, video, seconds), key=f"report-{key}")
+    show(create_table_artifact, _table(record, verdict), key=f"segments-{key}", description=f"Segments of {name}")
+    show(create_markdown_artifact, _markdown(plan, record, video, seconds, verdict), key=f"report-{key}")
     return float(drifts.max())
 
 
@@ -104,6 +109,15 @@ def _review(
     )
     write_poster(segments[len(segments) // 2].edited, video)
     return review, segment_drift(np.stack(changes))
+
+
+def _judged(verdict: Verdict) -> tuple[SegmentScores, ...]:
+    """What the gate found, as the page shows it."""
+    bounds = verdict.config.bounds.model_dump()
+    return tuple(
+        SegmentScores(one.index, one.scores, bounds, tuple(flag.sentence for flag in found))
+        for one, found in zip(verdict.scores, verdict.flags, strict=True)
+    )
 
 
 def _drift_scores(record: TurnRecord, drifts: np.ndarray) -> tuple[SegmentScores, ...]:
@@ -153,21 +167,25 @@ def _earlier_memory(row: Remembered, store: Store[Any]) -> EarlierMemory:
     return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.title, thumbnail(picture))
 
 
-def _table(record: TurnRecord) -> list[dict[str, object]]:
+def _table(record: TurnRecord, verdict: Verdict | None) -> list[dict[str, object]]:
+    """A row a segment, those first that a person should look at."""
+    flagged = {one.index: ", ".join(one.flags) for one in verdict.scores} if verdict else {}
+    rows = sorted(record.segments, key=lambda done: not flagged.get(done.segment.index))
     return [
         {
             "segment": done.segment.index,
             "shot": done.segment.shot,
             "frames": f"{done.segment.span.start}-{done.segment.span.stop - 1}",
             "state": "reused" if done.reused else "edited",
+            "flags": flagged.get(done.segment.index, ""),
             "seconds": round(done.seconds, 2),
             "recalled": ", ".join(f"{memory.id[:8]} ({memory.score:.2f}, {memory.reason})" for memory in done.recalled),
         }
-        for done in record.segments[:TABLE_ROWS]
+        for done in rows[:TABLE_ROWS]
     ]
 
 
-def _markdown(plan: VideoPlan, record: TurnRecord, video: Entry, seconds: float) -> str:
+def _markdown(plan: VideoPlan, record: TurnRecord, video: Entry, seconds: float, verdict: Verdict | None) -> str:
     edited = sum(not done.reused for done in record.segments)
     return "\n".join(
         [
@@ -175,6 +193,7 @@ def _markdown(plan: VideoPlan, record: TurnRecord, video: Entry, seconds: float)
             "",
             f"> {plain(plan.work.title)}",
             "",
+            *(verdict.lines if verdict else ()),
             f"{plan.work.info.frames} frames, {len(plan.shots)} shots, {len(plan.segments)} segments: "
             f"{edited} edited, {len(plan.segments) - edited} reused, {seconds:.1f} s.",
         ]

@@ -5,7 +5,8 @@ segments are still being edited, `recall` adds what came since and chooses.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from storage.remembered import Reach, Remembered
 from tasks.actors.editor import EditJob
 from tasks.ingest import EditWork, VideoPlan
 from tasks.prefetch import FetchedSegment
-from tasks.turn import PreparedSegment, named, origin
+from tasks.turn import PreparedSegment, SegmentRecord, named, noise_seed, origin
 
 COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not repeat one another
 
@@ -50,9 +51,8 @@ class TextTurn:
     def look(self, segment: Segment, frames: Any, known: Collection[int]) -> Looked:
         """Describe a segment, and search the store for it."""
         descriptor: Any = ray.get(self.embedder.describe.remote(frames))
-        row, parent = self._row(segment, descriptor), self.plan.work.parent
-        edited = parent.row(segment).id if parent else None
-        turns, reach = list(self.place.keys.values()), Reach(row.turn, known)
+        row, edited = self._row(segment, descriptor), self._edited(segment)
+        turns, reach = list(self.place.keys.values()), Reach(row.turn, known, self.place.passed)
         return Looked(descriptor, find(self.memory, turns, row, reach, self.plan.work.request.retrieval, edited))
 
     def prepare(
@@ -65,12 +65,37 @@ class TextTurn:
         """Choose the memories of a segment; its id follows from them."""
         segment, request = fetched.segment, self.plan.work.request
         row = self._row(segment, fetched.looked.descriptor)
-        late, reach = [one for one in recent if isinstance(one, MemoryRow)], Reach(row.turn, known)
+        late = [one for one in recent if isinstance(one, MemoryRow)]
+        reach = Reach(row.turn, known, self.place.passed)
         recalled = recall(self.memory, fetched.looked.found, late, row, reach, previous, request.retrieval)
-        row = named(row, self.plan, segment, recalled)
-        handed_on = self._handed_on(segment)
+        return self._prepared(segment, named(row, self.plan, segment, recalled), previous)
+
+    def again(self, first: SegmentRecord, attempt: int, good: Sequence[SegmentRecord]) -> PreparedSegment:
+        """A segment of the finished turn for another attempt: with other noise, and a memory more for each attempt.
+
+        It may recall `good`, wherever they are in the video, and what earlier turns kept; nothing else of its own turn.
+        """
+        segment, number, config = first.segment, self.place.number, self.plan.work.request.retrieval
+        row = self.memory.row(first.id)
+        row = replace(row, id="", seed=noise_seed(self.plan, number, segment, attempt), created=datetime.now(UTC))
+        ids = {one.segment.index: one.id for one in good if one.segment.index != segment.index}
+        mine = {one.id for one in self.memory.rows_of(self.place.key)}
+        reach = Reach(number, ids.keys(), (mine | self.place.passed) - set(ids.values()))
+        config = config.model_copy(update={"top_k": config.top_k + attempt}) if config.top_k else config
+        previous = next((one.id for one in good if _is_before(one.segment, segment)), None)
+        found = find(self.memory, list(self.place.keys.values()), row, reach, config, self._edited(segment))
+        recalled = recall(self.memory, found, (), row, reach, previous, config)
+        return self._prepared(segment, named(row, self.plan, segment, recalled, attempt), previous)
+
+    def _prepared(self, segment: Segment, row: MemoryRow, previous: str | None) -> PreparedSegment:
+        request, handed_on = self.plan.work.request, self._handed_on(segment)
         job = EditJob(request.instruction, segment.frames, row.seed, row.recalled, previous, request.edit, handed_on)
         return PreparedSegment(segment, row, job)
+
+    def _edited(self, segment: Segment) -> str | None:
+        """The memory that a turn over another one's result edits."""
+        parent = self.plan.work.parent
+        return parent.row(segment).id if parent else None
 
     def _handed_on(self, segment: Segment) -> np.ndarray | None:
         """The latents of the result that is edited, unless another model made them: nothing is encoded twice."""
@@ -82,6 +107,10 @@ class TextTurn:
     def _row(self, segment: Segment, descriptor: np.ndarray) -> MemoryRow:
         common = origin(self.plan, self.place, segment, self.plan.work.request.instruction)
         return MemoryRow(**common, descriptor=descriptor, descriptor_name=self.descriptor_name)
+
+
+def _is_before(one: Segment, other: Segment) -> bool:
+    return (one.index + 1, one.shot) == (other.index, other.shot)
 
 
 def find(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from model.config import EditRequest, OutputConfig, Preset, VideoRequest, ViewRequest
+from model.config import EditRequest, GateConfig, OutputConfig, Preset, VideoRequest, ViewRequest
 from storage.review import Replay
 from tasks.weights import THUMBNAIL
 
@@ -65,6 +65,7 @@ def _options(request: VideoRequest) -> list[str]:
         "out": str(request.out.absolute()),
     }
     if isinstance(request, EditRequest):
+        named |= {"gate": _other(request.gate.mode, "flag")}
         named |= {"schedule": _other(request.schedule, "sequential"), "editors": _other(request.editors, 1)}
     return [*_named(named), *(["--tone-map"] if request.output.tone_map else []), *_finishing(request.output)]
 
@@ -83,6 +84,11 @@ def _unsaid(request: VideoRequest, preset: Preset) -> tuple[str, ...]:
         dict(_flat({"retrieval": one.retrieval.model_dump(), "edit": one.edit.model_dump()}))
         for one in (request, preset)
     )
+    if isinstance(request, EditRequest) and request.gate.redoes:
+        asked, usual = (
+            settings | dict(_flat({"gate": gate.model_dump(exclude={"mode"})}))
+            for settings, gate in ((asked, request.gate), (usual, GateConfig()))
+        )
     said = SAID | (SCALES if _scale(request) is not None else set())
     if isinstance(request, ViewRequest) and request.retrieval.coverage:
         said = said | {"retrieval.coverage"}

@@ -54,7 +54,7 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
         path=path.name,
         checksum=hash_file(path),
         seconds=perf_counter() - started,
-        note=json.dumps(_note(plan, told)),
+        note=json.dumps(_note(plan, told) | _redone(record)),
         recorded=datetime.now(UTC),
     )
     store.ledger.record(entry)
@@ -85,6 +85,12 @@ def _note(plan: VideoPlan, finished: Mapping[str, Any]) -> dict[str, Any]:
         "settings": settings_told(plan),
         "conversions": conversions_told(plan, finished),
     }
+
+
+def _redone(record: TurnRecord) -> dict[str, Any]:
+    """Which segments are not the first attempt (`storage/attempts.py`)."""
+    redone = {str(done.segment.index): done.id for done in record.segments if done.attempt}
+    return {"redone": redone} if redone else {}
 
 
 def output_path(source: Path, folder: Path, label: str = "edit") -> Path:

@@ -19,6 +19,8 @@ from tasks.actors.editor import EditJob, ViewJob
 from tasks.ingest import VideoPlan, Work
 from tasks.prefetch import FetchedSegment
 
+FIRST = 0  # attempt at a segment
+
 
 @dataclass(frozen=True)
 class PreparedSegment:
@@ -66,7 +68,7 @@ class Turn(Protocol):
 class SegmentRecord:
     """What happened to one segment; `seconds` is the Editor's time in this run, 0 where it was reused.
 
-    `merges` are None where nobody told.
+    `merges` are None where nobody told. `attempt` is 0 unless it is kept in the place of the first one.
     """
 
     segment: Segment
@@ -75,6 +77,7 @@ class SegmentRecord:
     seconds: float
     reused: bool
     merges: tuple[Merge, ...] | None = None
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,15 +107,22 @@ class TurnRecord:
     faults: int = 0
 
 
-def segment_id(plan: VideoPlan[Work], turn: int, segment: Segment, recalled: Sequence[str]) -> str:
+def segment_id(
+    plan: VideoPlan[Work], turn: int, segment: Segment, recalled: Sequence[str], attempt: int = FIRST
+) -> str:
     """Name a segment by everything that decides its pixels: a chain, since the memories it used are part of it."""
     span = [segment.span.start, segment.span.stop, segment.frames]
-    return identify({"work": plan.work.fingerprint, "turn": turn, "span": span, "recalled": list(recalled)})
+    again = {"attempt": attempt} if attempt else {}
+    return identify({"work": plan.work.fingerprint, "turn": turn, "span": span, "recalled": list(recalled), **again})
 
 
-def noise_seed(plan: VideoPlan[Work], turn: int, segment: Segment) -> int:
-    """Seed of the segment's noise: from the user's seed, the source, the span and the turn, never the order of work."""
+def noise_seed(plan: VideoPlan[Work], turn: int, segment: Segment, attempt: int = FIRST) -> int:
+    """Seed of the segment's noise: from the user's seed, the source, the span and the turn, never the order of work.
+
+    Another attempt has another one.
+    """
     parts = f"{plan.work.request.seed}/{plan.work.source_id}/{segment.span.start}-{segment.span.stop}/{turn}"
+    parts += f"/{attempt}" if attempt else ""
     return int.from_bytes(sha256(parts.encode()).digest()[:8], "big") >> 1
 
 
@@ -137,12 +147,12 @@ def origin(plan: VideoPlan[Work], place: TurnPlace, segment: Segment, instructio
     }
 
 
-def named(row: Row, plan: VideoPlan[Work], segment: Segment, recalled: Sequence[Recall]) -> Row:
+def named(row: Row, plan: VideoPlan[Work], segment: Segment, recalled: Sequence[Recall], attempt: int = FIRST) -> Row:
     """The memory that `segment` will be, now that it is known what it recalls."""
     ids = tuple(memory.id for memory in recalled)
     return replace(
         row,
-        id=segment_id(plan, row.turn, segment, ids),
+        id=segment_id(plan, row.turn, segment, ids, attempt),
         recalled=ids,
         scores=tuple(memory.score for memory in recalled),
         reasons=tuple(memory.reason for memory in recalled),

@@ -23,6 +23,7 @@ NUMPY_HALF = (
     "model.schedule",
     "model.descriptor",
     "model.memory.retrieval",
+    "model.metrics.gate",
     "model.camera.trajectory",
     "model.camera.projection",
     "model.camera.fov",

@@ -35,6 +35,11 @@ from model.config.extension import (
     ExtensionConfig,
     ExtensionRequest,
 )
+from model.config.gate import (
+    GateBounds,
+    GateConfig,
+    GateMode,
+)
 from model.config.proof import (
     ProofConfig,
 )
@@ -82,6 +87,9 @@ __all__ = [
     "ExtensionRequest",
     "FaultPolicy",
     "FootageSource",
+    "GateBounds",
+    "GateConfig",
+    "GateMode",
     "MergeConfig",
     "MixConfig",
     "ModelSettings",

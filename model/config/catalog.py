@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, model_validator
 
 from model.config.base import SESSION_NAME, Config
+from model.config.gate import GateConfig
 from model.config.requests import OutputConfig, Schedule
 
 VIDEO_ID = SESSION_NAME
@@ -58,6 +59,8 @@ class CatalogDefaults(Config):
     """Higher ones first; among equals the longest first."""
     deliver: OutputConfig = OutputConfig()
     """How edited videos are made of edited segments, and encoded. A mask's path is relative to the manifest."""
+    gate: GateConfig = GateConfig()
+    """What is done about segments that went wrong: they are flagged, or edited again."""
     tags: tuple[str, ...] = ()
     """Any words; they come back in the report."""
     skip: bool = False

@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from model.config.base import SESSION_NAME, Config
 from model.config.editing import EditConfig, RetrievalConfig, WindowConfig
+from model.config.gate import GateConfig
 
 Schedule = Annotated[str, Field(pattern=r"^(sequential|auto|anchors:[1-9][0-9]{0,5})$")]
 """The order of a video's segments (`model/schedule.py`)."""
@@ -88,6 +89,7 @@ class EditRequest(VideoRequest):
     """What to change, in one sentence."""
     descriptor: str = "thumbnail"
     """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""
+    gate: GateConfig = GateConfig()
     on: NonNegativeInt | Literal["last"] = 0
     """The turn whose result is edited, of the same session; 0 is the user's video, `last` the latest turn."""
 

@@ -20,6 +20,7 @@ SETTINGS: dict[str, Place] = {
     **{name: ("params", name) for name in ("top_k", "steps", "guidance")},
     **{name: ("deliver", name) for name in ("codec", "tone_map", "transfer")},
     **{name: ("deliver", "region", name) for name in ("mask", "feather", "keep_unchanged")},
+    "gate": ("gate", "mode"),
 }
 """Where the cells of a column belong in a line of JSON."""
 MAX_TURNS = 100

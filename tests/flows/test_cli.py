@@ -101,6 +101,7 @@ def test_options_of_edit_are_frozen() -> None:
             "--transfer",
             "--schedule",
             "--editors",
+            "--gate",
             "--device",
             "--memory",
             "--wait",

@@ -1,0 +1,67 @@
+"""Segments that were edited again because the first attempt was flagged: which attempt is kept, told in the ledger.
+
+Every attempt is a segment with a name, a file and a memory of its own. The note of each but the first has its number,
+and whether it is the one that is kept: later turns recall that one alone, the turn itself its first attempts. The note
+of a stitched video has the attempts that it is made of.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from storage.ledger import Entry, Ledger, TurnPlace
+
+Place = tuple[str, int, int]
+"""Session and number of a turn, and the index of a segment."""
+
+
+def attempt_of(entry: Entry) -> int:
+    """How often the segment had been edited before; 0 is the first attempt."""
+    return json.loads(entry.note).get("attempt", 0)
+
+
+def note_attempt(ledger: Ledger, entry: Entry, attempt: int, kept: bool = False) -> None:
+    """Say that a committed segment is no first attempt, and whether it is the one that is kept."""
+    note = json.loads(entry.note) | {"attempt": attempt, "kept": kept}
+    if note != json.loads(entry.note):
+        ledger.record(replace(entry, note=json.dumps(note)))
+
+
+def settle_attempts(ledger: Ledger, turn: tuple[str, int], kept: Collection[str]) -> None:
+    """Keep those attempts at the segments of a turn, and no others."""
+    for entry in ledger.entries(kind="segment"):
+        if (entry.session, entry.turn) == turn and (attempt := attempt_of(entry)):
+            note_attempt(ledger, entry, attempt, entry.id in kept)
+
+
+def passed_over(ledger: Ledger, place: TurnPlace) -> frozenset[str]:
+    """The memories that a turn must not recall: attempts that were not kept, and of its own turn all but the first."""
+    keys = set(place.keys.values())
+    entries = [entry for entry in ledger.entries(kind="segment") if (entry.session, entry.turn) in keys]
+    again = {_place(entry) for entry in entries if attempt_of(entry)}
+    attempts: dict[Place, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if _place(entry) in again:
+            attempts[_place(entry)].append(entry)
+    return frozenset(
+        entry.id
+        for (session, turn, _), those in attempts.items()
+        for entry in those
+        if entry.id != _recalled(those, own=(session, turn) == place.key)
+    )
+
+
+def _place(entry: Entry) -> Place:
+    return entry.session, entry.turn, entry.segment
+
+
+def _recalled(attempts: Iterable[Entry], own: bool) -> str | None:
+    """The one of a segment's attempts that may be recalled."""
+    kept = [entry.id for entry in attempts if not own and json.loads(entry.note).get("kept")]
+    return next(iter(kept), None) or next((entry.id for entry in attempts if attempt_of(entry) == 0), None)
+
+
+def is_shown(entry: Entry, redone: Mapping[str, str]) -> bool:
+    """Whether a video is made of a segment; `redone` is in the video's note: ids of other attempts than the first."""
+    return entry.id == redone[key] if (key := str(entry.segment)) in redone else attempt_of(entry) == 0
