@@ -191,7 +191,7 @@ def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:
         lines += ["| to be looked at | flagged segments | |", "|---|---|---|"]
         lines += [f"| {plain(one.id)} | {one.flagged} of {one.segments} | {plain(one.output)} |" for one in flagged]
         lines += [""]
-    if record.editor_utilisation is not None:
+    if record.editor_utilisation is not None and record.overhead_p50_ms is not None:
         waits = f"{record.overhead_p50_ms:.0f} ms (median), {record.overhead_p95_ms:.0f} ms (95 %)"
         lines += [
             f"Editors were at work {100 * record.editor_utilisation:.1f} % of the time; between segments {waits}."

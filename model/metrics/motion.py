@@ -5,6 +5,7 @@ published figures were made with, so these compare with one another only. Frames
 callers leave such pairs out.
 """
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 
@@ -111,9 +112,13 @@ def _mean(difference: Small, motion: Motion) -> float:
     return float(np.mean(channels)) if motion.counts else float("nan")
 
 
-@cache
+OWN = threading.local()  # OpenCV's flow works in buffers of its own: threads that share one spoil each other's
+
+
 def _dis() -> cv2.DISOpticalFlow:
-    return cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
+    if not hasattr(OWN, "dis"):
+        OWN.dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
+    return OWN.dis
 
 
 def _flow(earlier: np.ndarray, later: np.ndarray) -> Flow:
