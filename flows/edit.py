@@ -13,12 +13,13 @@ from flows.environment import user_folder
 from model.config import EditRequest
 from storage.ledger import Entry
 from storage.review import review_path
+from storage.scores import count_flagged
 from storage.store import MEMORY, Patience, find_finished, open_store, place_for
 from storage.table_place import require_place
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.edit import edit_turn
 from tasks.footprint import footprint
-from tasks.gate import count_flagged, pass_gate
+from tasks.gate import pass_gate
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.pool import descriptor_of, dismiss, start_editors, start_embedder
 from tasks.progress import say
@@ -130,7 +131,7 @@ def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) 
         edited=edited,
         reused=counts["segments"] - edited,
         seconds=round(time.time() - started, 2),
-        flagged=count_flagged(path),
+        flagged=count_flagged(path) or 0,
     )
     if record is None or record.first_started is None:
         return report

@@ -4,7 +4,6 @@ What wants a person comes first. The page shows states as they are told; it open
 beside the review pages, which a browser loads when their rows come into sight.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from model.metrics.drift import EDIT_BOUND
 from storage.page import write_page
 from storage.review import POSTER, review_folder, review_path
 from storage.run_report import RunRecord
+from storage.scores import count_flagged
 from storage.video_states import ORDER, VideoState
 
 PAGE = "index.html"
@@ -92,7 +92,7 @@ def _row(out: Path, state: VideoState) -> CatalogRow:
     pages = tuple(page.relative_to(out) for page in _pages(video) if page.is_relative_to(out))
     poster = review_folder(video) / POSTER
     shown = poster.relative_to(out) if poster.is_relative_to(out) and poster.is_file() else None
-    return CatalogRow(state, pages, shown, _count_flagged(video))
+    return CatalogRow(state, pages, shown, count_flagged(video))
 
 
 def _pages(video: Path) -> list[Path]:
@@ -104,11 +104,3 @@ def _pages(video: Path) -> list[Path]:
         last = int(found[2])
         names = [f"{found[1]}{version:03d}" for version in range(max(1, last - MOST_LINKS + 1), last + 1)]
     return [page for name in names if (page := review_path(video.with_name(f"{name}.mp4"))).is_file()]
-
-
-def _count_flagged(video: Path) -> int | None:
-    """Segments with flags in `<stem>_scores.json` beside a video; None where there is none."""
-    path = video.with_name(f"{video.stem}_scores.json")
-    if not path.is_file():
-        return None
-    return sum(bool(one["flags"]) for one in json.loads(path.read_text())["segments"])

@@ -76,3 +76,12 @@ def read_scores(video: Path) -> Scores:
         first = fault.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RequestError(f"{path}: {where}: {first['msg']}; write it again, or delete it") from None
+
+
+def count_flagged(video: Path) -> int | None:
+    """Segments of a finished video that a person should look at; None where none was judged.
+
+    Raises:
+        RequestError: the file is not what `write_scores` writes.
+    """
+    return sum(bool(one.flags) for one in read_scores(video).segments) if scores_path(video).exists() else None

@@ -33,11 +33,12 @@ from storage.garbage import size_of
 from storage.ledger import Entry as LedgerEntry
 from storage.object_store import deliver
 from storage.review import review_path
+from storage.scores import count_flagged
 from storage.store import Patience, find_finished, open_store, read_turns
 from storage.video_states import VideoState, VideoStates
 from tasks.catalog_work import Entry, Setup, existing, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
-from tasks.gate import count_flagged, pass_gate
+from tasks.gate import pass_gate
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.pool import EditorPool
 from tasks.publish import publish
@@ -201,7 +202,7 @@ class CatalogRun:
             turns = read_turns(work.request.out, work.session)
             tally.numbers.append(next(turn.number for turn in turns if turn.fingerprint == work.fingerprint))
             tally.output = str(work.request.out / done.path)
-            tally.flagged += count_flagged(Path(tally.output))
+            tally.flagged += count_flagged(Path(tally.output)) or 0
         if entry.delivery is not None:
             path = Path(tally.output)
             tally.output = deliver(path, f"{entry.delivery.rstrip('/')}/{path.name}").uri

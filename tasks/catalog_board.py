@@ -16,6 +16,7 @@ from prefect.artifacts import (
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from model.errors import RequestError
 from storage.catalog_page import PAGE, write_catalog_page
 from storage.page import data_uri, thumbnail
 from storage.probe import probe
@@ -191,7 +192,7 @@ def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:
         lines += ["| to be looked at | flagged segments | |", "|---|---|---|"]
         lines += [f"| {plain(one.id)} | {one.flagged} of {one.segments} | {plain(one.output)} |" for one in flagged]
         lines += [""]
-    if record.editor_utilisation is not None:
+    if record.editor_utilisation is not None and record.overhead_p50_ms is not None:
         waits = f"{record.overhead_p50_ms:.0f} ms (median), {record.overhead_p95_ms:.0f} ms (95 %)"
         lines += [
             f"Editors were at work {100 * record.editor_utilisation:.1f} % of the time; between segments {waits}."
@@ -214,8 +215,8 @@ def show_catalog(out: Path, states: Sequence[VideoState], record: RunRecord) -> 
     """Write the page of a catalog; None where it cannot be, which is told: nothing else depends on it."""
     try:
         return write_catalog_page(out, states, record)
-    except OSError as fault:
-        say(f"{out / PAGE}: could not be written ({fault.strerror}); everything else stands")
+    except (OSError, RequestError) as fault:
+        say(f"{out / PAGE}: could not be written ({fault}); everything else stands")
         return None
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -28,7 +27,7 @@ from storage.faults import Docket
 from storage.geometry import Fit
 from storage.ledger import Entry
 from storage.making import Making
-from storage.scores import SegmentScores, read_scores
+from storage.scores import SegmentScores
 from storage.segment_file import read_segment
 from storage.store import Store
 from storage.video import read_frames
@@ -91,11 +90,6 @@ def judge(
     if turn.plan.work.request.gate.redoes:
         gate.redo(editors, care)
     return gate.record, gate.verdict
-
-
-def count_flagged(video: Path) -> int:
-    """Segments of a finished video that a person should look at; 0 where none was judged."""
-    return sum(bool(one.flags) for one in read_scores(video).segments)
 
 
 class Gate:

@@ -111,14 +111,10 @@ def _mean(difference: Small, motion: Motion) -> float:
     return float(np.mean(channels)) if motion.counts else float("nan")
 
 
-@cache
-def _dis(rows: int, columns: int) -> cv2.DISOpticalFlow:
-    """One for each size: OpenCV sets an instance anew for small pictures, and leaves it so for larger ones."""
-    return cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
-
-
 def _flow(earlier: np.ndarray, later: np.ndarray) -> Flow:
-    return _dis(*earlier.shape).calc(earlier, later, np.zeros((*earlier.shape, 2), np.float32)).astype(np.float32)
+    """By an instance of its own: OpenCV's remembers small pictures for good, and threads that share one spoil it."""
+    dis = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_FAST)
+    return dis.calc(earlier, later, np.zeros((*earlier.shape, 2), np.float32)).astype(np.float32)
 
 
 def _grey(picture: Small) -> UInt8[np.ndarray, "rows columns"]:

@@ -1,8 +1,13 @@
 """Optical flow as metrics use it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
 import numpy as np
 
 from model.metrics.motion import motion_between, shrink, squared_residual
+
+THREADS, ROUNDS = 4, 40
 
 
 def residual(rows: int, columns: int) -> float:
@@ -22,3 +27,16 @@ def test_what_was_measured_before_changes_nothing() -> None:
     before = residual(180, 320)
     residual(24, 32)
     assert residual(180, 320) == before
+
+
+def test_threads_do_not_spoil_each_others_motion() -> None:
+    random = np.random.default_rng(5)
+    pictures = [cv2.resize(random.random((6, 8, 3)).astype(np.float32), (64, 64)) for _ in range(THREADS + 1)]
+    wanted = [motion_between(pictures[at], pictures[at + 1]).flow for at in range(THREADS)]
+
+    def same(at: int) -> bool:
+        pair = pictures[at], pictures[at + 1]
+        return all(np.array_equal(motion_between(*pair).flow, wanted[at]) for _ in range(ROUNDS))
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        assert all(threads.map(same, range(THREADS)))
