@@ -3,6 +3,7 @@ sound to be handed over. Same frames, same times.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -29,11 +30,11 @@ def write_proxy(info: VideoInfo, path: Path, *, tone_map: bool = False) -> Video
     """
     width, height = _proxy_size(info)
     small = Fit((info.width, info.height), Box(width, height, 0, 0), (width, height))
-    frames = read_frames(info, Span(0, info.frames), small, tone_map=tone_map)
     like = replace(
         info, width=width, height=height, sample_aspect=Fraction(1), rotation=0, bit_depth=8, audio=(), timecode=None
     )
-    return probe(write_video(_eight_bits(frames), like, whole(like), path))
+    with closing(read_frames(info, Span(0, info.frames), small, tone_map=tone_map)) as frames:
+        return probe(write_video(_eight_bits(frames), like, whole(like), path))
 
 
 def write_handed_proxy(info: VideoInfo, path: Path, report: Callable[[int, int], None]) -> VideoInfo:
@@ -49,11 +50,12 @@ def write_handed_proxy(info: VideoInfo, path: Path, report: Callable[[int, int],
     height = max(2, min(HANDED_HEIGHT, info.height) // 2 * 2)
     width = max(2, 2 * round(Fraction(height * info.width, 2 * info.height)))
     small = Fit((info.width, info.height), Box(width, height, 0, 0), (width, height))
-    frames = _counted(read_frames(info, Span(0, info.frames), small), info.frames, report)
     sound = tuple(track for track in info.audio if path.suffix in AUDIO_SUFFIXES.get(track.codec, ()))
     colour = declared_colour(info)
     like = replace(info, width=width, height=height, rotation=0, bit_depth=8, audio=sound, colour=colour)
-    return probe(write_video(_eight_bits(frames), like, whole(like), path))
+    with closing(read_frames(info, Span(0, info.frames), small)) as frames:
+        counted = _counted(_eight_bits(frames), info.frames, report)
+        return probe(write_video(counted, like, whole(like), path))
 
 
 def plays_in_browsers(info: VideoInfo) -> bool:
