@@ -1,10 +1,11 @@
-# make demo | train-demo | train-demo-views | test | check | bench | serve | clean.  Needs Python 3.11+, make and git; everything else goes into .venv.
+# make demo | train-demo | train-demo-views | test | test-all | check | bench | serve | clean.  Needs Python 3.11+, make and git; everything else goes into .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
+SELECT ?= -m "not slow"
 
-.PHONY: demo train-demo train-demo-views test test-method test-pipeline check bench serve clean
+.PHONY: demo train-demo train-demo-views test test-all test-method test-pipeline check bench serve clean
 
 demo: $(VENV)/.installed
 	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the circle a new colour" --transfer guided --out $(OUT)
@@ -20,11 +21,14 @@ train-demo-views: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(MAKE) --no-print-directory -j 3 check test-method test-pipeline
 
+test-all:
+	$(MAKE) --no-print-directory test SELECT=
+
 test-method: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/model tests/storage tests/benchmarks tests/examples tests/tasks tests/test_*.py tests/flows/test_sessions.py
+	$(BIN)/python -m pytest $(SELECT) tests/model tests/storage tests/benchmarks tests/examples tests/tasks tests/test_*.py tests/flows/test_sessions.py
 
 test-pipeline: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/flows --ignore=tests/flows/test_sessions.py
+	$(BIN)/python -m pytest $(SELECT) tests/flows --ignore=tests/flows/test_sessions.py
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

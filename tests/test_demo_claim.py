@@ -123,11 +123,13 @@ def test_memory_keeps_what_the_first_edit_invented(demo: Once) -> None:
     assert edits(figures), figures["memory"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wiring", [Forgetful, Miswired])
 def test_a_wrongly_wired_memory_fails(demo: Once, wiring: type[Shown]) -> None:
     assert not remembers(judge(wiring(demo), 6))
 
 
+@pytest.mark.slow
 def test_an_untrained_model_fails() -> None:
     editor = MemoryEditor.from_pretrained(DEMO)
     with torch.random.fork_rng(devices=[]):

@@ -159,15 +159,15 @@ def test_opening_removes_what_a_killed_run_was_writing(
         for path in (tmp_path / "film_edit_v001.mp4", review / "source.mp4"):
             with pytest.raises(KeyboardInterrupt):
                 write_video([frame] * info.frames, info, fit(info, info.height, info.width), path)
-    (tmp_path / "film_edit_v001.html.partial").write_bytes(b"half")
+    (tmp_path / ".film_edit_v001.html.7.unfinished").write_bytes(b"half")
     users = [place / name for place in (tmp_path, segments, review) for name in USERS_FILES]
     for path in users:
         path.write_bytes(b"mine")
-    (tmp_path / "folder.html.partial").mkdir()
+    (tmp_path / ".folder.html.7.unfinished").mkdir()
     assert len(_written(tmp_path)) == len(users) + 6
     with open_store(tmp_path, SIZE):
         assert _written(tmp_path) == sorted(users)
-    assert (tmp_path / "folder.html.partial").is_dir()
+    assert (tmp_path / ".folder.html.7.unfinished").is_dir()
 
 
 def test_a_busy_folder_is_not_swept(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_a_run_is_finished_only_with_its_record_and_its_model(missing: str | Non
     assert (find_trained(work) is None) is (missing is not None)
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one(cluster: None, tmp_path: Path) -> None:
     """With gloo, under Ray Train: both step together and the loss falls, the same however state is kept."""
     from tests.flows.test_training import run_flow
