@@ -200,6 +200,7 @@ def committed_ids(out: Path) -> set[str]:
     return {entry.id for entry in Ledger(out / "memory").entries(kind="segment")}
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(finished_clip: tuple[Path, EditReport], tmp_path: Path) -> None:
     """Ended once 1, 4 and 8 segments are committed: none is ever edited again, and all ends in the same frames."""
     out, log = tmp_path / "out", tmp_path / "log"
