@@ -29,7 +29,7 @@ from model.config import GateBounds, WorldConfig
 from model.metrics.course import Course, follow
 from model.metrics.gate import flags, renew, score, surroundings
 from model.metrics.plan import Plan, plan_measurement
-from model.metrics.video_scores import SegmentScores
+from model.metrics.video_scores import SegmentSeries
 from model.segments import plan_segments
 from model.shots import ContentShotDetector, shots_from_cuts
 from model.stitching import stitch
@@ -154,8 +154,8 @@ class Trial:
 
     clip: str
     look: str
-    clean: SegmentScores
-    faulty: dict[str, list[tuple[int, SegmentScores]]]
+    clean: SegmentSeries
+    faulty: dict[str, list[tuple[int, SegmentSeries]]]
     milliseconds: float
 
 
@@ -165,7 +165,7 @@ def attempt(clip: Clip, look: str, seed: int, every: int) -> Trial:
     started = time.process_time()
     course = watch(edit, clip.plan, 0, 0)
     clean, spent = score(course), time.process_time() - started
-    faulty: dict[str, list[tuple[int, SegmentScores]]] = {fault: [] for fault in FAULTS}
+    faulty: dict[str, list[tuple[int, SegmentSeries]]] = {fault: [] for fault in FAULTS}
     for number, fault in enumerate(FAULTS):
         for segment in clip.plan.segments[(seed + number) % every :: every]:
             if len(segment.span) < WINDOW or (fault == "seam" and not np.isfinite(clean.seam[segment.index])):

@@ -41,7 +41,7 @@ from storage.review import (
     Review,
     ReviewSegment,
     ReviewVideos,
-    SegmentScores,
+    ShownScores,
     Turn,
     review_folder,
     write_review,
@@ -174,11 +174,11 @@ def segment_of(segment: Segment) -> ReviewSegment:
     return ReviewSegment(f"{index}", segment, before, after, recalled, 8.0, index % 7 == 0, merges)
 
 
-def scores_of(segment: Segment) -> SegmentScores:
+def scores_of(segment: Segment) -> ShownScores:
     numbers = np.random.default_rng(segment.index).uniform(0, 1.05, 3)
     scores = dict(zip(("colour drift", "seam", "flicker"), map(float, numbers), strict=True))
     flags = tuple(f"{name} is {score:.2f}, above 1." for name, score in scores.items() if score > 1)
-    return SegmentScores(segment.index, scores, dict.fromkeys(scores, 1.0), flags)
+    return ShownScores(segment.index, scores, dict.fromkeys(scores, 1.0), flags)
 
 
 def write_catalog(folder: Path, videos: int) -> Path:

@@ -59,8 +59,12 @@ def fit(info: Picture, height: int, width: int) -> Fit:
 
 def whole(info: Picture) -> Fit:
     """The picture as it is stored, neither scaled nor padded."""
-    size = (info.width, info.height)
-    return Fit(size, Box(*size, 0, 0), size)
+    return scaled(info, info.width, info.height)
+
+
+def scaled(info: Picture, width: int, height: int) -> Fit:
+    """The whole picture at another size, unpadded; its aspect may change."""
+    return Fit((info.width, info.height), Box(width, height, 0, 0), (width, height))
 
 
 def _even(length: Fraction) -> int:

@@ -12,10 +12,10 @@ import numpy as np
 
 from model.types import Span
 from storage.colour import declared_colour
-from storage.geometry import Box, Fit, whole
+from storage.geometry import scaled, whole
 from storage.mux import AUDIO_SUFFIXES
 from storage.probe import VideoInfo, probe
-from storage.video import read_frames, read_spans, write_video
+from storage.video import eight_bits, read_frames, read_spans, write_video
 
 PROXY_HEIGHT = 360
 HANDED_HEIGHT = 720
@@ -29,12 +29,12 @@ def write_proxy(info: VideoInfo, path: Path, *, tone_map: bool = False) -> Video
         RunError: the encoder or the disk failed.
     """
     width, height = _proxy_size(info)
-    small = Fit((info.width, info.height), Box(width, height, 0, 0), (width, height))
+    small = scaled(info, width, height)
     like = replace(
         info, width=width, height=height, sample_aspect=Fraction(1), rotation=0, bit_depth=8, audio=(), timecode=None
     )
     with closing(read_frames(info, Span(0, info.frames), small, tone_map=tone_map)) as frames:
-        return probe(write_video(_eight_bits(frames), like, whole(like), path))
+        return probe(write_video(map(eight_bits, frames), like, whole(like), path))
 
 
 def write_handed_proxy(info: VideoInfo, path: Path, report: Callable[[int, int], None]) -> VideoInfo:
@@ -49,12 +49,12 @@ def write_handed_proxy(info: VideoInfo, path: Path, report: Callable[[int, int],
     """
     height = max(2, min(HANDED_HEIGHT, info.height) // 2 * 2)
     width = max(2, 2 * round(Fraction(height * info.width, 2 * info.height)))
-    small = Fit((info.width, info.height), Box(width, height, 0, 0), (width, height))
+    small = scaled(info, width, height)
     sound = tuple(track for track in info.audio if path.suffix in AUDIO_SUFFIXES.get(track.codec, ()))
     colour = declared_colour(info)
     like = replace(info, width=width, height=height, rotation=0, bit_depth=8, audio=sound, colour=colour)
     with closing(read_frames(info, Span(0, info.frames), small)) as frames:
-        counted = _counted(_eight_bits(frames), info.frames, report)
+        counted = _counted(map(eight_bits, frames), info.frames, report)
         return probe(write_video(counted, like, whole(like), path))
 
 
@@ -75,11 +75,6 @@ def _proxy_size(info: VideoInfo) -> tuple[int, int]:
     height = min(PROXY_HEIGHT, info.height)
     width = height * info.width * info.sample_aspect / info.height
     return max(2, 2 * round(width / 2)), height // 2 * 2
-
-
-def _eight_bits(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    for frame in frames:
-        yield frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
 
 
 def _counted(frames: Iterator[np.ndarray], total: int, report: Callable[[int, int], None]) -> Iterator[np.ndarray]:

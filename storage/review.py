@@ -70,7 +70,7 @@ class ReviewSegment:
 
 
 @dataclass(frozen=True)
-class SegmentScores:
+class ShownScores:
     """What was measured of the segment `index`: numbers by name, each worse the higher it is.
 
     `bounds` are the highest that pass, of those that have one; `flags` are sentences on what a person should look at.
@@ -144,7 +144,7 @@ class Review:
     conversions: tuple[str, ...] = ()
     settings: Mapping[str, str] | None = None
     camera: str | None = None
-    scores: tuple[SegmentScores, ...] = ()
+    scores: tuple[ShownScores, ...] = ()
     replay: Replay | None = None
 
     def __post_init__(self) -> None:
@@ -158,7 +158,7 @@ class Review:
         return {one.id: f"turn {one.turn}, frame {one.span.start}" for one in self.earlier} | here
 
     @cached_property
-    def scores_of(self) -> dict[int, SegmentScores]:
+    def scores_of(self) -> dict[int, ShownScores]:
         """Scores by the index of the segment."""
         return {one.index: one for one in self.scores}
 

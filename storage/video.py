@@ -76,6 +76,11 @@ def read_thumbnails(info: VideoInfo, height: int = 36, width: int = 64) -> Itera
     return decode(info, Span(0, info.frames), filters, height, width, 8)
 
 
+def eight_bits(frame: np.ndarray) -> np.ndarray:
+    """A frame of 16 bits as uint8; one of eight as it is."""
+    return frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
+
+
 def write_video(frames: Iterable[np.ndarray], like: VideoInfo, fit: Fit, path: Path, codec: Codec = "h264") -> Path:
     """Write edited frames [H, W, 3] as a video that differs from `like` only in its pictures and its codec.
 

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import cv2
-import numpy as np
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -30,7 +29,7 @@ from storage.making import Making
 from storage.scores import SegmentScores
 from storage.segment_file import read_segment
 from storage.store import Store
-from storage.video import read_frames
+from storage.video import eight_bits, read_frames
 from tasks.commit import Committer
 from tasks.desk import EditingDesk
 from tasks.edit import Care
@@ -210,5 +209,4 @@ def small(frames: Iterable[Frame], fit: Fit) -> Iterator[Frame]:
     size = (round(box.width * scale), round(box.height * scale))
     for frame in frames:
         picture = frame[box.y : box.y + box.height, box.x : box.x + box.width]
-        picture = picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8)
-        yield cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        yield cv2.resize(eight_bits(picture), size, interpolation=cv2.INTER_AREA)

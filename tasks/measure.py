@@ -25,10 +25,10 @@ from model.types import Span
 from storage.content_id import hash_folder, hash_source, identify
 from storage.edited_videos import EditedVideo
 from storage.ffmpeg import has_filter
-from storage.geometry import Box, Fit
+from storage.geometry import scaled
 from storage.probe import VideoInfo, probe
 from storage.records import add_records, read_records
-from storage.video import read_frames, read_spans
+from storage.video import eight_bits, read_frames, read_spans
 from storage.vmaf import vmaf
 from tasks.actors.judge import measure_together
 from tasks.progress import LINE_SECONDS, EditProgress, say
@@ -195,9 +195,9 @@ def _differ(source: VideoInfo, edit: VideoInfo) -> bool:
 
 def _frames(info: VideoInfo, size: tuple[int, int], watch: Callable[[int], None] | None) -> Iterator[np.ndarray]:
     """All frames `[height, width, 3]`, uint8, at a size (width, height)."""
-    with closing(read_frames(info, Span(0, info.frames), _whole(info, size), tone_map=info.hdr)) as frames:
+    with closing(read_frames(info, Span(0, info.frames), scaled(info, *size), tone_map=info.hdr)) as frames:
         for number, frame in enumerate(frames, 1):
-            yield _eight_bits(frame)
+            yield eight_bits(frame)
             if watch is not None:
                 watch(number)
 
@@ -218,15 +218,7 @@ def _compare_views(job: MeasureJob, edit: VideoInfo, tools: InstrumentSet | None
 
 def _stills(info: VideoInfo, like: VideoInfo, numbers: Sequence[int]) -> list[np.ndarray]:
     spans = [Span(number, number + 1) for number in numbers if number < info.frames]
-    return [_eight_bits(still[0]) for still in read_spans(info, spans, _whole(info, (like.width, like.height)))]
-
-
-def _whole(info: VideoInfo, size: tuple[int, int]) -> Fit:
-    return Fit((info.width, info.height), Box(*size, 0, 0), size)
-
-
-def _eight_bits(frame: np.ndarray) -> np.ndarray:
-    return frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
+    return [eight_bits(still[0]) for still in read_spans(info, spans, scaled(info, like.width, like.height))]
 
 
 @task(task_run_name="measure {name}", cache_policy=NO_CACHE, persist_result=False)

@@ -25,7 +25,7 @@ from storage.review import (
     Review,
     ReviewSegment,
     ReviewVideos,
-    SegmentScores,
+    ShownScores,
     Turn,
     review_folder,
     review_path,
@@ -35,6 +35,7 @@ from storage.review import (
 from storage.scores import write_scores
 from storage.segment_file import read_segment
 from storage.store import Store
+from storage.video import eight_bits
 from tasks.account import conversions_told, settings_told
 from tasks.gate import Verdict
 from tasks.ingest import VideoPlan
@@ -111,28 +112,28 @@ def _review(
     return review, segment_drift(np.stack(changes))
 
 
-def _judged(verdict: Verdict) -> tuple[SegmentScores, ...]:
+def _judged(verdict: Verdict) -> tuple[ShownScores, ...]:
     """What the gate found, as the page shows it."""
     bounds = verdict.config.bounds.model_dump()
     return tuple(
-        SegmentScores(one.index, one.scores, bounds, tuple(flag.sentence for flag in found))
+        ShownScores(one.index, one.scores, bounds, tuple(flag.sentence for flag in found))
         for one, found in zip(verdict.scores, verdict.flags, strict=True)
     )
 
 
-def _drift_scores(record: TurnRecord, drifts: np.ndarray) -> tuple[SegmentScores, ...]:
+def _drift_scores(record: TurnRecord, drifts: np.ndarray) -> tuple[ShownScores, ...]:
     return tuple(
         _drift_score(done.segment.index, float(drift)) for done, drift in zip(record.segments, drifts, strict=True)
     )
 
 
-def _drift_score(index: int, drift: float) -> SegmentScores:
+def _drift_score(index: int, drift: float) -> ShownScores:
     flag = (
         f"Its colours are {drift:.1f} away from those of the whole edit, more than {EDIT_BOUND:g}: "
         "see whether it went wrong here, or had little to change."
     )
     name, flags = "colour drift", (flag,) if drift > EDIT_BOUND else ()
-    return SegmentScores(index, {name: drift}, {name: EDIT_BOUND}, flags)
+    return ShownScores(index, {name: drift}, {name: EDIT_BOUND}, flags)
 
 
 def _times(info: VideoInfo) -> tuple[float, ...]:
@@ -163,8 +164,7 @@ def _earlier_memories(record: TurnRecord, store: Store[Any]) -> tuple[EarlierMem
 
 def _earlier_memory(row: Remembered, store: Store[Any]) -> EarlierMemory:
     frame = next(iter(read_segment(store.segments / f"{row.id}.mkv")))
-    picture = frame if frame.dtype == "uint8" else (frame >> 8).astype("uint8")
-    return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.title, thumbnail(picture))
+    return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.title, thumbnail(eight_bits(frame)))
 
 
 def _table(record: TurnRecord, verdict: Verdict | None) -> list[dict[str, object]]:

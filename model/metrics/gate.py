@@ -16,7 +16,7 @@ from model.config import GateBounds
 from model.metrics.course import Course
 from model.metrics.drift import segment_colours, segment_drift
 from model.metrics.plan import Gap, Plan, plan_measurement
-from model.metrics.video_scores import SegmentScores, score_segments
+from model.metrics.video_scores import SegmentSeries, score_segments
 from model.stitching import share_frames
 from model.types import Segment, Shot, Span
 
@@ -45,7 +45,7 @@ MEANING: Mapping[str, str] = {
 }
 
 
-def score(course: Course) -> SegmentScores:
+def score(course: Course) -> SegmentSeries:
     """The scores that the gate goes by; `colour` is NaN in shots of fewer than three segments."""
     shots = np.array([segment.shot for segment in course.plan.segments])
     colours, drift = segment_colours(course.colours), np.full(len(shots), np.nan)
@@ -55,7 +55,7 @@ def score(course: Course) -> SegmentScores:
     return replace(score_segments(course), colour=drift)
 
 
-def flags(scores: SegmentScores, bounds: GateBounds) -> tuple[tuple[Flag, ...], ...]:
+def flags(scores: SegmentSeries, bounds: GateBounds) -> tuple[tuple[Flag, ...], ...]:
     """The flags of each segment, in the order of the scores' names."""
     named = [(name, getattr(bounds, name), by_segment) for name, by_segment in _series(scores).items()]
     return tuple(
@@ -64,12 +64,12 @@ def flags(scores: SegmentScores, bounds: GateBounds) -> tuple[tuple[Flag, ...], 
     )
 
 
-def measured(scores: SegmentScores, index: int) -> dict[str, float]:
+def measured(scores: SegmentSeries, index: int) -> dict[str, float]:
     """The scores of one segment by name, without those that could not be measured."""
     return {name: float(each[index]) for name, each in _series(scores).items() if np.isfinite(each[index])}
 
 
-def excess(scores: SegmentScores, bounds: GateBounds) -> Float64[np.ndarray, " segment"]:
+def excess(scores: SegmentSeries, bounds: GateBounds) -> Float64[np.ndarray, " segment"]:
     """By how much each segment is beyond its bounds, in parts of them, all summed up; 0 passes.
 
     With the seam at its end, which the next segment's flag tells of: of two neighbours the one that jumps at both ends
@@ -81,7 +81,7 @@ def excess(scores: SegmentScores, bounds: GateBounds) -> Float64[np.ndarray, " s
     return beyond["colour"] + beyond["flicker"] + beyond["seam"] + np.append(beyond["seam"][1:], 0.0)
 
 
-def _series(scores: SegmentScores) -> dict[str, Float64[np.ndarray, " segment"]]:
+def _series(scores: SegmentSeries) -> dict[str, Float64[np.ndarray, " segment"]]:
     return {"colour": scores.colour, "seam": scores.seam, "flicker": scores.flicker}
 
 

@@ -46,7 +46,7 @@ Video = Callable[[], Iterable[Frame]]
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentScores:
+class SegmentSeries:
     """One number a segment. `colour`: how far its colours are from the other segments', in CIELAB units. `seam`:
     the jump at its beginning, in parts of jumps inside; NaN for the first of a shot. `flicker`: its worst burst, in
     levels."""
@@ -61,7 +61,7 @@ class VideoScores:
     """Every metric of an edit by its name in the catalogue, and the series of its segments."""
 
     scores: Mapping[str, Measurement]
-    segments: SegmentScores
+    segments: SegmentSeries
 
 
 def score_video(
@@ -87,9 +87,9 @@ def score_video(
     return VideoScores({name: scores[name] for name in CATALOGUE if name in scores}, by_segment)
 
 
-def score_segments(course: Course) -> SegmentScores:
+def score_segments(course: Course) -> SegmentSeries:
     """The series by segment alone, for a gate that looks at nothing else."""
-    return SegmentScores(
+    return SegmentSeries(
         colour=segment_drift(segment_colours(course.colours)),
         seam=seams(course.jumps, len(course.plan.segments)),
         flicker=flicker_bursts(course.flicker, course.plan.led),
@@ -104,7 +104,7 @@ def st_lpips(pairs: Iterable[tuple[Frame, Frame]], distance: Callable[[Frame, Fr
     return mean_score(np.array([distance(one, other) for one, other in pairs], dtype=np.float64), "frames")
 
 
-def _without_weights(course: Course, by_segment: SegmentScores) -> dict[str, Measurement]:
+def _without_weights(course: Course, by_segment: SegmentSeries) -> dict[str, Measurement]:
     return {
         "temporal_flickering": temporal_flickering(course.edit_change),
         "flickering_beyond_source": flickering_beyond_source(course.edit_change, course.source_change),

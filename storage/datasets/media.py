@@ -15,7 +15,7 @@ from storage.datasets.pairs import Frames, Media, Pair
 from storage.geometry import Box, Fit
 from storage.picture import read_picture
 from storage.probe import VideoInfo, probe
-from storage.video import read_frames
+from storage.video import eight_bits, read_frames
 
 SHORTEST = 5  # frames
 STRIP, STRIP_HEIGHT = 8, 48  # pictures, and pixels
@@ -87,8 +87,7 @@ def _read_file(path: Path, height: int, width: int, most: int) -> Frames:
     span = Span(0, min(most, info.frames))
     target = _turned((info.height, round(info.width * info.sample_aspect)), height, width)
     with closing(read_frames(info, span, _cover(info, *target))) as frames:
-        eight_bits = (frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8) for frame in frames)
-        return np.stack([_crop(frame, *target) for frame in islice(eight_bits, most)])
+        return np.stack([_crop(eight_bits(frame), *target) for frame in islice(frames, most)])
 
 
 def _read_picture(path: Path, height: int, width: int) -> Frames:

@@ -2,13 +2,19 @@
 
 import http.server
 import logging
+import os
 import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import obstore
+import pytest
 from moto.server import ThreadedMotoServer
+from obstore.store import S3Store
+
+from storage.object_store import ENDPOINTS
 
 
 @contextmanager
@@ -24,6 +30,25 @@ def running_moto(bucket: str) -> Iterator[str]:
             yield address
     finally:
         server.stop()
+
+
+def emptied(bucket: str, server: str) -> S3Store:
+    """A bucket of a server, with nothing in it."""
+    store = S3Store(bucket, config={"endpoint": server}, client_options={"allow_http": True})
+    for name in names_in(store):
+        obstore.delete(store, name)
+    return store
+
+
+def names_in(bucket: S3Store) -> list[str]:
+    """The keys of all objects."""
+    return [found["path"] for page in obstore.list(bucket) for found in page]
+
+
+def forget_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says of servers and keys."""
+    for name in [name for name in os.environ if name.startswith("AWS_") or name in ENDPOINTS]:
+        monkeypatch.delenv(name)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from obstore.store import S3Store
 from model.errors import InputError, MemoryV2VError, RequestError, RunError, VideoError
 from storage import object_store
 from storage.object_store import PROBE, deliver, fetch, require_conditional_writes, stat
-from tests.storage.object_servers import OddServer, running_moto
+from tests.storage.object_servers import OddServer, emptied, forget_servers, names_in, running_moto
 
 SECRET, KEY_ID = "tops3cret/Zz+words", "AKIAQQQQWWWWEEEE"
 CONTENT = bytes(range(256)) * 40
@@ -28,8 +28,7 @@ def moto() -> Iterator[str]:
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Keys, a region, small pieces and little patience."""
-    for name in [name for name in os.environ if name.startswith("AWS_") or name in object_store.ENDPOINTS]:
-        monkeypatch.delenv(name)
+    forget_servers(monkeypatch)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
@@ -43,14 +42,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def films(moto: str, environment: pytest.MonkeyPatch) -> S3Store:
     """The bucket `films`, empty."""
     environment.setenv("MEMORY_V2V_S3_ENDPOINT", moto)
-    bucket = S3Store("films", config={"endpoint": moto}, client_options={"allow_http": True})
-    for name in names_in(bucket):
-        obstore.delete(bucket, name)
-    return bucket
-
-
-def names_in(bucket: S3Store) -> list[str]:
-    return [found["path"] for page in obstore.list(bucket) for found in page]
+    return emptied("films", moto)
 
 
 def one_line(error: MemoryV2VError) -> str:

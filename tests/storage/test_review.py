@@ -29,7 +29,7 @@ from storage.review import (
     Review,
     ReviewSegment,
     ReviewVideos,
-    SegmentScores,
+    ShownScores,
     Turn,
     write_review,
 )
@@ -74,10 +74,10 @@ def make_segments(shots: Sequence[Shot], frames: int = 21) -> tuple[ReviewSegmen
     )
 
 
-def make_scores(segments: Sequence[ReviewSegment], flagged: Sequence[int]) -> tuple[SegmentScores, ...]:
+def make_scores(segments: Sequence[ReviewSegment], flagged: Sequence[int]) -> tuple[ShownScores, ...]:
     """Scores that grow along the video; those flagged have a seam beyond its bound."""
     return tuple(
-        SegmentScores(
+        ShownScores(
             one.segment.index,
             {"drift": one.segment.index / 2, "seam": 3.0 if at in flagged else 0.5},
             {"seam": 2.0},
@@ -229,7 +229,7 @@ def hostile_review() -> Review:
         earlier=(earlier,),
         conversions=(HOSTILE,),
         settings={HOSTILE: HOSTILE},
-        scores=(SegmentScores(0, {HOSTILE: 1.0}, {HOSTILE: 0.5}, (HOSTILE,)),),
+        scores=(ShownScores(0, {HOSTILE: 1.0}, {HOSTILE: 0.5}, (HOSTILE,)),),
         replay=Replay(HOSTILE, (HOSTILE,)),
     )
 

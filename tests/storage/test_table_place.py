@@ -1,7 +1,6 @@
 """Tables below a prefix in a bucket, against a server that speaks S3."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from model.errors import RequestError, RunError, StoreError
 from storage.garbage import find_garbage, sweep
 from storage.kinds import payload_sizes, remembered
 from storage.ledger import Ledger
-from storage.object_store import ENDPOINTS
 from storage.remembered import Reach
 from storage.sessions import list_sessions, plan_removal, remove
 from storage.store import MEMORY, find_finished, open_store, read_turns
@@ -28,7 +26,7 @@ from tests.storage.memories import (
     make_session,
     row_of,
 )
-from tests.storage.object_servers import OddServer, running_moto
+from tests.storage.object_servers import OddServer, emptied, forget_servers, names_in, running_moto
 
 PREFIX = "s3://films/memories/a take"
 
@@ -42,20 +40,12 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     """The bucket `films`, empty."""
-    for name in [name for name in os.environ if name.startswith("AWS_") or name in ENDPOINTS]:
-        monkeypatch.delenv(name)
+    forget_servers(monkeypatch)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "words")
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     monkeypatch.setenv("MEMORY_V2V_S3_ENDPOINT", server)
-    films = S3Store("films", config={"endpoint": server}, client_options={"allow_http": True})
-    for name in names_in(films):
-        obstore.delete(films, name)
-    return films
-
-
-def names_in(bucket: S3Store) -> list[str]:
-    return [found["path"] for page in obstore.list(bucket) for found in page]
+    return emptied("films", server)
 
 
 def test_a_memory_in_a_bucket_is_one_like_any_other(bucket: S3Store, tmp_path: Path) -> None:

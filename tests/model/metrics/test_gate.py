@@ -8,7 +8,7 @@ from model.config import GateBounds
 from model.metrics.course import Course, follow
 from model.metrics.gate import excess, flags, measured, renew, score, surroundings
 from model.metrics.plan import Plan, plan_measurement
-from model.metrics.video_scores import SegmentScores
+from model.metrics.video_scores import SegmentSeries
 from model.segments import plan_segments
 from model.stitching import stitch
 from model.types import Segment, Shot, Span
@@ -17,8 +17,8 @@ NAN = float("nan")
 BOUNDS = GateBounds(colour=2.0, seam=3.0, flicker=4.0)
 
 
-def scores(colour: list[float], seam: list[float], flicker: list[float]) -> SegmentScores:
-    return SegmentScores(*(np.array(each, np.float64) for each in (colour, seam, flicker)))
+def scores(colour: list[float], seam: list[float], flicker: list[float]) -> SegmentSeries:
+    return SegmentSeries(*(np.array(each, np.float64) for each in (colour, seam, flicker)))
 
 
 def test_what_is_beyond_its_bound_is_flagged_and_what_was_not_measured_passes() -> None:
