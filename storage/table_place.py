@@ -15,6 +15,7 @@ from model.errors import RequestError, StoreError
 from storage.address import ObjectAddress, read_address
 from storage.durable import publish
 from storage.object_store import create, is_empty, require_conditional_writes, server_options
+from storage.redaction import redact
 
 OWNER = "owner"  # the object, below the prefix, that says whose tables these are
 PARTS = ("_versions", "data")  # of a table that is there; other parts are left by a try
@@ -80,7 +81,7 @@ def require_place(uri: Path, prefix: str | None) -> None:
             f"{uri}: the memory of this folder is here already; leave out --memory, or choose another --out"
         )
     post = _read(uri)
-    if post and prefix not in (None, post.tables):
+    if post and prefix is not None and str(read_address(prefix)) != post.tables:
         raise RequestError(f"{uri}: the memory of this folder is at {post.tables}; leave out --memory")
     if address := post.tables if post else prefix:
         require_prefix(address)
@@ -92,8 +93,10 @@ def require_prefix(prefix: str) -> None:
     Raises:
         RequestError, RunError: see `require_place`.
     """
-    if not isinstance(read_address(prefix), ObjectAddress):
-        raise RequestError(f"--memory {prefix}: expected s3://bucket/prefix; on this machine the memory lies in --out")
+    if not prefix.startswith("s3:"):
+        raise RequestError(
+            f"--memory {redact(prefix)}: expected s3://bucket/prefix; on this machine the memory lies in --out"
+        )
     _probe(prefix)
 
 

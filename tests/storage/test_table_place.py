@@ -106,7 +106,7 @@ def test_what_was_begun_and_never_made_is_made(bucket: S3Store, tmp_path: Path) 
     [
         ("memories", "expected s3://bucket/prefix"),
         ("s3://films", "its key is empty"),
-        ("gs://films/memories", "scheme 'gs' is not accepted"),
+        ("gs://films/memories", "--memory gs://films/memories: expected s3://bucket/prefix"),
     ],
 )
 def test_what_is_no_prefix_is_refused(prefix: str, said: str, tmp_path: Path) -> None:
@@ -122,7 +122,8 @@ def test_a_memory_stays_where_it_is(bucket: S3Store, tmp_path: Path) -> None:
         require_place(tmp_path / "here" / MEMORY, PREFIX)
     with open_store(tmp_path / "there", SIZE, memory=PREFIX):
         pass
-    require_place(tmp_path / "there" / MEMORY, PREFIX)
+    for same in (PREFIX, f"{PREFIX}/"):
+        require_place(tmp_path / "there" / MEMORY, same)
     with pytest.raises(RequestError, match=f"is at {PREFIX}; leave out --memory"):
         require_place(tmp_path / "there" / MEMORY, "s3://films/elsewhere")
 
