@@ -67,6 +67,9 @@ def test_an_editor_that_does_not_come_back_is_given_up(cluster: None, weights: s
     with start_editors(weights, "float32", "cpu").lease() as editor:
         gone = editor.actor
     ray.kill(gone)
+    with pytest.raises(ray.exceptions.RayActorError):
+        while True:  # its last process may still answer for a moment
+            ray.get(gone.load.remote())
     pool = EditorPool(lambda: gone, 1, FaultPolicy(load_seconds=0.5))
     for _ in range(2):
         with pytest.raises(LostActorError, match="no Editor is left"), pool.lease():
