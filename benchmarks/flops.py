@@ -7,14 +7,8 @@ addition as two. The blocks between two merges cost the same, so one of them run
     python benchmarks/flops.py [--json] [--write] [--only 'wan-5b.lucy.*']
 
 Keys are `<model>.<style>.<memories>.<variant>`: 81 frames of 480x832, 512 words, batch 1, one timestep for the target.
-`lucy` has the source on the channels, `recam` on the frames. Variants:
-
-    uniform       every memory in 1x2x2 patches
-    dynamic       the three best in 1x4x4, the others in 1x8x8
-    merge_memory  dynamic, and half of the memories' frames merged behind block 10, half of the rest behind block 20
-    merge_all     the same of all conditions, the user's video too
-    cached        dynamic, memory computed once for 50 steps with guidance: (once + 100 forwards) / 100
-    cached_merge  cached and merge_all
+`benchmarks/shapes.py` says what styles and variants are. Cached variants are an average over 50 steps with guidance:
+(once + 100 forwards) / 100.
 
 Choosing the frames is not counted in any variant; the page that `--write` makes tells what it costs.
 """
@@ -23,126 +17,22 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.backbones.transformer import MemoryWanTransformer
-from model.config import MergeConfig, TokenConfig
-from model.memory.conditioning import Conditioning
-from model.memory.merging import MergePlan
-from model.memory.sequence import ConditionVideo
-from model.memory.tokenizers import BASE_PATCH, memory_patch
+from model.config import MergeConfig
+from shapes import HALF, MEMORIES, REAL, STYLES, VARIANTS, Case
 
 RESULTS = Path(__file__).resolve().parent / "results"
-STYLES, MEMORIES = ("lucy", "recam"), (0, 1, 3, 5, 10)
-VARIANTS = ("uniform", "dynamic", "merge_memory", "merge_all", "cached", "cached_merge")
 FORWARDS = 100  # 50 steps, two guidance branches
 TERA = 1e12
-
-
-@dataclass(frozen=True)
-class Base:
-    """Sizes of a base model and of its latents. Blocks come in three phases, before, between and behind the merges."""
-
-    heads: int
-    head_dim: int
-    ffn: int
-    channels: int
-    latent: tuple[int, int, int]
-    text: tuple[int, int] = (512, 4096)
-    phases: tuple[int, int, int] = (10, 10, 10)
-
-    @property
-    def width(self) -> int:
-        return self.heads * self.head_dim
-
-
-MODELS = {
-    "wan-1.3b": Base(heads=12, head_dim=128, ffn=8960, channels=16, latent=(21, 60, 104)),
-    "wan-5b": Base(heads=24, head_dim=128, ffn=14336, channels=48, latent=(21, 30, 52)),
-}
-HALF = MergeConfig(fraction=0.5, blocks=(2, 3))
-"""Half of the frames, before the second and the third of the stand-in's blocks."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One base model with a source and memories, on the meta device, one block a phase."""
-
-    base: Base
-    style: str
-    memories: int
-    merging: MergeConfig = HALF
-
-    def model(self, phases: Sequence[int] = (1, 1, 1)) -> MemoryWanTransformer:
-        base, source_on_channels = self.base, self.style == "lucy"
-        with torch.device("meta"):
-            return MemoryWanTransformer(
-                num_attention_heads=base.heads,
-                attention_head_dim=base.head_dim,
-                in_channels=base.channels * (1 + source_on_channels),
-                out_channels=base.channels,
-                text_dim=base.text[1],
-                ffn_dim=base.ffn,
-                num_layers=sum(phases),
-                cameras=not source_on_channels,
-            )
-
-    def conditioning(self, variant: str) -> Conditioning | None:
-        """What the target is conditioned on; nothing at all is the base model."""
-        uniform, merged = variant == "uniform", variant in ("merge_memory", "merge_all", "cached_merge")
-        patches = [BASE_PATCH if uniform else memory_patch(rank, TokenConfig()) for rank in range(self.memories)]
-        videos = tuple(self._video(patch, live=False) for patch in patches)
-        if self.style == "recam":
-            videos = (self._video(BASE_PATCH, live=True, mergeable=variant != "merge_memory"), *videos)
-        if not videos:
-            return None
-        merging = self.merging if merged else MergeConfig(mode="off")
-        return Conditioning(videos=videos, merging=merging, target_cameras=self._cameras())
-
-    def _video(self, patch: int, live: bool, mergeable: bool = True) -> ConditionVideo:
-        cameras, start = self._cameras(), 1 if live else 2
-        return ConditionVideo(self.latents(), patch, start, cameras=cameras, live=live, mergeable=mergeable)
-
-    def latents(self) -> Tensor:
-        channels = self.base.channels * (2 if self.style == "lucy" else 1)
-        return torch.empty(1, channels, *self.base.latent, device="meta")
-
-    def words(self) -> Tensor:
-        return torch.empty(1, *self.base.text, device="meta")
-
-    def _cameras(self) -> Tensor | None:
-        return torch.empty(1, self.base.latent[0], 12, device="meta") if self.style == "recam" else None
-
-    def run(self, model: MemoryWanTransformer, conditioning: Conditioning | None) -> None:
-        """One forward."""
-        asked = {"conditioning": conditioning}
-        model(self.latents(), torch.empty(1, device="meta"), self.words(), attention_kwargs=asked)
-
-    def plan(self, model: MemoryWanTransformer, conditioning: Conditioning) -> MergePlan:
-        """What is merged, as the model chooses: on the meta device scores have no values, but choices have sizes."""
-        return model.plan_merges(self.latents(), torch.empty(1, device="meta"), self.words(), conditioning)
-
-    def planned(self, model: MemoryWanTransformer, variant: str) -> Conditioning | None:
-        """The conditioning with its plan, so that nothing is scored."""
-        given = self.conditioning(variant)
-        return None if given is None else replace(given, plan=self.plan(model, given))
-
-    def remember(self, model: MemoryWanTransformer, given: Conditioning) -> Conditioning:
-        """The conditioning of every later forward, the memories' keys and values computed."""
-        plan = given.plan
-        assert plan is not None
-        live, memory = (tuple(video for video in given.videos if video.live == wanted) for wanted in (True, False))
-        given = replace(given, cached=True, memory_text=self.words())
-        cache = model.remember(replace(given, videos=memory), plan.share(live=False))
-        return replace(given, videos=live, cache=cache, plan=plan.share(live=True))
 
 
 @torch.no_grad()
@@ -151,7 +41,6 @@ def count(case: Case, variant: str) -> float:
     model, once = case.model(), 0.0
     given = case.planned(model, variant)
     if variant.startswith("cached") and case.memories:
-        assert given is not None
         with FlopCounterMode(display=False) as counter:
             given = case.remember(model, given)
         once = _weighted(counter, case.base.phases)
@@ -171,7 +60,7 @@ def _weighted(counter: FlopCounterMode, phases: Sequence[int]) -> float:
 def count_all(only: str = "*") -> dict[str, float]:
     """All keys that match the glob `only`, in order."""
     figures = {}
-    for (name, base), style, memories, variant in product(MODELS.items(), STYLES, MEMORIES, VARIANTS):
+    for (name, base), style, memories, variant in product(REAL.items(), STYLES, MEMORIES, VARIANTS):
         key = f"{name}.{style}.{memories}.{variant}"
         if fnmatchcase(key, only):
             figures[key] = round(count(Case(base, style, memories), variant), 2)
@@ -193,7 +82,7 @@ DEVICE_MEMORY = (
 
 def as_markdown(figures: dict[str, float]) -> str:
     """A dated page: the figures, what the paper says of them, and what they leave out."""
-    rows = [_row(figures, name, style, memories) for name, style, memories in product(MODELS, STYLES, MEMORIES)]
+    rows = [_row(figures, name, style, memories) for name, style, memories in product(REAL, STYLES, MEMORIES)]
     title = "| model | N | " + " | ".join([*VARIANTS, "as configured"]) + " |"
     return "\n".join(
         [
@@ -209,19 +98,19 @@ def as_markdown(figures: dict[str, float]) -> str:
             "\n## Cached memory against none, over 50 steps with guidance\n",
             *(f"- {key}: {ratio:.2f}x" for key, ratio in _cached_ratios(figures).items()),
             "\n## Choosing the frames (ten memories, all conditions, blocks 10 and 20)\n",
-            *(_scoring_line(name, style) for name, style in product(MODELS, STYLES)),
+            *(_scoring_line(name, style) for name, style in product(REAL, STYLES)),
             "\n## Memory of the device, bf16, GiB: analytic\n",
             f"{DEVICE_MEMORY}\n",
             "| model | weights | joint: activations | cached: activations | cached: cache | cached_merge: cache |",
             "|---|---|---|---|---|---|",
-            *(_memory_row(name, style) for name, style in product(MODELS, STYLES)),
+            *(_memory_row(name, style) for name, style in product(REAL, STYLES)),
             "",
         ]
     )
 
 
 def _row(figures: dict[str, float], name: str, style: str, memories: int) -> str:
-    base = replace(MODELS[name], phases=(9, 10, 11))
+    base = replace(REAL[name], phases=(9, 10, 11))
     ours = count(Case(base, style, memories, MergeConfig(blocks=HALF.blocks)), "merge_all")
     cells = [*(figures[f"{name}.{style}.{memories}.{variant}"] for variant in VARIANTS), ours]
     return f"| {name} {style} | {memories} | " + " | ".join(f"{cell:,.1f}" for cell in cells) + " |"
@@ -230,7 +119,7 @@ def _row(figures: dict[str, float], name: str, style: str, memories: int) -> str
 def _savings(figures: dict[str, float], claim: str, before: str, after: str, wanted: float) -> list[str]:
     """One bullet for each model: what is saved by number of memories, and where it is as much as claimed."""
     lines = [f"- **{claim}**:"]
-    for name, style in product(MODELS, STYLES):
+    for name, style in product(REAL, STYLES):
         pairs = {n: (figures[f"{name}.{style}.{n}.{before}"], figures[f"{name}.{style}.{n}.{after}"]) for n in MEMORIES}
         saved = {n: 1 - less / more for n, (more, less) in pairs.items() if n}
         holds = [str(n) for n, share in saved.items() if share >= wanted]
@@ -240,7 +129,7 @@ def _savings(figures: dict[str, float], claim: str, before: str, after: str, wan
 
 
 def _cached_ratios(figures: dict[str, float]) -> dict[str, float]:
-    keys = [(f"{name}.{style}", n) for name, style, n in product(MODELS, STYLES, MEMORIES) if n]
+    keys = [(f"{name}.{style}", n) for name, style, n in product(REAL, STYLES, MEMORIES) if n]
     return {f"{key} N {n}": figures[f"{key}.{n}.cached"] / figures[f"{key}.0.uniform"] for key, n in keys}
 
 
@@ -248,9 +137,8 @@ def _cached_ratios(figures: dict[str, float]) -> dict[str, float]:
 def scoring_cost(case: Case) -> tuple[float, float, float]:
     """TFLOPs at full depth: a forward told what to merge, the same choosing it, and the choice made beforehand."""
     phases = case.base.phases
-    case = replace(case, merging=HALF.model_copy(update={"blocks": (phases[0] + 1, phases[0] + phases[1] + 1)}))
+    case = case.at_depth(phases)
     model, given = case.model(phases), case.conditioning("merge_all")
-    assert given is not None
     with FlopCounterMode(display=False) as alone:
         plan = case.plan(model, given)
     totals = []
@@ -262,7 +150,7 @@ def scoring_cost(case: Case) -> tuple[float, float, float]:
 
 
 def _scoring_line(name: str, style: str) -> str:
-    told, chosen, alone = scoring_cost(Case(replace(MODELS[name], phases=(9, 10, 11)), style, 10))
+    told, chosen, alone = scoring_cost(Case(replace(REAL[name], phases=(9, 10, 11)), style, 10))
     return (
         f"- {name} {style}: {chosen - told:.2f} TFLOPs in a forward of {told:,.1f} ({(chosen - told) / told:.2%}). "
         f"For cached memory, in a pass of its own: {alone:,.1f} a segment, {alone / FORWARDS:.2f} a forward."
@@ -271,7 +159,7 @@ def _scoring_line(name: str, style: str) -> str:
 
 @torch.no_grad()
 def _memory_row(name: str, style: str) -> str:
-    case = Case(MODELS[name], style, 10)
+    case = Case(REAL[name], style, 10)
     base, model = case.base, case.model()
     block = sum(parameter.numel() for parameter in model.blocks[0].parameters())
     weights = sum(parameter.numel() for parameter in model.parameters()) + (sum(base.phases) - 3) * block
@@ -291,7 +179,6 @@ def _memory_row(name: str, style: str) -> str:
 def _cached_tokens(case: Case, model: MemoryWanTransformer, variant: str) -> list[int]:
     """Memory tokens in a block of each phase."""
     given = case.planned(model, variant)
-    assert given is not None
     cache = case.remember(model, given).cache
     assert cache is not None
     return [key.shape[1] for key, _ in cache.blocks]

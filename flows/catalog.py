@@ -80,7 +80,9 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
         states = VideoStates(setup.state)
         (setup.state / REQUEST).write_text(_from_anywhere(request).model_dump_json())
         start_ray()
-        editors = start_editors(str(setup.weights), setup.dtype, setup.device, request.editors, request.faults)
+        editors = start_editors(
+            str(setup.weights), setup.dtype, setup.device, request.editors, request.faults, request.speed
+        )
         embedder = start_embedder(setup.descriptor)
         try:
             planned = _plan(entries, setup, states)

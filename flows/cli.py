@@ -29,9 +29,11 @@ from flows.console import (
     Mask,
     Memory,
     Overlap,
+    Quantize,
     Scale,
     Seed,
     Size,
+    Speed,
     Steps,
     ToneMap,
     Transfer,
@@ -103,6 +105,8 @@ def edit(
         str, typer.Option(help="What is done about segments that went wrong: flag them, redo them, or off.")
     ] = "flag",
     device: Device = "auto",
+    speed: Speed = "plain",
+    quantize: Quantize = "none",
     memory: Memory = None,
     wait: Wait = 3600.0,
     as_json: Json = False,
@@ -141,9 +145,9 @@ def edit(
         "wait": wait,
     }
     from flows.edit import edit as run
-    from flows.request import build_request
+    from flows.request import build_request, speed_of
 
-    report = run(build_request(fixed, choices))
+    report = run(build_request({**fixed, "speed": speed_of(speed, quantize)}, choices))
     tell(report, as_json)
 
 
@@ -191,6 +195,8 @@ def view(
     codec: Codec = "h264",
     tone_map: ToneMap = False,
     device: Device = "auto",
+    speed: Speed = "plain",
+    quantize: Quantize = "none",
     memory: Memory = None,
     wait: Wait = 3600.0,
     as_json: Json = False,
@@ -225,9 +231,9 @@ def view(
         "wait": wait,
     }
     from flows.novel_views import view as run
-    from flows.request import build_view_request
+    from flows.request import build_view_request, speed_of
 
-    report = run(build_view_request(fixed, choices))
+    report = run(build_view_request({**fixed, "speed": speed_of(speed, quantize)}, choices))
     tell(report, as_json)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.console import PARTLY, Device, Json, Memory, Verbose, print_json, say
+from flows.console import PARTLY, Device, Json, Memory, Quantize, Speed, Verbose, print_json, say
 from flows.environment import prepare_environment
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def plan(
     shard: Shard = None,
     only: Only = None,
     device: Device = "auto",
+    speed: Speed = "plain",
+    quantize: Quantize = "none",
     as_json: Json = False,
 ) -> None:
     """Say what a run would do and take: segments, Editor hours, finish, disk. Nothing is written.
@@ -129,6 +131,8 @@ def run(
         float, typer.Option(min=0, max=1, help="Share of the videos that may fail before the run counts as failed.")
     ] = 0.0,
     device: Device = "auto",
+    speed: Speed = "plain",
+    quantize: Quantize = "none",
     wait: Annotated[float, typer.Option(help="Seconds to wait for another run of this catalog.")] = 0.0,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -210,10 +214,12 @@ def _request(said: dict[str, Any]) -> "CatalogRequest":
     """The options of a command as a request."""
     from pydantic import ValidationError
 
+    from flows.request import speed_of
     from model.config import CatalogRequest
     from model.errors import RequestError
 
     fields = {name: value for name, value in said.items() if name in CatalogRequest.model_fields}
+    fields["speed"] = speed_of(said["speed"], said["quantize"])
     try:
         return CatalogRequest.model_validate(fields | {"only": tuple(said["only"] or ())})
     except ValidationError as fault:

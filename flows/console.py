@@ -35,6 +35,10 @@ Transfer = Annotated[
     typer.Option(help="To the source's size by upscale, or guided: the edit's colours on the source's detail."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Speed = Annotated[
+    str, typer.Option(help="plain; exact: compiled, for long work; fast: also skips steps that are easily told.")
+]
+Quantize = Annotated[str, typer.Option(help="Linear layers in 8 bits, by torchao: int8, fp8, or none.")]
 Memory = Annotated[
     str | None,
     typer.Option(help="s3://bucket/prefix for the tables of the memory.", show_default="in the folder"),

@@ -89,7 +89,7 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     footprint()
     work = understand(request)
     start_ray()
-    editors = start_editors(str(work.weights), work.dtype, work.device, request.editors)
+    editors = start_editors(str(work.weights), work.dtype, work.device, request.editors, speed=request.speed)
     embedder = start_embedder(work.descriptor)
     try:
         plan = ingest(work)

@@ -83,7 +83,7 @@ def novel_views(request: ViewRequest) -> dict[str, Any]:
     call = understand(request)
     start_ray()
     first = call.turn(call.cameras[0], call.footage)
-    editors = start_editors(str(first.weights), first.dtype, first.device)
+    editors = start_editors(str(first.weights), first.dtype, first.device, speed=request.speed)
     try:
         plan = ingest(first)
         with open_view_store(request.out, Patience(request.wait, say, editors.resting), request.memory) as store:

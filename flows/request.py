@@ -6,9 +6,29 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from flows.environment import user_folder
-from model.config import EditRequest, EvaluationRequest, ExtensionRequest, VideoRequest, ViewRequest
+from model.config import (
+    SPEEDS,
+    EditRequest,
+    EvaluationRequest,
+    ExtensionRequest,
+    SpeedConfig,
+    VideoRequest,
+    ViewRequest,
+)
 from model.errors import RequestError
 from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, read_preset
+
+
+def speed_of(name: str, quantize: str) -> SpeedConfig:
+    """Raises:
+    RequestError: there is no such speed, or no such quantisation.
+    """
+    if name not in SPEEDS:
+        raise RequestError(f"speed {name!r}: expected {', '.join(SPEEDS)}")
+    try:
+        return SpeedConfig.model_validate({**SPEEDS[name].model_dump(), "quantize": quantize})
+    except ValidationError as fault:
+        raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
 
 
 def build_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, Any]]) -> EditRequest:

@@ -19,8 +19,9 @@ in which segments are edited; offloading and compilation are applied to `editor.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -31,37 +32,49 @@ from einops import rearrange
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from model.backbones.acceleration import accelerate
 from model.backbones.backbone import Backbone
 from model.backbones.lucy_edit import LucyEdit
 from model.backbones.model_folder import read_model_index
 from model.backbones.recam import ReCam
 from model.camera.trajectory import Trajectory
-from model.config import EditConfig, Precision
+from model.config import EditConfig, Precision, SpeedConfig
 from model.errors import RequestError, WeightsError
 from model.memory.conditioning import Conditioning
 from model.memory.merging import MergePlan
-from model.sampling import Progress, begin_with, denoise, draw_noise, guide
+from model.sampling import ForecastVelocity, GuidedVelocity, Progress, Velocity, begin_with, denoise, draw_noise
 from model.types import EditedSegment, Memory, Merge, ViewMemory
 
 BACKBONES: dict[str, type[LucyEdit] | type[ReCam]] = {"LucyEditPipeline": LucyEdit, "WanPipeline": ReCam}
 """The kind of model by the pipeline class that its folder names."""
 Memories = Sequence[Memory] | Sequence[ViewMemory]
+AS_IT_IS = SpeedConfig()
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class MemoryEditor:
-    """A loaded model that edits segments. `merge_plan` tells what the last edit merged (joint: at its first step)."""
+    """A loaded model that edits segments. `merge_plan` tells what the last edit merged (joint: at its first step).
 
-    def __init__(self, backbone: Backbone[Any]) -> None:
-        self.backbone = backbone
+    Of `speed` it obeys what concerns the steps; what concerns the model has been done to the backbone.
+    """
+
+    def __init__(self, backbone: Backbone[Any], speed: SpeedConfig = AS_IT_IS) -> None:
+        self.backbone, self.speed = backbone, speed
         self.merge_plan: MergePlan | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, dtype: Precision = "float32", device: str = "cpu") -> "MemoryEditor":
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        dtype: Precision = "float32",
+        device: str = "cpu",
+        speed: SpeedConfig = AS_IT_IS,
+    ) -> "MemoryEditor":
         """Load a model folder in diffusers' format; `dtype` is float32 or bfloat16 (the VAE stays in float32).
 
         Raises:
             WeightsError: the folder is missing, incomplete, or of another architecture.
+            RequestError: this machine cannot do what `speed` asks for.
         """
         path = Path(folder)
         if not path.is_dir():
@@ -69,7 +82,9 @@ class MemoryEditor:
         kind = read_model_index(path, {}).get("_class_name")
         if kind not in BACKBONES:
             raise WeightsError(f"{folder}: is a {kind}; expected {' or '.join(BACKBONES)}")
-        return cls(BACKBONES[kind].load(path, DTYPES[dtype], torch.device(device)))
+        backbone = BACKBONES[kind].load(path, DTYPES[dtype], torch.device(device))
+        accelerate(backbone.transformer, speed, backbone.device)
+        return cls(backbone, speed)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model as a diffusers folder, memory modules and all, without the path that it was loaded from."""
@@ -175,7 +190,7 @@ class MemoryEditor:
         instruction: str,
         conditionings: tuple[Conditioning | None, Conditioning | None],
         config: EditConfig,
-    ) -> Callable[[Tensor, Tensor], Tensor]:
+    ) -> Velocity:
         """The guided velocity as a function of latents and timestep; texts and cached memory are prepared once."""
         sampling = config.sampling
         text, negative = self.backbone.encode_text(instruction, sampling.negative, given.guidance > 1)
@@ -184,16 +199,19 @@ class MemoryEditor:
         if negative is not None and not sampling.memory_in_negative:
             forgetful, _ = self._remember(given, negative, conditionings[1], config)
 
-        def velocity(latents: Tensor, timestep: Tensor) -> Tensor:
+        def conditional(latents: Tensor, timestep: Tensor) -> Tensor:
             output = self._predict(latents, timestep, given, text, remembered)
             if self.merge_plan is None:
                 self.merge_plan = output.plan
-            if negative is None:
-                return output.sample
-            unguided = self._predict(latents, timestep, given, negative, forgetful).sample
-            return guide(output.sample, unguided, given.guidance)
+            return output.sample
 
-        return velocity
+        def without(text: Tensor) -> Velocity:
+            return lambda latents, timestep: self._predict(latents, timestep, given, text, forgetful).sample
+
+        unconditional = None if negative is None else without(negative)
+        computed = ceil(self.speed.guided_share * sampling.steps)
+        guided = GuidedVelocity(conditional, unconditional, given.guidance, computed)
+        return ForecastVelocity(guided, self.speed.forecast) if self.speed.forecast else guided
 
     def _predict(
         self, latents: Tensor, timestep: Tensor, given: "_Given", text: Tensor, conditioning: Conditioning | None

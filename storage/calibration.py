@@ -24,6 +24,7 @@ class Setting:
     device: str
     window: str
     steps: int
+    speed: str
 
 
 @dataclass(frozen=True)

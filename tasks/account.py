@@ -5,7 +5,7 @@ from pathlib import PurePath
 from statistics import mean
 from typing import Any
 
-from model.config import RegionConfig
+from model.config import RegionConfig, SpeedConfig
 from tasks.ingest import VideoPlan, Work
 
 
@@ -59,12 +59,20 @@ def settings_told(plan: VideoPlan[Work]) -> dict[str, str]:
         "sampling": f"{edit.sampling.steps} steps, guidance {later:g}"
         + ("" if first == later else f", {first:g} where nothing is recalled"),
         "attention": edit.attention,
+        "speed": _speed_told(request.speed),
         "merging": edit.merging.mode,
         "numerics": f"{work.dtype} on {work.device}",
         "codec": request.output.codec,
         "region": _region_told(request.output.region),
         "transfer": request.output.transfer,
     }
+
+
+def _speed_told(speed: SpeedConfig) -> str:
+    """What is not as usual."""
+    usual = SpeedConfig().model_dump()
+    other = {name: value for name, value in speed.model_dump().items() if value != usual[name]}
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in other.items()) or "plain"
 
 
 def _region_told(region: RegionConfig) -> str:

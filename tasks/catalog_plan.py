@@ -129,7 +129,8 @@ def setting_of(setup: Setup) -> Setting:
     window = setup.preset.window
     size = f"{window.width}x{window.height}x{window.frames}"
     steps = setup.preset.edit.sampling.steps
-    return Setting(this_machine(), hash_folder(setup.weights, setup.cache), setup.device, size, steps)
+    speed = setup.request.speed.model_dump_json()
+    return Setting(this_machine(), hash_folder(setup.weights, setup.cache), setup.device, size, steps, speed)
 
 
 def known_rates(data: Path, setting: Setting, setup: Setup) -> tuple[Rates, bool]:

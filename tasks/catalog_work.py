@@ -150,6 +150,7 @@ def requests_of(entry: Entry, setup: Setup, source: Path | None = None) -> list[
         "descriptor": request.descriptor,
         "session": entry.session,
         "device": request.device,
+        "speed": request.speed,
         "window": preset["window"] | window,
         "retrieval": preset["retrieval"] | top_k,
         "edit": preset["edit"] | {"sampling": preset["edit"]["sampling"] | said},

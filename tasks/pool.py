@@ -16,7 +16,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from model.config import FaultPolicy, Precision
+from model.config import FaultPolicy, Precision, SpeedConfig
 from model.errors import InputError, LostActorError, OutOfMemoryError
 from model.types import Merge
 from storage.faults import FaultKind
@@ -308,13 +308,19 @@ class EditorPool:
 
 
 def start_editors(
-    weights: str, dtype: Precision, device: str, count: int = 1, policy: FaultPolicy | None = None
+    weights: str,
+    dtype: Precision,
+    device: str,
+    count: int = 1,
+    policy: FaultPolicy | None = None,
+    speed: SpeedConfig | None = None,
 ) -> EditorPool:
     """Create `count` Editors, which load at once; each takes a GPU, or its share of the cores where there is none."""
     cores = max(1, ((os.cpu_count() or 2) - 1) // count)
     needs: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": cores}
     needs["max_concurrency"] = 2  # so that `progress` answers while `edit` runs
-    return EditorPool(lambda: Editor.options(**needs).remote(weights, dtype, device), count, policy or FaultPolicy())
+    asked = (weights, dtype, device, speed or SpeedConfig())
+    return EditorPool(lambda: Editor.options(**needs).remote(*asked), count, policy or FaultPolicy())
 
 
 def start_embedder(descriptor: str) -> Any:

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from model.config import EditRequest, GateConfig, OutputConfig, Preset, VideoRequest, ViewRequest
+from model.config import (
+    SPEEDS,
+    EditRequest,
+    GateConfig,
+    OutputConfig,
+    Preset,
+    SpeedConfig,
+    VideoRequest,
+    ViewRequest,
+)
 from storage.review import Replay
 from tasks.weights import THUMBNAIL
 
@@ -61,6 +70,8 @@ def _options(request: VideoRequest) -> list[str]:
         "seed": request.seed or None,
         "codec": _other(request.output.codec, "h264"),
         "device": _other(request.device, "auto"),
+        "speed": _other(_speed_name(request.speed), "plain"),
+        "quantize": _other(request.speed.quantize, "none"),
         "weights": _from_anywhere(request.weights),
         "out": str(request.out.absolute()),
     }
@@ -84,6 +95,11 @@ def _unsaid(request: VideoRequest, preset: Preset) -> tuple[str, ...]:
         dict(_flat({"retrieval": one.retrieval.model_dump(), "edit": one.edit.model_dump()}))
         for one in (request, preset)
     )
+    if _speed_name(request.speed) is None:
+        asked, usual = (
+            settings | dict(_flat({"speed": speed.model_dump(exclude={"quantize"})}))
+            for settings, speed in ((asked, request.speed), (usual, SpeedConfig()))
+        )
     if isinstance(request, EditRequest) and request.gate.redoes:
         asked, usual = (
             settings | dict(_flat({"gate": gate.model_dump(exclude={"mode"})}))
@@ -99,6 +115,15 @@ def _scale(settings: VideoRequest | Preset) -> float | None:
     """The guidance of all segments, None where the first ones have another."""
     sampling = settings.edit.sampling
     return sampling.guidance if sampling.guidance == sampling.first_guidance else None
+
+
+def _speed_name(speed: SpeedConfig) -> str | None:
+    """The name of a speed whatever its bits, None where it has none."""
+    return next((name for name, named in SPEEDS.items() if _in_full(named) == _in_full(speed)), None)
+
+
+def _in_full(speed: SpeedConfig) -> SpeedConfig:
+    return speed.model_copy(update={"quantize": "none"})
 
 
 def _flat(settings: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:

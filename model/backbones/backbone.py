@@ -6,6 +6,7 @@ transformer. It knows no denoising loop; leaf classes differ only in what enters
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -32,6 +33,7 @@ PARTS = {
     "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
     "scheduler": ("UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
 }
+TEXTS_KEPT = 16
 MOST_WORDS = 512  # pieces of text that Wan reads, padded to that; a small model's tokeniser may say less
 PREVIOUS, MEMORY = 1, 2  # temporal ranges (supplement E); a novel view's user video takes that of the previous segment
 
@@ -51,6 +53,7 @@ class Backbone(ABC, Generic[Remembered]):
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
+        self._read = lru_cache(maxsize=TEXTS_KEPT)(self._encode_text)
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype, device: torch.device) -> "Backbone[Remembered]":
@@ -99,11 +102,14 @@ class Backbone(ABC, Generic[Remembered]):
         """The target as the transformer sees it, from noisy latents and source latents."""
 
     def timesteps(self, latents: Tensor, timestep: Tensor, clean: int = 0) -> Tensor:
-        """The timestep by sample, or by token where the base wants that (Wan2.2): 0 in the first `clean` frames."""
+        """The timestep by sample, or by token where the base wants that (Wan2.2) and the first `clean` frames have 0.
+
+        Where all tokens share one it is said once: embedding it thousands of times over costs a tenth of a step.
+        """
         batch, _, frames, rows, columns = latents.shape
-        if not self.times_by_token:
-            assert clean == 0, "clean frames need a timestep by token"
+        if clean == 0:
             return timestep.expand(batch)
+        assert self.times_by_token, "clean frames need a timestep by token"
         row_step, column_step = self.transformer.config["patch_size"][1:]
         tokens = -(-rows // row_step) * -(-columns // column_step)
         noisy = torch.arange(frames, device=latents.device) >= clean
@@ -151,7 +157,14 @@ class Backbone(ABC, Generic[Remembered]):
         return self.pipeline.vae_scale_factor_spatial * self.transformer.config["patch_size"][1]
 
     def encode_text(self, instruction: str, negative: str, guided: bool) -> tuple[Tensor, Tensor | None]:
-        """Text states of the instruction and, for guidance, of the negative prompt, `[1, words, text_dim]`."""
+        """Text states of the instruction and, for guidance, of the negative prompt, `[1, words, text_dim]`.
+
+        All segments of a turn ask for the same, so the last ones are kept.
+        """
+        return self._read(instruction, negative, guided)
+
+    @torch.no_grad()
+    def _encode_text(self, instruction: str, negative: str, guided: bool) -> tuple[Tensor, Tensor | None]:
         words = min(MOST_WORDS, self.pipeline.tokenizer.model_max_length)
         text, unwanted = self.pipeline.encode_prompt(
             instruction, negative, do_classifier_free_guidance=guided, max_sequence_length=words, device=self.device

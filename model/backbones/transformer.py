@@ -197,11 +197,13 @@ class MemoryWanTransformer(WanTransformer3DModel):
 
     def _embed_times(self, times: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Times `[B, G]` as modulation of the output `[B, G, D]` and of the blocks `[B, G, 6, D]`, typed as `like`."""
-        embedder = self.condition_embedder
-        waves = embedder.timesteps_proj(times.flatten()).unflatten(0, times.shape)
+        embedder, rows = self.condition_embedder, times.flatten()
+        in_fours = torch.cat([rows, rows.new_zeros(-len(rows) % 4)])  # fewer rows are multiplied in another order
         parameter = next(embedder.time_embedder.parameters())
-        embedded = embedder.time_embedder(waves.to(parameter.dtype)).type_as(like)
-        return embedded, embedder.time_proj(embedder.act_fn(embedded)).unflatten(-1, (6, -1))
+        embedded = embedder.time_embedder(embedder.timesteps_proj(in_fours).to(parameter.dtype)).type_as(like)
+        modulation = embedder.time_proj(embedder.act_fn(embedded)).unflatten(-1, (6, -1))
+        embedded, modulation = (each[: len(rows)].unflatten(0, times.shape) for each in (embedded, modulation))
+        return embedded, modulation
 
     def _run_blocks(self, given: Pass, parts: list[Part]) -> tuple[Tensor, "MemoryOutput"]:
         """The block loop: merge where it is due, then attend. Without a target, keys and values are kept."""

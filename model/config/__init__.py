@@ -52,6 +52,12 @@ from model.config.requests import (
     VideoRequest,
     ViewRequest,
 )
+from model.config.speed import (
+    SPEEDS,
+    Quantization,
+    SpeedConfig,
+    SpeedName,
+)
 from model.config.training import (
     DatasetConfig,
     DrawnSource,
@@ -71,6 +77,7 @@ from model.config.training import (
 
 __all__ = [
     "SESSION_NAME",
+    "SPEEDS",
     "CatalogDefaults",
     "CatalogRequest",
     "CatalogTurn",
@@ -99,6 +106,7 @@ __all__ = [
     "Precision",
     "Preset",
     "ProofConfig",
+    "Quantization",
     "RecallBy",
     "RegionConfig",
     "RetrievalConfig",
@@ -108,6 +116,8 @@ __all__ = [
     "SegmentSettings",
     "SmallModelConfig",
     "Source",
+    "SpeedConfig",
+    "SpeedName",
     "SyntheticSource",
     "TokenConfig",
     "TrainingConfig",

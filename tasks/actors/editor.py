@@ -11,7 +11,7 @@ import numpy as np
 import ray
 
 from model.camera.trajectory import Trajectory
-from model.config import EditConfig, Precision
+from model.config import EditConfig, Precision, SpeedConfig
 from model.errors import OutOfMemoryError
 from model.rehearsal import Rehearsal
 from model.types import Memory, ViewMemory
@@ -75,9 +75,9 @@ class ViewJob:
 class Editor:
     """Edits segments. `progress` answers while `edit` runs."""
 
-    def __init__(self, weights: str, dtype: Precision, device: str) -> None:
+    def __init__(self, weights: str, dtype: Precision, device: str, speed: SpeedConfig) -> None:
         loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
-        self._model: Future[MemoryEditor | Rehearsal] = loader.submit(_load_or_rehearse, weights, dtype, device)
+        self._model: Future[MemoryEditor | Rehearsal] = loader.submit(_load_or_rehearse, weights, dtype, device, speed)
         self._step = (0, 0)
         self._segments = 0
         footprint()
@@ -168,8 +168,8 @@ class Embedder:
         return footprint().peak_bytes()
 
 
-def _load_or_rehearse(weights: str, dtype: Precision, device: str) -> "MemoryEditor | Rehearsal":
-    return Rehearsal.open(weights) if Rehearsal.is_at(weights) else load_editor(weights, dtype, device)
+def _load_or_rehearse(weights: str, dtype: Precision, device: str, speed: SpeedConfig) -> "MemoryEditor | Rehearsal":
+    return Rehearsal.open(weights) if Rehearsal.is_at(weights) else load_editor(weights, dtype, device, speed)
 
 
 @contextmanager
@@ -184,12 +184,12 @@ def _memory_errors() -> Iterator[None]:
 
 
 def _offload(model: "MemoryEditor | Rehearsal") -> None:
-    """Have weights lie in main memory, and visit the device one layer at a time."""
+    """Have weights lie in main memory, and visit the device one block at a time."""
     if isinstance(model, Rehearsal):
         return
-    from accelerate import cpu_offload
+    from model.backbones.acceleration import offload
 
-    cpu_offload(model.backbone.transformer, execution_device=model.backbone.device)
+    offload(model.backbone.transformer, model.backbone.device)
 
 
 def _load_descriptor(name: str) -> "Descriptor":

@@ -2,13 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from model.config import Precision
+from model.config import Precision, SpeedConfig
 
 if TYPE_CHECKING:
     from model.editor import MemoryEditor
 
 
-def load_editor(weights: str, dtype: Precision, device: str) -> "MemoryEditor":
+def load_editor(
+    weights: str,
+    dtype: Precision,
+    device: str,
+    speed: SpeedConfig = SpeedConfig(),  # noqa: B008 - it is frozen
+) -> "MemoryEditor":
     from model.editor import MemoryEditor
 
-    return MemoryEditor.from_pretrained(weights, dtype=dtype, device=device)
+    return MemoryEditor.from_pretrained(weights, dtype=dtype, device=device, speed=speed)

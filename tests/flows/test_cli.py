@@ -103,6 +103,8 @@ def test_options_of_edit_are_frozen() -> None:
             "--editors",
             "--gate",
             "--device",
+            "--speed",
+            "--quantize",
             "--memory",
             "--wait",
             "--json",
@@ -117,7 +119,7 @@ def test_options_of_view_are_frozen() -> None:
     found = {word.strip(",") for word in text.split() if word.startswith("--")}
     shared = "--out --weights --session --frames --overlap --size --top-k --steps --guidance --seed --codec --tone-map"
     own = "--camera --instruction --recall --coverage --chain --fov --scale --device --wait --json --verbose --help"
-    assert found == {*shared.split(), *own.split(), "--memory"}
+    assert found == {*shared.split(), *own.split(), "--memory", "--speed", "--quantize"}
 
 
 def test_options_of_evaluate_are_frozen() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from model.sampling import begin_with, denoise, draw_noise, guide
+from model.sampling import ForecastVelocity, GuidedVelocity, begin_with, denoise, draw_noise, guide
 
 CPU = torch.device("cpu")
 SHAPE = (1, 2, 3, 4, 4)
@@ -94,3 +94,77 @@ def test_guidance_leads_away_from_the_unconditional() -> None:
     assert_close(guide(conditional, unconditional, 1.0), conditional)
     assert_close(guide(conditional, unconditional, 0.0), unconditional)
     assert_close(guide(conditional, unconditional, 3.0), conditional + 2 * (conditional - unconditional))
+
+
+class Counted:
+    """A velocity that is `bend` (t/1000)^2 + t/1000 + 1 everywhere, and how often it was asked."""
+
+    def __init__(self, bend: float) -> None:
+        self.bend, self.calls = bend, 0
+
+    def at(self, time: float) -> float:
+        return self.bend * (time / 1000) ** 2 + time / 1000 + 1
+
+    def __call__(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        self.calls += 1
+        return torch.full_like(latents, self.at(float(timestep)))
+
+
+TIMES = [1000.0 - 20 * step for step in range(50)]
+
+
+def ask_all(velocity: ForecastVelocity) -> list[Tensor]:
+    return [velocity(torch.zeros(SHAPE), torch.tensor(time)) for time in TIMES]
+
+
+def test_a_straight_velocity_is_computed_three_times() -> None:
+    """Twice for the line, and once to see that it holds."""
+    straight = Counted(bend=0)
+    told = ask_all(ForecastVelocity(straight, tolerance=1e-3))
+    assert straight.calls == 3
+    for velocity, time in zip(told, TIMES, strict=True):
+        assert_close(velocity, torch.full(SHAPE, straight.at(time)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("tolerance", [0.02, 0.1])
+def test_what_is_forecast_is_as_near_as_was_asked_for(tolerance: float) -> None:
+    bent = Counted(bend=3)
+    told = ask_all(ForecastVelocity(bent, tolerance))
+    assert 3 < bent.calls < 40
+    missed = [abs(float(v.flatten()[0]) - bent.at(t)) / bent.at(t) for v, t in zip(told, TIMES, strict=True)]
+    assert tolerance / 10 < max(missed) < 2 * tolerance  # the norm falls between the guess and the step
+
+
+def test_a_smaller_tolerance_computes_more() -> None:
+    calls = []
+    for tolerance in (0.2, 0.05, 0.01):
+        velocity = ForecastVelocity(Counted(bend=3), tolerance)
+        ask_all(velocity)
+        calls.append(velocity.computed)
+    assert calls == sorted(calls)
+    assert calls[0] < calls[-1]
+
+
+def test_late_guidance_keeps_the_last_difference() -> None:
+    conditional, unconditional = Counted(bend=1), Counted(bend=0)
+    velocity = GuidedVelocity(conditional, unconditional, scale=3.0, computed=2)
+    told = [float(velocity(torch.zeros(1), torch.tensor(time))) for time in (1000.0, 800.0, 500.0)]
+    assert (conditional.calls, unconditional.calls) == (3, 2)
+    last_difference = conditional.at(800) - unconditional.at(800)
+    assert told == pytest.approx(
+        [2 + 3 * 1.0, 1.8 + 3 * last_difference, conditional.at(500) + 2 * last_difference], abs=1e-5
+    )
+
+
+def test_guidance_to_the_end_is_guidance() -> None:
+    conditional, unconditional = Counted(bend=1), Counted(bend=0)
+    velocity = GuidedVelocity(conditional, unconditional, scale=3.0, computed=3)
+    for time in (1000.0, 800.0, 500.0):
+        at = (torch.zeros(SHAPE), torch.tensor(time))
+        assert torch.equal(velocity(*at), guide(conditional(*at), unconditional(*at), 3.0))
+
+
+def test_without_an_unconditional_branch_there_is_no_guidance() -> None:
+    conditional = Counted(bend=1)
+    told = GuidedVelocity(conditional, None, scale=3.0, computed=0)(torch.zeros(1), torch.tensor(1000.0))
+    assert float(told) == conditional.at(1000)

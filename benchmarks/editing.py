@@ -1,0 +1,164 @@
+"""What a memory costs in time: one forward of the transformer, beside diffusers' own without any, in one run.
+
+The metric is seconds in parts of stock diffusers' seconds; the bound beside it is the same ratio in operations, counted
+on the meta device. On a processor the shapes are small ones of the same proportions, on a GPU those of LucyEdit (5B)
+and ReCamMaster (1.3B): 81 frames of 480x832, in bfloat16, with random weights. `benchmarks/shapes.py` says what the
+variants are.
+
+    python benchmarks/editing.py [--json] [--write] [--memories 0 3 10] [--repetitions 5]
+
+`stock` is diffusers' transformer as its pipeline calls it: for LucyEdit with a timestep by token, for ReCamMaster on
+target and user's video, which stock diffusers does not know, through our loop. Where memory is computed once, its cost
+is spread over the 100 forwards of 50 steps with guidance.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from flops import FORWARDS, count
+
+from model.backbones.transformer import MemoryWanTransformer
+from reporting import REPETITIONS, Figures, page, parser, publish, ratio, say, spread, table, take_turns, tidy, told
+from shapes import REAL, SMALL, VARIANTS, Case, stock_of
+
+STOCK = "stock"
+ON_CARD = {"wan-5b": "lucy", "wan-1.3b": "recam"}
+ON_PROCESSOR = {"small-lucy": "lucy", "small-recam": "recam"}
+COUNTS = (0, 3, 10)
+GIGA = 1e9
+
+
+def measure_all(device: str, counts: Sequence[int], repetitions: int) -> Figures:
+    """All models of a device, by name."""
+    models = ON_CARD if device == "cuda" else ON_PROCESSOR
+    cases = {name: partial(Case, (REAL | SMALL)[name], style) for name, style in models.items()}
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    return {
+        name: measure(case(0, device=device, dtype=dtype), counts, repetitions, VARIANTS)
+        for name, case in cases.items()
+    }
+
+
+@torch.no_grad()
+def measure(case: Case, counts: Sequence[int], repetitions: int, variants: Sequence[str]) -> Figures:
+    """By number of memories and variant: seconds, their ratio to stock, and the same ratio in operations."""
+    case = case.at_depth(case.base.phases)
+    model = case.model(case.base.phases)
+    base = stock_of(model) if case.style == "lucy" else None
+    figures: Figures = {}
+    for memories in counts:
+        here = case.with_memories(memories)
+        wanted = [name for name in variants if memories or name == "dynamic" or _merges_user_video(here, name)]
+        runs: dict[str, Callable[[], object]] = {STOCK: _stock(here, model, base)}
+        once: dict[str, float] = {}
+        for variant in wanted:
+            runs[variant], once[variant] = _prepare(here, model, variant)
+        peaks = {name: _peak_bytes(run, case.device) for name, run in runs.items()}
+        times = take_turns({name: _finished(run, case.device) for name, run in runs.items()}, repetitions)
+        figures[str(memories)] = {STOCK: {"seconds": spread(times[STOCK]), **peaks[STOCK]}}
+        for variant in wanted:
+            own = [seconds + once[variant] / FORWARDS for seconds in times[variant]]
+            figures[str(memories)][variant] = {
+                "seconds": spread(own),
+                "times_stock": ratio(own, times[STOCK]),
+                "operations_times_stock": tidy(_operations(here, variant) / _operations(here, STOCK)),
+                **peaks[variant],
+            }
+        say(f"{case.style}, {memories} memories: done")
+        del runs
+    return figures
+
+
+def _merges_user_video(case: Case, variant: str) -> bool:
+    return case.style == "recam" and variant in ("merge_all", "cached")
+
+
+def _stock(case: Case, model: MemoryWanTransformer, base: Any) -> Callable[[], object]:
+    """A forward without memories, as it is run without us."""
+    if base is not None:
+        return partial(case.run_stock, base)
+    alone = case.with_memories(0)
+    return partial(alone.run, model, alone.conditioning("dynamic"))
+
+
+def _prepare(case: Case, model: MemoryWanTransformer, variant: str) -> tuple[Callable[[], object], float]:
+    """One forward of a variant, and the seconds that are spent once a segment before it."""
+    if not variant.startswith("cached") or not case.memories:
+        return partial(case.run, model, case.conditioning(variant)), 0.0
+
+    def remember() -> Any:
+        return case.remember(model, case.planned(model, variant))
+
+    given = remember()
+    once = take_turns({variant: _finished(remember, case.device)}, repetitions=1, warm_ups=0)[variant][0]
+    return partial(case.run, model, given), once
+
+
+def _finished(run: Callable[[], object], device: str) -> Callable[[], None]:
+    """The call, and the wait until the device has done it."""
+
+    def done() -> None:
+        run()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return done
+
+
+def _peak_bytes(run: Callable[[], object], device: str) -> dict[str, float]:
+    """The most memory of a GPU that one call needs, weights included, in GiB; nothing on a processor."""
+    if device != "cuda":
+        return {}
+    run()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return {
+        "peak_gib": tidy(torch.cuda.max_memory_allocated() / 2**30),
+        "reserved_gib": tidy(torch.cuda.max_memory_reserved() / 2**30),
+    }
+
+
+def _operations(case: Case, variant: str) -> float:
+    """Of one forward, on the meta device, at one block a phase."""
+    memories = 0 if variant == STOCK else case.memories
+    counted = Case(case.base, case.style, memories)
+    return count(counted, "dynamic" if variant == STOCK else variant)
+
+
+def as_markdown(figures: Figures) -> str:
+    """The page: a table for each model."""
+    sections = []
+    for name, by_count in figures.items():
+        rows = [
+            [memories, variant, told(each["seconds"], " s"), told(each["times_stock"]), each["operations_times_stock"]]
+            + [value for key, value in each.items() if key == "peak_gib"]
+            for memories, variants in by_count.items()
+            for variant, each in variants.items()
+            if variant != STOCK
+        ]
+        card = ["peak GiB"] * any("peak_gib" in each for each in by_count["0"].values())
+        head = ["N", "variant", "a forward", "times stock", "the same in operations", *card]
+        sections += [f"## {name}", table(head, rows)]
+    return page("Time of one forward, beside stock diffusers without memories", *sections)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    figures = measure_all(device, options.memories, options.repetitions)
+    publish("editing", figures, as_markdown(figures), options)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("--memories", type=int, nargs="+", default=COUNTS, help="numbers of memories")
+    options.add_argument("--repetitions", type=int, default=REPETITIONS)
+    return options.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""A loaded transformer made faster, or smaller: attention back end, 8-bit layers, compiled blocks, offloading.
+
+All of it is the work of torch, diffusers and torchao; here it is chosen, and what this machine lacks is told.
+
+A block is always called through its `forward`, so whatever is done here reaches every pass: joint, cached, or merging.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from statistics import median
+from typing import Any
+
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from torch import Tensor, nn
+
+from model.config import SpeedConfig
+from model.errors import RequestError
+
+TIMED_TOKENS, TIMED_RUNS = 8192, 5  # attention is timed at the length of 81 frames of 480x832 in the 5B model
+ON_GPUS = ("native", "_native_cudnn", "_native_flash", "flash", "_flash_3")
+"""Back ends that compute attention as it is, in installed code."""
+GRAPHS = 64  # of a block, one for each combination of memories, cache and merging that it meets
+
+
+def accelerate(transformer: WanTransformer3DModel, speed: SpeedConfig, device: torch.device) -> None:
+    """Do what `speed` says to a transformer on `device`.
+
+    Raises:
+        RequestError: this machine has no such back end, no torchao, or no compiler.
+    """
+    attention = speed.attention
+    if attention == "auto":
+        attention = fastest_attention(transformer, device)
+    if attention != "native":
+        _attend_by(transformer, attention)
+    if speed.quantize != "none":
+        _quantize(transformer, speed.quantize)
+    if speed.compile:
+        _require_a_compiler(device)
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
+        transformer.compile_repeated_blocks()
+
+
+def offload(transformer: Any, device: torch.device) -> None:
+    """Keep the blocks in main memory, from where each visits `device` while it is computed: slow, for small cards.
+
+    One after the other, not the next one ahead of its turn on a stream: a block that chooses what is merged is called
+    twice, and diffusers would have sent it away after the first time.
+    """
+    memory = torch.device("cpu")
+    transformer.enable_group_offload(device, memory, offload_type="block_level", num_blocks_per_group=1)
+
+
+def fastest_attention(transformer: WanTransformer3DModel, device: torch.device) -> str:
+    """The back end that is fastest on `device` for the heads of `transformer`; those that fail are left out.
+
+    A processor has one.
+    """
+    if device.type != "cuda":
+        return "native"
+    heads, size = transformer.config["num_attention_heads"], transformer.config["attention_head_dim"]
+    states = torch.randn(1, TIMED_TOKENS, heads, size, device=device, dtype=transformer.dtype)
+    times = {name: seconds for name in ON_GPUS if (seconds := _seconds_of(name, states)) is not None}
+    return min(times, key=lambda name: times[name])
+
+
+def _seconds_of(backend: str, states: Tensor) -> float | None:
+    """Median seconds of one attention; None where the back end does not work here."""
+
+    def run() -> None:
+        dispatch_attention_fn(states, states, states, backend=AttentionBackendName(backend))
+        torch.cuda.synchronize(states.device)
+
+    try:
+        run()
+        return median(_timed(run) for _ in range(TIMED_RUNS))
+    except Exception:
+        logging.getLogger(__name__).debug("attention back end %s does not work here", backend, exc_info=True)
+        return None
+
+
+def _timed(run: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _attend_by(transformer: Any, backend: str) -> None:
+    try:
+        transformer.set_attention_backend(backend)
+    except (ValueError, RuntimeError, ImportError) as fault:
+        reason = str(fault).splitlines()[0]
+        raise RequestError(
+            f"attention {backend!r}: does not work here: {reason}; give auto, or native, which always does"
+        ) from None
+
+
+def _quantize(transformer: nn.Module, kind: str) -> None:
+    if find_spec("torchao") is None:
+        raise RequestError(f"quantize {kind}: torchao is not installed; pip install 'memory-v2v[quantize]'")
+    from torchao import quantization as ao  # pyright: ignore[reportMissingImports] - an extra
+
+    how = ao.Int8WeightOnlyConfig() if kind == "int8" else ao.Float8DynamicActivationFloat8WeightConfig()
+    blocks = transformer.get_submodule("blocks")
+    try:
+        ao.quantize_(blocks, how)
+    except (AssertionError, RuntimeError, NotImplementedError) as fault:
+        raise RequestError(f"quantize {kind}: this device cannot: {str(fault).splitlines()[0]}; give int8") from None
+
+
+def _require_a_compiler(device: torch.device) -> None:
+    """Compile something small now: a missing compiler should not be found out by the first segment."""
+    try:
+        torch.compile(torch.cos)(torch.ones(2, device=device))
+    except Exception as fault:
+        needed = "triton" if device.type == "cuda" else "a C++ compiler, such as g++"
+        raise RequestError(f"compile: nothing can be compiled here; install {needed}, or use --speed plain") from fault

@@ -1,0 +1,110 @@
+"""What is done to a loaded model: its results stay, and what a machine lacks is told in one sentence."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName
+
+import model.backbones.acceleration as acceleration
+from model.backbones.acceleration import accelerate, fastest_attention, offload
+from model.backbones.transformer import Conditioning, MemoryWanTransformer
+from model.config import SPEEDS, MergeConfig, SpeedConfig
+from model.errors import RequestError
+from tests.model.toy import memories, predict, target, toy_transformer
+
+CPU = torch.device("cpu")
+JOINT = Conditioning(memories(), MergeConfig(fraction=0.5))
+
+
+def back_ends(model: MemoryWanTransformer) -> set[AttentionBackendName | None]:
+    return {block.attn1.processor._attention_backend for block in model.blocks}
+
+
+def test_as_it_is_nothing_is_done() -> None:
+    model = toy_transformer()
+    before = [id(module) for module in model.modules()]
+    accelerate(model, SPEEDS["plain"], CPU)
+    assert [id(module) for module in model.modules()] == before
+    assert back_ends(model) == {None}
+
+
+@torch.no_grad()
+def test_another_back_end_computes_the_same() -> None:
+    model, given = toy_transformer(), target()
+    expected = predict(model, given, JOINT)
+    accelerate(model, SpeedConfig(attention="_native_math"), CPU)
+    assert back_ends(model) == {AttentionBackendName._NATIVE_MATH}
+    torch.testing.assert_close(predict(model, given, JOINT), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sage", "no_such_thing"])
+def test_a_back_end_that_is_not_here_is_told(name: str) -> None:
+    with pytest.raises(RequestError, match=f"attention '{name}': does not work here: .*; give auto"):
+        accelerate(toy_transformer(), SpeedConfig(attention=name), CPU)
+
+
+def test_a_processor_has_one_back_end() -> None:
+    assert fastest_attention(toy_transformer(), CPU) == "native"
+
+
+def test_the_fastest_back_end_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock and the card are stand-ins: the choice among what they say is what is tested."""
+    seconds = {"native": 3.0, "_native_cudnn": 1.0, "_native_flash": 2.0}
+    monkeypatch.setattr(acceleration, "_seconds_of", lambda name, states: seconds.get(name))
+    monkeypatch.setattr(torch, "randn", lambda *shape, **options: torch.zeros(1))
+    assert fastest_attention(toy_transformer(), torch.device("cuda")) == "_native_cudnn"
+
+
+@pytest.mark.skipif(find_spec("torchao") is not None, reason="torchao is installed")
+def test_a_missing_torchao_is_told() -> None:
+    with pytest.raises(RequestError, match=r"torchao is not installed; pip install 'memory-v2v\[quantize\]'"):
+        accelerate(toy_transformer(), SpeedConfig(quantize="int8"), CPU)
+
+
+@pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao, an extra")
+@torch.no_grad()
+def test_eight_bits_change_little() -> None:
+    model, given = toy_transformer(), target()
+    expected = predict(model, given, JOINT)
+    accelerate(model, SpeedConfig(quantize="int8"), CPU)
+    error = (predict(model, given, JOINT) - expected).norm() / expected.norm()
+    assert 0 < error < 0.05
+
+
+def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(RequestError, match=r"nothing can be compiled here; install a C\+\+ compiler"):
+        accelerate(toy_transformer(), SpeedConfig(compile=True), CPU)
+
+
+def test_compiled_blocks_give_the_same_results() -> None:
+    """In a program of its own: the compiler cannot see through the tests' shape checks."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.model.backbones.compiled", "inductor"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    graphs, difference = done.stdout.split()
+    assert 1 <= int(graphs) <= acceleration.GRAPHS
+    assert float(difference) < 1e-4
+
+
+@pytest.mark.parametrize("cached", [False, True], ids=["joint", "cached"])
+@torch.no_grad()
+def test_offloaded_blocks_give_the_very_results(cached: bool) -> None:
+    model, given = toy_transformer(), target()
+    text = torch.randn(1, 4, model.config["text_dim"])
+    asked = Conditioning(memories(), cached=True, memory_text=text) if cached else JOINT
+
+    def result() -> torch.Tensor:
+        known = Conditioning(cached=True, cache=model.remember(asked)) if cached else asked
+        return predict(model, given, known)
+
+    expected = result()
+    offload(model, CPU)
+    assert torch.equal(result(), expected)
