@@ -37,7 +37,7 @@ def measure_all(device: str, counts: Sequence[int], repetitions: int) -> Figures
     cases = {name: partial(Case, (REAL | SMALL)[name], style) for name, style in models.items()}
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     return {
-        name: measure(case(0, device=device, dtype=dtype), counts, repetitions, VARIANTS)
+        name: measure(case(0, device=device, dtype=dtype), counts, repetitions, (*VARIANTS, "cached_user"))
         for name, case in cases.items()
     }
 
@@ -51,7 +51,7 @@ def measure(case: Case, counts: Sequence[int], repetitions: int, variants: Seque
     figures: Figures = {}
     for memories in counts:
         here = case.with_memories(memories)
-        wanted = [name for name in variants if memories or name == "dynamic" or _merges_user_video(here, name)]
+        wanted = [name for name in variants if _is_of_its_own(here, name)]
         runs: dict[str, Callable[[], object]] = {STOCK: _stock(here, model, base)}
         once: dict[str, float] = {}
         for variant in wanted:
@@ -72,8 +72,11 @@ def measure(case: Case, counts: Sequence[int], repetitions: int, variants: Seque
     return figures
 
 
-def _merges_user_video(case: Case, variant: str) -> bool:
-    return case.style == "recam" and variant in ("merge_all", "cached")
+def _is_of_its_own(case: Case, variant: str) -> bool:
+    """Whether no other variant is the very same work."""
+    if case.memories:
+        return variant != "cached_user" or case.style == "recam"
+    return variant in (("dynamic",) if case.style == "lucy" else ("merge_all", "cached_user"))
 
 
 def _stock(case: Case, model: MemoryWanTransformer, base: Any) -> Callable[[], object]:
@@ -86,8 +89,9 @@ def _stock(case: Case, model: MemoryWanTransformer, base: Any) -> Callable[[], o
 
 def _prepare(case: Case, model: MemoryWanTransformer, variant: str) -> tuple[Callable[[], object], float]:
     """One forward of a variant, and the seconds that are spent once a segment before it."""
-    if not variant.startswith("cached") or not case.memories:
-        return partial(case.run, model, case.conditioning(variant)), 0.0
+    given = case.conditioning(variant)
+    if not variant.startswith("cached") or all(video.live for video in given.videos):
+        return partial(case.run, model, given), 0.0
 
     def remember() -> Any:
         return case.remember(model, case.planned(model, variant))

@@ -40,7 +40,7 @@ def count(case: Case, variant: str) -> float:
     """TFLOPs of one forward; of the cached variants on the average over all forwards of a segment."""
     model, once = case.model(), 0.0
     given = case.planned(model, variant)
-    if variant.startswith("cached") and case.memories:
+    if variant.startswith("cached") and not all(video.live for video in given.videos):
         with FlopCounterMode(display=False) as counter:
             given = case.remember(model, given)
         once = _weighted(counter, case.base.phases)

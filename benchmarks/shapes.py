@@ -8,6 +8,7 @@
     merge_all     the same of all conditions, the user's video too
     cached        dynamic, memory computed once for all steps and both guidance branches
     cached_merge  cached and merge_all
+    cached_user   cached, and the user's video, where it is on the frames, cached as the memories are
 """
 
 from collections.abc import Sequence
@@ -100,14 +101,15 @@ class Case:
         patches = [BASE_PATCH if uniform else memory_patch(rank, TokenConfig()) for rank in range(self.memories)]
         videos = tuple(self._video(patch, live=False) for patch in patches)
         if self.style == "recam":
-            videos = (self._video(BASE_PATCH, live=True, mergeable=variant != "merge_memory"), *videos)
+            live, mergeable = variant != "cached_user", variant != "merge_memory"
+            videos = (self._video(BASE_PATCH, live, mergeable), *videos)
         if not videos:
             return Conditioning()
         merging = self.merging if merged else MergeConfig(mode="off")
         return Conditioning(videos=videos, merging=merging, target_cameras=self._cameras())
 
     def _video(self, patch: int, live: bool, mergeable: bool = True) -> ConditionVideo:
-        cameras, start = self._cameras(), 1 if live else 2
+        cameras, start = self._cameras(), 1 if patch == BASE_PATCH else 2
         return ConditionVideo(self.latents(), patch, start, cameras=cameras, live=live, mergeable=mergeable)
 
     def latents(self) -> Tensor:
