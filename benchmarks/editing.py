@@ -18,8 +18,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from flops import FORWARDS, count
 
+from flops import FORWARDS, count
 from model.backbones.transformer import MemoryWanTransformer
 from reporting import REPETITIONS, Figures, page, parser, publish, ratio, say, spread, table, take_turns, tidy, told
 from shapes import REAL, SMALL, VARIANTS, Case, stock_of
