@@ -38,7 +38,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/orchestration.py
+	$(BIN)/python benchmarks/bench.py
 
 serve: $(VENV)/.installed
 	$(BIN)/memory-v2v serve

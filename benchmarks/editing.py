@@ -21,7 +21,22 @@ import torch
 
 from flops import FORWARDS, count
 from model.backbones.transformer import MemoryWanTransformer
-from reporting import REPETITIONS, Figures, page, parser, publish, ratio, say, spread, table, take_turns, tidy, told
+from reporting import (
+    REPETITIONS,
+    Clock,
+    Figures,
+    page,
+    parser,
+    publish,
+    ratio,
+    say,
+    spread,
+    table,
+    take_turns,
+    tidy,
+    told,
+    wall_seconds,
+)
 from shapes import REAL, SMALL, VARIANTS, Case, stock_of
 
 STOCK = "stock"
@@ -43,7 +58,9 @@ def measure_all(device: str, counts: Sequence[int], repetitions: int) -> Figures
 
 
 @torch.no_grad()
-def measure(case: Case, counts: Sequence[int], repetitions: int, variants: Sequence[str]) -> Figures:
+def measure(
+    case: Case, counts: Sequence[int], repetitions: int, variants: Sequence[str], clock: Clock = wall_seconds
+) -> Figures:
     """By number of memories and variant: seconds, their ratio to stock, and the same ratio in operations."""
     case = case.at_depth(case.base.phases)
     model = case.model(case.base.phases)
@@ -57,7 +74,7 @@ def measure(case: Case, counts: Sequence[int], repetitions: int, variants: Seque
         for variant in wanted:
             runs[variant], once[variant] = _prepare(here, model, variant)
         peaks = {name: _peak_bytes(run, case.device) for name, run in runs.items()}
-        times = take_turns({name: _finished(run, case.device) for name, run in runs.items()}, repetitions)
+        times = take_turns({name: _finished(run, case.device) for name, run in runs.items()}, repetitions, clock=clock)
         figures[str(memories)] = {STOCK: {"seconds": spread(times[STOCK]), **peaks[STOCK]}}
         for variant in wanted:
             own = [seconds + once[variant] / FORWARDS for seconds in times[variant]]

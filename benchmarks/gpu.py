@@ -57,6 +57,7 @@ class Bench:
     video: tuple[int, int, int]
     back_ends: tuple[str, ...]
     memories: tuple[int, ...] = MEMORIES
+    repetitions: int = REPETITIONS
 
     @property
     def on_card(self) -> bool:
@@ -92,12 +93,12 @@ def rehearsal_bench(device: str) -> Bench:
     case = partial(Case, toy, memories=3, device=device)
     vae = {**WAN22_VAE, "base_dim": 8, "decoder_base_dim": 8, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
     lucy, recam = (case(style).at_depth((1, 1, 1)) for style in ("lucy", "recam"))
-    return Bench(device, lucy, recam, vae, (5, 64, 96), ("native", "_native_math"), (0, 3))
+    return Bench(device, lucy, recam, vae, (5, 64, 96), ("native", "_native_math"), (0, 3), 1)
 
 
-def timed(bench: Bench, runs: Mapping[str, Callable[[], object]], repetitions: int = REPETITIONS) -> dict[str, list]:
+def timed(bench: Bench, runs: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
     """Seconds of each, with the device's work done."""
-    return take_turns({name: _finished(bench, run) for name, run in runs.items()}, repetitions, WARM_UPS)
+    return take_turns({name: _finished(bench, run) for name, run in runs.items()}, bench.repetitions, WARM_UPS)
 
 
 def _finished(bench: Bench, run: Callable[[], object]) -> Callable[[], None]:
@@ -154,7 +155,7 @@ def measure_lucy(bench: Bench) -> Figures:
     """Times at full depth; the naive way, which takes minutes, at one block a phase."""
     variants = ("dynamic", "merge_all", "cached", "cached_merge")
     shallow = bench.lucy.at_depth((1, 1, 1))
-    naive = editing.measure(shallow, bench.memories, REPETITIONS, ("uniform", *variants[:2]))
+    naive = editing.measure(shallow, bench.memories, bench.repetitions, ("uniform", *variants[:2]))
     return {"full": _with_mfu(bench, bench.lucy, bench.memories, variants), "shallow": naive}
 
 
@@ -167,7 +168,7 @@ def measure_recam(bench: Bench) -> Figures:
 
 def _with_mfu(bench: Bench, case: Case, memories: Sequence[int], variants: Sequence[str]) -> Figures:
     """What `editing.measure` says, and the share of the card's dense bfloat16 that it is."""
-    figures = editing.measure(case, memories, REPETITIONS, variants)
+    figures = editing.measure(case, memories, bench.repetitions, variants)
     for number, by_variant in figures.items():
         for variant, told in by_variant.items():
             here = Case(case.base, case.style, 0 if variant == editing.STOCK else int(number))
@@ -322,7 +323,7 @@ def _fit(bench: Bench, offloaded: bool, variant: str) -> Figures | None:
         if variant.startswith("cached"):
             given = case.remember(model, case.planned(model, variant))
         run = partial(case.run, model, given)
-        times = timed(bench, {"it": run}, repetitions=REPETITIONS if bench.on_card else 1)["it"]
+        times = timed(bench, {"it": run})["it"]
         return {"seconds": spread(times), **_peak_of(bench, run)}
     except torch.OutOfMemoryError:
         return None

@@ -26,13 +26,15 @@ REPETITIONS = 5
 sys.path.append(str(ROOT))  # a script finds its own folder only, and some need the footage of the tests
 
 Figures = dict[str, Any]
+Clock = Callable[[Callable[[], object]], float]
+"""Seconds of one call."""
 
 
 def take_turns(
     candidates: Mapping[str, Callable[[], object]],
     repetitions: int = REPETITIONS,
     warm_ups: int = 1,
-    clock: Callable[[Callable[[], object]], float] | None = None,
+    clock: Clock | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of every candidate, by repetition, in turn there and back (A B B A).
 
@@ -55,6 +57,13 @@ def wall_seconds(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
+
+
+def processor_seconds(run: Callable[[], object]) -> float:
+    """How long this thread computes in `run`: what else the machine does counts little. Of work in one thread."""
+    started = time.thread_time()
+    run()
+    return time.thread_time() - started
 
 
 def spread(values: Sequence[float]) -> Figures:
