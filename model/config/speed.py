@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from model.config.base import Config
 
@@ -23,6 +23,13 @@ class SpeedConfig(Config):
     """Share of the steps whose unconditional branch is computed; later ones keep its last difference. Approximate."""
     forecast: float = Field(default=0.0, ge=0, lt=1)
     """Error, in parts of the velocity, up to which a step is forecast from those before; 0 is never. Approximate."""
+
+    @field_validator("attention")
+    @classmethod
+    def _is_installed(cls, attention: str) -> str:
+        if attention.endswith("_hub"):
+            raise ValueError("downloads compiled code when it is first used; install the package and name its back end")
+        return attention
 
 
 SpeedName = Literal["plain", "exact", "fast"]

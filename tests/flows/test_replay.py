@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows import cli, edit, novel_views
-from model.config import EditConfig, EditRequest, MergeConfig, VideoRequest, ViewRequest
+from model.config import EditConfig, EditRequest, MergeConfig, SpeedConfig, VideoRequest, ViewRequest
 from tasks.replay import replay
 from tasks.weights import BUNDLED, read_preset
 
@@ -43,6 +43,7 @@ EDITS = [
     ["edit", "c.mp4", "--prompt", "x", "--codec", "ffv1", "--tone-map", "--schedule", "auto", "--editors", "2"],
     ["edit", "c.mp4", "--prompt", "x", "--mask", "1,2,30%,40%", "--feather", "3.5", "--transfer", "guided"],
     ["edit", "c.mp4", "--prompt", "x", "--keep-unchanged"],
+    ["edit", "c.mp4", "--prompt", "x", "--speed", "fast", "--quantize", "int8"],
 ]
 VIEWS = [
     ["view", "clip.mp4", "--camera", "pan-left", "--camera", "pan right 20deg, then dolly in 1m"],
@@ -91,6 +92,9 @@ def test_what_no_option_names_is_named_beside_the_command() -> None:
     again = replay(request, preset, edits=3)
     assert again.unsaid == ("edit.merging.mode", "edit.merging.blocks", "edit.attention")
     assert "--on 3" in again.command, "the turn that was the last one then"
+    quicker = request.model_copy(update={"speed": SpeedConfig(forecast=0.03, quantize="fp8")})
+    assert replay(quicker, preset).unsaid[-1] == "speed.forecast"
+    assert "--quantize fp8" in replay(quicker, preset).command
     scales = settings.sampling.model_copy(update={"guidance": 4.0, "first_guidance": 2.0})
     other = request.model_copy(update={"edit": preset.edit.model_copy(update={"sampling": scales})})
     assert replay(other, preset).unsaid == ("edit.sampling.guidance",)

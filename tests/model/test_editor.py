@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 from model.backbones.tiny import build_tiny_lucy_edit, build_tiny_recam
 from model.camera.presets import preset
-from model.config import EditConfig, MergeConfig, SamplingConfig, TokenConfig
+from model.config import EditConfig, MergeConfig, SamplingConfig, SpeedConfig, TokenConfig
 from model.editor import MemoryEditor
 from model.errors import RequestError, WeightsError
 from model.types import EditedSegment, Memory, ViewMemory
@@ -53,6 +53,52 @@ def test_a_seed_decides_everything(editor: MemoryEditor, memories: tuple[Memory,
     assert_array_equal(runs[0].frames, runs[1].frames)
     assert_array_equal(runs[0].edited, runs[1].edited)
     assert np.abs(runs[0].edited - runs[2].edited).max() > 1e-2
+
+
+def test_texts_are_read_once_for_all_segments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = MemoryEditor.from_pretrained(folder)
+    read: list[str] = []
+    encode = editor.backbone.pipeline.encode_prompt
+
+    def counted(prompt: str, *words: Any, **options: Any) -> Any:
+        read.append(prompt)
+        return encode(prompt, *words, **options)
+
+    monkeypatch.setattr(editor.backbone.pipeline, "encode_prompt", counted)
+    edits = [editor.edit(CLIP, prompt, seed=1, config=config()) for prompt in (PROMPT, PROMPT, "make it night", PROMPT)]
+    assert read == [PROMPT, "make it night"]
+    assert_array_equal(edits[0].frames, edits[3].frames)
+    assert np.abs(edits[0].frames - edits[2].frames).max() > 1e-3
+
+
+def passes(editor: MemoryEditor, memories: tuple[Memory, ...], speed: SpeedConfig) -> tuple[int, EditedSegment]:
+    """How often the transformer ran for one segment of 12 steps with guidance, and the segment."""
+    ran: list[object] = []
+    hook = editor.backbone.transformer.register_forward_hook(lambda *_: ran.append(None))
+    faster = MemoryEditor(editor.backbone, speed)
+    steps = config(sampling=SamplingConfig(steps=12, guidance=3.0), merging=MergeConfig(fraction=0.5))
+    edited = faster.edit(CLIP, PROMPT, memories, 4, steps)
+    hook.remove()
+    return len(ran), edited
+
+
+def test_late_guidance_saves_a_pass_a_step(editor: MemoryEditor, memories: tuple[Memory, ...]) -> None:
+    plain, whole = passes(editor, memories, SpeedConfig())
+    half, edited = passes(editor, memories, SpeedConfig(guided_share=0.5))
+    assert (plain, half) == (24, 18)
+    assert 0 < np.abs(edited.edited - whole.edited).max() < 0.2 * np.abs(whole.edited).max()
+
+
+def test_forecast_steps_save_both_passes_while_frames_are_merged(
+    editor: MemoryEditor, memories: tuple[Memory, ...]
+) -> None:
+    plain, whole = passes(editor, memories, SpeedConfig())
+    fewer, edited = passes(editor, memories, SpeedConfig(forecast=0.3))
+    assert plain == 24
+    assert 6 <= fewer < 24
+    assert fewer % 2 == 0
+    error = np.linalg.norm(edited.edited - whole.edited) / np.linalg.norm(whole.edited)
+    assert 0 < error < 0.3
 
 
 def test_latents_that_are_known_are_not_encoded_again(editor: MemoryEditor, first: EditedSegment) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import ray
 
-from model.config import EditConfig, FaultPolicy
-from model.errors import LostActorError
+from model.backbones.tiny import build_tiny_lucy_edit
+from model.config import EditConfig, FaultPolicy, SpeedConfig
+from model.errors import LostActorError, RequestError
 from model.rehearsal import write_rehearsal
 from tasks.actors.editor import EditJob
 from tasks.pool import EditorHandle, EditorPool, is_due, start_editors
@@ -44,6 +45,14 @@ def processes(pool: EditorPool, leases: int) -> list[int]:
 
 def test_an_editor_stays_as_long_as_it_may(cluster: None, weights: str) -> None:
     assert len(set(processes(start_editors(weights, "float32", "cpu"), 3))) == 1
+
+
+def test_a_speed_that_a_machine_has_not_is_told_when_it_loads(cluster: None, tmp_path: Path) -> None:
+    folder = build_tiny_lucy_edit(tmp_path)
+    pool = start_editors(str(folder), "float32", "cpu", speed=SpeedConfig(attention="sage"))
+    with pytest.raises(RequestError, match="attention 'sage': does not work here"), pool.lease():
+        pass
+    pool.close()
 
 
 def test_an_editor_starts_anew_after_so_many_segments(cluster: None, weights: str) -> None:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName
+from pydantic import ValidationError
 
 import model.backbones.acceleration as acceleration
 from model.backbones.acceleration import accelerate, fastest_attention, offload
@@ -44,6 +45,12 @@ def test_another_back_end_computes_the_same() -> None:
 def test_a_back_end_that_is_not_here_is_told(name: str) -> None:
     with pytest.raises(RequestError, match=f"attention '{name}': does not work here: .*; give auto"):
         accelerate(toy_transformer(), SpeedConfig(attention=name), CPU)
+
+
+@pytest.mark.parametrize("name", ["flash_hub", "_flash_3_hub", "sage_hub", "../x", "Flash"])
+def test_a_back_end_that_downloads_code_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="attention"):
+        SpeedConfig(attention=name)
 
 
 def test_a_processor_has_one_back_end() -> None:
