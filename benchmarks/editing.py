@@ -42,7 +42,7 @@ from shapes import REAL, SMALL, VARIANTS, Case, stock_of
 STOCK = "stock"
 ON_CARD = {"wan-5b": "lucy", "wan-1.3b": "recam"}
 ON_PROCESSOR = {"small-lucy": "lucy", "small-recam": "recam"}
-COUNTS = (0, 3, 10)
+COUNTS = (0, 1, 3, 5, 10)
 GIGA = 1e9
 
 
