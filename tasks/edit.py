@@ -34,6 +34,7 @@ from tasks.pool import EditorHandle, EditorPool
 from tasks.prefetch import FetchedSegment, prefetch
 from tasks.progress import EditProgress, QuietProgress
 from tasks.turn import Quarantined, SegmentRecord, Turn, TurnRecord, committed
+from tasks.unsearched import unsearched
 
 RETRY_SECONDS = [1.0, 10.0, 60.0]
 
@@ -82,6 +83,7 @@ def _actor_died(_task: object, _run: object, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), RayActorError)
 
 
+@unsearched
 @task(
     task_run_name="edit {turn.plan.work.name}",
     retries=len(RETRY_SECONDS),

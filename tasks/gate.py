@@ -38,6 +38,7 @@ from tasks.pool import EditorPool
 from tasks.prefetch import prefetch
 from tasks.recall import TextTurn
 from tasks.turn import PreparedSegment, Quarantined, SegmentRecord, TurnRecord
+from tasks.unsearched import unsearched
 
 SHORT_SIDE = 120  # pixels of what is looked at: a quarter of the work of 240, and the same faults are seen (benchmarks)
 DIGITS = 4  # of scores that are kept
@@ -80,6 +81,7 @@ def pass_gate(
     return judge(turn, record, store, editors, care or Care(FaultPolicy(), since=datetime.now(UTC)))
 
 
+@unsearched
 @task(task_run_name="judge {turn.plan.work.name}", cache_policy=NO_CACHE, persist_result=False)
 def judge(
     turn: TextTurn, record: TurnRecord, store: Store[Any], editors: EditorPool, care: Care

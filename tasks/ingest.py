@@ -27,6 +27,7 @@ from storage.store import Store, read_turns
 from storage.video import read_thumbnails, require_displayable
 from tasks.finishing import Finishing
 from tasks.parent import Parent, find_parent
+from tasks.unsearched import unsearched
 from tasks.weights import THUMBNAIL
 
 NUMERICS = ("torch", "diffusers")  # another version may compute other bits
@@ -282,6 +283,7 @@ def numerics(device: str) -> dict[str, str]:
     return {"dtype": precision(device), "device": device.split(":")[0], **{name: version(name) for name in NUMERICS}}
 
 
+@unsearched
 @task(task_run_name="ingest {work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
 def ingest(work: AnyWork) -> VideoPlan[AnyWork]:
     """Shots and segments of the video.

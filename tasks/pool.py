@@ -18,12 +18,14 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from model.config import FaultPolicy, Precision, SpeedConfig
 from model.errors import InputError, LostActorError, OutOfMemoryError
+from model.rehearsal import Rehearsal
 from model.types import Merge
 from storage.faults import FaultKind
 from tasks.actors.editor import EditJob, Editor, Embedder, LatentPair, ViewJob
 from tasks.metrics import count_death, count_segment
 
-POLL_SECONDS = 0.5
+POLL_SECONDS, LONGEST_POLL = 0.5, 2.0  # between looks at an Editor at work: they cost the driver some 1.4 ms each
+LOOKS_BEFORE_HANGING = 4
 RETURN_SECONDS = 1.0  # between looks at whether an Editor is back
 
 
@@ -176,8 +178,10 @@ class EditorHandle:
 
     def _watch(self, result: Any, report: Callable[[float], None]) -> None:
         """Wait for `result`; an Editor that stands still for too long is killed."""
-        seen, moved = None, time.monotonic()
-        while not ray.wait([result], timeout=POLL_SECONDS, fetch_local=False)[0]:
+        seen, moved, pause = None, time.monotonic(), POLL_SECONDS
+        longest = max(POLL_SECONDS, min(LONGEST_POLL, self._policy.hang_seconds / LOOKS_BEFORE_HANGING))
+        while not ray.wait([result], timeout=pause, fetch_local=False)[0]:
+            pause = min(2 * pause, longest)
             step = self._step()
             if step is not None and step != seen:
                 seen, moved = step, time.monotonic()
@@ -315,12 +319,17 @@ def start_editors(
     policy: FaultPolicy | None = None,
     speed: SpeedConfig | None = None,
 ) -> EditorPool:
-    """Create `count` Editors, which load at once; each takes a GPU, or its share of the cores where there is none."""
-    cores = max(1, ((os.cpu_count() or 2) - 1) // count)
-    needs: dict[str, Any] = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": cores}
-    needs["max_concurrency"] = 2  # so that `progress` answers while `edit` runs
+    """Create `count` Editors, which load at once; what each takes of a node, `_needs` says."""
+    needs = _needs(weights, device, count) | {"max_concurrency": 2}  # so that `progress` answers while `edit` runs
     asked = (weights, dtype, device, speed or SpeedConfig())
     return EditorPool(lambda: Editor.options(**needs).remote(*asked), count, policy or FaultPolicy())
+
+
+def _needs(weights: str, device: str, count: int) -> dict[str, Any]:
+    """A GPU, or its share of the cores where there is none; a rehearsal only waits, so that any number find room."""
+    if device.startswith("cuda"):
+        return {"num_gpus": 1}
+    return {"num_cpus": 0 if Rehearsal.is_at(weights) else max(1, ((os.cpu_count() or 2) - 1) // count)}
 
 
 def start_embedder(descriptor: str) -> Any:

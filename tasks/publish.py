@@ -42,6 +42,7 @@ from tasks.ingest import VideoPlan
 from tasks.progress import show
 from tasks.replay import replay
 from tasks.turn import SegmentRecord, TurnRecord
+from tasks.unsearched import unsearched
 from tasks.weights import read_preset
 
 Still = np.ndarray
@@ -49,6 +50,7 @@ Still = np.ndarray
 TABLE_ROWS = 500  # a table artifact is one database row; longer turns are shown in full on the review page
 
 
+@unsearched
 @task(task_run_name="publish {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
 def publish(
     plan: VideoPlan,

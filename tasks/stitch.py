@@ -23,8 +23,10 @@ from storage.video import write_video
 from tasks.account import conversions_told, settings_told
 from tasks.ingest import VideoPlan
 from tasks.turn import TurnRecord
+from tasks.unsearched import unsearched
 
 
+@unsearched
 @task(task_run_name="stitch {plan.work.info.path.name}", cache_policy=NO_CACHE, persist_result=False)
 def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entry:
     """Write the edited video, once: the same turn with the same output settings is found, not written again.

@@ -67,7 +67,7 @@ def story(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 def find_seed(asked: EditRequest) -> tuple[int, int]:
     """A seed with which one segment drifts, and not when it is edited again; and which segment that is."""
-    plan = ingest.fn(understand(asked))
+    plan = ingest.__wrapped__(understand(asked))
     for seed in range(1000):
         seeded = replace(plan, work=replace(plan.work, request=asked.model_copy(update={"seed": seed})))
         bad = [one for one in plan.segments if meets(PROMPT, noise_seed(seeded, 1, one))]

@@ -2,7 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,27 @@ def test_a_speed_that_a_machine_has_not_is_told_when_it_loads(cluster: None, tmp
     with pytest.raises(RequestError, match="attention 'sage': does not work here"), pool.lease():
         pass
     pool.close()
+
+
+def test_a_rehearsal_has_more_editors_than_cores(cluster: None, weights: str) -> None:
+    count = int(ray.cluster_resources()["CPU"]) + 2
+    pool = start_editors(weights, "float32", "cpu", count, FaultPolicy(load_seconds=120))
+    with ExitStack() as leases:
+        at_work = {edit_once(leases.enter_context(pool.lease())) for _ in range(count)}
+    pool.close()
+    assert len(at_work) == count
+
+
+def test_a_long_segment_is_looked_at_less_and_less_often(cluster: None, tmp_path: Path) -> None:
+    write_rehearsal(tmp_path / "slow", 3.0)
+    job, frames = EditJob("make it night", 5, 1, (), None, EditConfig()), ray.put(np.zeros((5, 64, 64, 3), np.uint8))
+    shares: list[float] = []
+    pool = start_editors(str(tmp_path / "slow"), "float32", "cpu")
+    with pool.lease() as editor:
+        editor.edit(frames, job, [], shares.append)
+    pool.close()
+    assert shares == sorted(shares)
+    assert 1 <= len(shares) <= 3, "twice a second it would be five"
 
 
 def test_an_editor_starts_anew_after_so_many_segments(cluster: None, weights: str) -> None:

@@ -1,0 +1,39 @@
+"""Two Editors are nearly twice as fast as one, for one video and for a catalog, and never faster than can be."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scale import archive, as_markdown
+from scale_measures import SHORT, measure_catalog, measure_video
+
+ROOM = 1.02  # of rounding
+
+
+@pytest.fixture
+def figures(cluster: None, tmp_path: Path) -> dict:
+    return {"one video": measure_video(SHORT, tmp_path), "catalog": measure_catalog(SHORT, tmp_path)}
+
+
+def test_two_editors_do_nearly_what_the_bound_allows(figures: dict) -> None:
+    _, two = figures["one video"]["runs"].values()
+    assert two["speed-up"]["median"] > 1.5
+    assert two["seconds"]["median"] * ROOM > two["least seconds"]
+    alone, both = figures["catalog"]["runs"]
+    assert both["segments a second"] > 1.5 * alone["segments a second"]
+    assert all(0.5 < run["share of the ideal"] < ROOM for run in (alone, both))
+    assert 0 < both["driver s a segment"] < both["all s a segment"]
+    assert json.loads(json.dumps(figures)) == figures
+    assert "anchors:2 on 2" in as_markdown(figures)
+
+
+def test_an_archive_takes_hours_by_the_seconds_of_a_segment() -> None:
+    real = {"driver s a segment": 6.0, "bytes a segment": {"latents": 8_000_000}}
+    told = archive({"real window": real, "catalog": {"driver milliseconds a second of an Editor at work": 0.0}})
+    rows = told["by seconds a segment"]
+    assert told["segments"] == 10_800_000, "10,000 hours of 24 frames a second, 80 a segment"
+    assert rows[60]["Editor hours"] == 180_000
+    assert rows[60]["Editors a driver core feeds"] == 10
+    assert rows[180]["driver cores needed"] == pytest.approx(rows[20]["driver cores needed"], rel=0.02)
+    assert told["terabytes"]["latents"] == 86.4
