@@ -143,7 +143,15 @@ def test_memories_may_lie_in_a_bucket(
         assert catalog.run(asked).segments == {"edited": 0, "reused": 2 * SEGMENTS, "quarantined": 0}
 
 
-@pytest.mark.parametrize(("trouble", "attempts"), [("error", 3), ("memory", 3), ("death", 2), ("hang", 2)])
+@pytest.mark.parametrize(
+    ("trouble", "attempts"),
+    [
+        ("error", 3),
+        ("death", 2),
+        pytest.param("memory", 3, marks=pytest.mark.slow),
+        pytest.param("hang", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_a_segment_that_never_works_is_quarantined_and_the_night_goes_on(
     cluster: None, clip: Path, tmp_path: Path, trouble: str, attempts: int
 ) -> None:
@@ -246,6 +254,7 @@ def run_apart(wanted: CatalogRequest) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command(wanted), capture_output=True, text=True, timeout=400)
 
 
+@pytest.mark.slow
 def test_cancelled_killed_and_run_again(clip: Path, tmp_path: Path, cluster: None) -> None:
     """A run that is ended, in whatever way, leaves no process; nothing that was committed is ever edited again."""
     manifest = write_catalog(tmp_path, clip, [f"take-{number}" for number in range(6)])

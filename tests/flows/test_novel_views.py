@@ -282,6 +282,7 @@ def told(log: Path) -> list[dict]:
     return json.loads(log.read_text().splitlines()[-1])["turns"]
 
 
+@pytest.mark.slow
 def test_killed_in_either_turn_it_ends_in_the_same_bits(
     two_turns: tuple[Path, ViewsReport], joining: dict[str, str], long: Path, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_drift_is_rejected_by_kind_and_remembered(cluster: None, pairs: Path, tm
     assert again.seconds < report.seconds / 3, "nothing is drawn again"
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_after_a_kill(
     pairs: Path, extended: tuple[Path, ExtensionReport], joining: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,7 +1,5 @@
 """What is done to a loaded model: its results stay, and what a machine lacks is told in one sentence."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
@@ -88,17 +86,6 @@ def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", fail)
     with pytest.raises(RequestError, match=r"nothing can be compiled here; install a C\+\+ compiler"):
         accelerate(toy_transformer(), SpeedConfig(compile=True), CPU)
-
-
-def test_compiled_blocks_give_the_same_results() -> None:
-    """In a program of its own: the compiler cannot see through the tests' shape checks."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.model.backbones.compiled", "inductor"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    graphs, difference = done.stdout.split()
-    assert 1 <= int(graphs) <= acceleration.GRAPHS
-    assert float(difference) < 1e-4
 
 
 @pytest.mark.parametrize("cached", [False, True], ids=["joint", "cached"])
