@@ -6,8 +6,8 @@ Searches are exact, so their recall is 1, which is checked against all scores. T
 session, and rows in sessions of 1,000, of which one is searched. `bare` is the store as written, `kept` after the
 maintenance that a writer does every 64 commits: fragments merged, the sessions indexed.
 
-Searches and descriptors are told in processor time, which other work on a machine hardly touches; commits, which wait
-for the disk, by the wall. Descriptors are made by DINOv2-small and -base at random weights, on one thread.
+Costs are told in processor time, which other work on a machine hardly touches, and those of commits, which wait for the
+disk, by the wall as well. Descriptors are made by DINOv2-small and -base at random weights, on one thread.
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py [--rows 1000 100000 1000000] [--json] [--write]
 """
@@ -36,22 +36,30 @@ from storage.tables import open_table
 SIZE = 768  # of a descriptor: DINOv2-base
 ROWS = (10**3, 10**5, 10**6)
 COMMIT_ROWS = (10**3, 10**4, 10**5)
-TURN = SESSION = 1000  # segments of a turn, and rows of a session where there are many
+TURN = SESSION = BLOCK = 1000  # segments of a turn, rows of a session where there are many, rows drawn at once
 WRITTEN_AT_ONCE = 50_000
 SCENES, UNLIKE = 50, 0.3  # what segments show, and how far those of one scene are apart
 TOP_K = 5
 LATENTS = (16, 21, 60, 104)
+PARTS, CLOCKS = ("memory and latents", "ledger"), ("processor", "wall")
+COMMITS = 15
 CHECKED = 10**5  # rows up to which all scores are looked at
 FRAMES, PICTURE = 16, (480, 832, 3)
 BATCHES = (1, 4, 16)
+ALL = ("search", "commit", "descriptors")
 WIDTHS = {"small": (384, 6), "base": (768, 12)}
 DEFAULTS: dict[str, Any] = {"string": "", "int64": 0, "double": 0.0, "timestamp[us, tz=UTC]": dt.datetime.now(dt.UTC)}
 
 
 def descriptors(start: int, count: int) -> np.ndarray:
-    """Descriptors [count, size] of the rows from `start`: scenes that come again."""
+    """Descriptors [count, size] of the rows from `start`, both thousands: scenes that come again."""
+    return np.concatenate([like_scenes(number, BLOCK) for number in range(start, start + count, BLOCK)])
+
+
+def like_scenes(seed: int, count: int) -> np.ndarray:
+    """So many descriptors [count, size]."""
     scenes = np.random.default_rng(0).normal(size=(SCENES, SIZE)).astype(np.float32)
-    chance = np.random.default_rng([1, start])
+    chance = np.random.default_rng([1, seed])
     own = chance.standard_normal((count, SIZE), dtype=np.float32)
     return scenes[chance.integers(SCENES, size=count)] + UNLIKE * own
 
@@ -106,7 +114,7 @@ def session_turns(session_rows: int) -> list[TurnKey]:
 
 def query() -> np.ndarray:
     """The descriptor that is searched for: of a scene that the store knows."""
-    return descriptors(10**9, 1)[0]
+    return like_scenes(10**9, 1)[0]
 
 
 def search(store: MemoryStore, session_rows: int) -> list[str]:
@@ -136,7 +144,12 @@ def measure_search(rows: int, session_rows: int) -> Figures:
 
 def milliseconds(work: Callable[[], object]) -> Figures:
     """Processor time of this process, all threads together."""
-    return spread([1000 * each for each in take_turns({"": work}, clock=processor_seconds)[""]])
+    return thousandfold(take_turns({"": work}, clock=processor_seconds)[""])
+
+
+def thousandfold(seconds: Sequence[float]) -> Figures:
+    """Milliseconds."""
+    return spread([1000 * each for each in seconds])
 
 
 def processor_seconds(work: Callable[[], object]) -> float:
@@ -180,10 +193,13 @@ def measure_commit(rows: int) -> Figures:
             "memory and latents": lambda: store.remember(new_row(next(numbers)), latents, latents),
             "ledger": lambda: ledger.record(new_entry(next(numbers))),
         }
-        times = take_turns(parts, repetitions=15)
-        figures: Figures = {part: spread([1000 * each for each in times[part]]) for part in parts}
+        processor = take_turns(parts, COMMITS, clock=processor_seconds)
+        wall = take_turns(parts, COMMITS)
+        figures: Figures = {
+            part: {"processor": thousandfold(processor[part]), "wall": thousandfold(wall[part])} for part in parts
+        }
         figures["maintenance_s"] = round(wall_seconds(lambda: (store.maintain(), ledger.maintain())), 2)
-    say(f"{rows} rows: " + ", ".join(f"{part} {told(figures[part], ' ms')}" for part in parts))
+    say(f"{rows} rows: " + ", ".join(f"{part} {told(figures[part]['processor'], ' ms')}" for part in parts))
     return figures
 
 
@@ -202,7 +218,7 @@ def new_row(number: int) -> MemoryRow:
     numbers = dict.fromkeys(("turn", "segment", "shot", "start", "stop", "seed"), 1)
     texts = dict.fromkeys(("session", "video", "instruction", "model"), "new")
     recalled: dict[str, Any] = dict.fromkeys(("recalled", "scores", "reasons"), ())
-    vector = descriptors(number, 1)[0]
+    vector = like_scenes(number, 1)[0]
     return MemoryRow(
         f"{number:064x}", **texts, **numbers, **recalled, created=dt.datetime.now(dt.UTC),
         descriptor=vector, descriptor_name="noise",
@@ -218,8 +234,7 @@ def measure_commits(sizes: Sequence[int]) -> Figures:
     """Commits by the rows that are there, and how they grow."""
     by_rows = {rows: measure_commit(rows) for rows in sizes}
     grown = {
-        part: exponent({rows: each[part]["low"] for rows, each in by_rows.items()})
-        for part in ("memory and latents", "ledger")
+        part: exponent({rows: each[part]["processor"]["median"] for rows, each in by_rows.items()}) for part in PARTS
     }
     return {"rows": by_rows, "exponent": grown}
 
@@ -253,46 +268,62 @@ def measure_descriptors(width: str) -> Figures:
 
 def as_markdown(figures: Figures) -> str:
     """The page."""
-    searches = [
-        [layout, rows, told(each["bare"]), told(each["kept"]), each["maintenance_s"], each.get("recall", "")]
-        for layout, found in figures["search"].items()
-        for rows, each in found["rows"].items()
+    told_of = {"search": search_told, "commit": commit_told, "descriptors": descriptors_told}
+    sections = [section for part, each in figures.items() for section in told_of[part](each)]
+    return page("What the memory costs", "Medians, in brackets the least and the most.", *sections)
+
+
+def search_told(figures: Figures) -> list[str]:
+    """The section about searches."""
+    rows = [
+        [layout, count, told(each["bare"]), told(each["kept"]), each["maintenance_s"], each.get("recall", "")]
+        for layout, found in figures.items()
+        for count, each in found["rows"].items()
     ]
-    grown = ", ".join(f"{layout} {found['exponent']}" for layout, found in figures["search"].items())
-    commits = [
-        [rows, told(each["memory and latents"]), told(each["ledger"]), each["maintenance_s"]]
-        for rows, each in figures["commit"]["rows"].items()
+    return [
+        f"## A search for {TOP_K} memories, processor milliseconds",
+        table(("store", "rows", "bare", "kept", "maintenance, s", "recall"), rows),
+        "Rows to the power of: " + ", ".join(f"{layout} {found['exponent']}" for layout, found in figures.items()),
     ]
-    grows = ", ".join(f"{part} {value}" for part, value in figures["commit"]["exponent"].items())
-    described = [
+
+
+def commit_told(figures: Figures) -> list[str]:
+    """The section about commits."""
+    rows = [
+        [count, *(told(each[part][clock]) for part in PARTS for clock in CLOCKS), each["maintenance_s"]]
+        for count, each in figures["rows"].items()
+    ]
+    head = ("rows", *(f"{part}, {clock}" for part in PARTS for clock in CLOCKS), "maintenance, s")
+    return [
+        f"## A commit with latents {'x'.join(map(str, LATENTS))} float16, twice, milliseconds",
+        table(head, rows),
+        "Processor time, rows to the power of: " + ", ".join(f"{part} {figures['exponent'][part]}" for part in PARTS),
+    ]
+
+
+def descriptors_told(figures: Figures) -> list[str]:
+    """The section about descriptors."""
+    rows = [
         [f"DINOv2-{width}", batch, told(each["seconds_a_frame"]), told(each["ratio"])]
-        for width, batches in figures["descriptors"].items()
+        for width, batches in figures.items()
         for batch, each in batches.items()
     ]
-    return page(
-        "What the memory costs",
-        "Medians by turns, in brackets the least and the most.",
-        f"## A search for {TOP_K} memories, processor milliseconds\n",
-        table(("store", "rows", "bare", "kept", "maintenance, s", "recall"), searches),
-        f"Growth of the kept ones: rows to the power of: {grown}.",
-        f"## A commit with latents {'x'.join(map(str, LATENTS))} float16, twice, milliseconds\n",
-        table(("rows", "memory and latents", "ledger", "maintenance after 30 commits, s"), commits),
-        f"Growth of the least ones: rows to the power of: {grows}.",
-        "## Descriptors, processor seconds of a frame on one thread\n",
-        table(("model", "frames at once", "seconds", "in parts of one by one"), described),
-    )
+    head = ("model", "frames at once", "seconds", "in parts of one by one")
+    return ["## Descriptors, processor seconds of a frame on one thread", table(head, rows)]
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rows", nargs="+", type=int, default=ROWS)
+    options.add_argument("--parts", nargs="+", choices=ALL, default=ALL)
     options.add_argument("--commit-rows", nargs="+", type=int, default=COMMIT_ROWS)
     chosen = options.parse_args()
-    figures = {
-        "search": measure_searches(chosen.rows),
-        "commit": measure_commits(chosen.commit_rows),
-        "descriptors": {width: measure_descriptors(width) for width in WIDTHS},
+    ways: dict[str, Callable[[], Figures]] = {
+        "search": lambda: measure_searches(chosen.rows),
+        "commit": lambda: measure_commits(chosen.commit_rows),
+        "descriptors": lambda: {width: measure_descriptors(width) for width in WIDTHS},
     }
+    figures = {part: ways[part]() for part in chosen.parts}
     publish("memory", figures, as_markdown(figures), chosen)
 
 

@@ -81,7 +81,7 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
         (setup.state / REQUEST).write_text(_from_anywhere(request).model_dump_json())
         start_ray()
         editors = start_editors(str(setup.weights), setup.dtype, setup.device, request.editors, request.faults)
-        embedder = start_embedder(setup.descriptor)
+        embedder = start_embedder(setup.descriptor, setup.device)
         try:
             planned = _plan(entries, setup, states)
             actors = Actors(editors, embedder, *descriptor_of(embedder))
