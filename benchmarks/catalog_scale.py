@@ -7,24 +7,20 @@ clips of 64 x 64. A first, smaller run calibrates the plan of the second, which 
     python benchmarks/catalog_scale.py [--videos 60] [--segments 8] [--editors 2] [--seconds 1] [--json] [--write]
 """
 
-import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from reporting import Figures, page, parser, publish, table
 from storage.ffmpeg import find_ffmpeg
 
-ROOT = Path(__file__).resolve().parents[1]
 STEP = 4  # frames by which a window of the rehearsal's advances
 CALIBRATION = 6  # videos of the first run
 SAMPLE_SECONDS = 1.0
@@ -71,7 +67,7 @@ def run_watched(manifest: Path, editors: int, seconds: float) -> dict[str, Any]:
     return {"record": record, "seconds": time.time() - started, "driver_mb": samples}
 
 
-def measure(videos: int, segments: int, editors: int, seconds: float) -> dict[str, Any]:
+def measure(videos: int, segments: int, editors: int, seconds: float) -> Figures:
     """All figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -110,31 +106,21 @@ def database_bytes(path: Path) -> int:
     return sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
 
 
-def as_markdown(figures: dict[str, Any]) -> str:
-    """A dated page for `benchmarks/results/`."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {json.dumps(value)} |" for name, value in figures.items())
-    head = f"# A catalog of {sum(figures['videos'].values())} videos, {date.today().isoformat()}"
-    return f"{head}\n\n{machine}\n\n| figure | value |\n|---|---|\n{rows}\n"
+def as_markdown(figures: Figures) -> str:
+    """The page."""
+    rows = [(name.replace("_", " "), json.dumps(value)) for name, value in figures.items()]
+    return page(f"A catalog of {sum(figures['videos'].values())} videos", table(("figure", "value"), rows))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=60)
-    parser.add_argument("--segments", type=int, default=8)
-    parser.add_argument("--editors", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=1.0, help="that a segment takes")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--write", action="store_true", help="write a dated page under benchmarks/results/")
-    options = parser.parse_args(arguments)
-    figures = measure(options.videos, options.segments, options.editors, options.seconds)
-    page = as_markdown(figures)
-    print(page, file=sys.stderr)
-    if options.write:
-        videos = sum(figures["videos"].values())
-        (ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-catalog-{videos}.md").write_text(page)
-    if options.json:
-        print(json.dumps(figures))
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--videos", type=int, default=60)
+    options.add_argument("--segments", type=int, default=8)
+    options.add_argument("--editors", type=int, default=2)
+    options.add_argument("--seconds", type=float, default=1.0, help="that a segment takes")
+    chosen = options.parse_args()
+    figures = measure(chosen.videos, chosen.segments, chosen.editors, chosen.seconds)
+    publish(f"catalog-{sum(figures['videos'].values())}", figures, as_markdown(figures), chosen)
 
 
 if __name__ == "__main__":

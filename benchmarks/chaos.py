@@ -11,10 +11,8 @@ file system of its own; without root that fault is left out, and the table says 
     python benchmarks/chaos.py [--rounds 5] [--seed 0] [--json] [--write]
 """
 
-import argparse
 import json
 import os
-import platform
 import secrets
 import socket
 import subprocess
@@ -25,17 +23,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
+from reporting import Figures, page, parser, publish, say, table
 from storage.ffmpeg import find_ffmpeg
 from storage.ledger import Ledger
 
-ROOT = Path(__file__).resolve().parents[1]
 VIDEOS, SEGMENTS, STEP, SECONDS = 16, 8, 4, 0.4
 ROOM = 400 * 2**20  # bytes of the file system that is filled
 APART = (3, 9)  # segments committed between two faults, least and most
@@ -62,7 +59,7 @@ class Stage:
     def say(self, text: str) -> None:
         line = f"{time.strftime('%H:%M:%S')} {text}"
         self.log.append(line)
-        print(line, file=sys.stderr, flush=True)
+        say(line)
 
     def start(self, *command: str, name: str) -> "subprocess.Popen[bytes]":
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -328,24 +325,17 @@ def measure(rounds: int, seed: int) -> dict[str, Any]:
     }
 
 
-def as_markdown(figures: dict[str, Any]) -> str:
-    """A dated page for `benchmarks/results/`, with the log."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+def as_markdown(figures: Figures) -> str:
+    """The page, with the log."""
     totals = {name: value for name, value in figures.items() if name not in ("faults", "log")}
-    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in totals.items()]
-    faults = [f"| {name} | {row['struck']} | {row[WENT_ON]} |" for name, row in figures["faults"].items()]
-    return "\n".join(
-        [
-            f"# Chaos, {date.today().isoformat()}",
-            "",
-            f"{machine}. {VIDEOS} videos of {SEGMENTS} segments a round, {SECONDS} s a segment (rehearsal), 2 Editors.",
-            "",
-            *("| figure | value |", "|---|---|", *rows),
-            "",
-            *("| fault | struck | the run went on by itself |", "|---|---|---|", *faults),
-            "",
-            *("```", *figures["log"], "```", ""),
-        ]
+    rows = [(name.replace("_", " "), value) for name, value in totals.items()]
+    faults = [(name, row["struck"], row[WENT_ON]) for name, row in figures["faults"].items()]
+    return page(
+        "Chaos",
+        f"{VIDEOS} videos of {SEGMENTS} segments a round, {SECONDS} s a segment (rehearsal), 2 Editors.",
+        table(("figure", "value"), rows),
+        table(("fault", "struck", "the run went on by itself"), faults),
+        "\n".join(["```", *figures["log"], "```"]),
     )
 
 
@@ -379,20 +369,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.1)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--write", action="store_true", help="write a dated page under benchmarks/results/")
-    options = parser.parse_args(arguments)
-    figures = measure(options.rounds, options.seed)
-    page = as_markdown(figures)
-    print(page, file=sys.stderr)
-    if options.write:
-        (ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-chaos.md").write_text(page)
-    if options.json:
-        print(json.dumps(figures))
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seed", type=int, default=0)
+    chosen = options.parse_args()
+    figures = measure(chosen.rounds, chosen.seed)
+    publish("chaos", figures, as_markdown(figures), chosen)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,9 @@ one thread, which on a machine of its own is the time one waits: the median and 
     OMP_NUM_THREADS=1 python benchmarks/fov.py [--json] [--write]
 """
 
-import argparse
-import json
 import os
-import platform
-import sys
 import time
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -23,8 +17,8 @@ import numpy as np
 from model.camera.fov import cover, rank, video_fov
 from model.camera.presets import PRESETS, preset
 from model.camera.projection import Intrinsics
+from reporting import Figures, page, parser, publish, table
 
-RESULTS = Path(__file__).resolve().parent / "results"
 LENS = Intrinsics.from_lens(832, 480)
 CACHED, RUNS = 1000, 25
 CEILINGS = {"video_fov_81_frames": 150.0, "rank_1000_bitmaps": 20.0}
@@ -41,7 +35,7 @@ def milliseconds(work: Callable[[], object]) -> dict[str, float]:
     return {"median": round(median(times), 1), "best": round(min(times), 1)}
 
 
-def measure() -> dict[str, dict[str, float]]:
+def measure() -> Figures:
     """All figures, in milliseconds."""
     path = preset("arc-left", 81)
     target = video_fov(path, LENS)
@@ -54,28 +48,18 @@ def measure() -> dict[str, dict[str, float]]:
     }
 
 
-def as_markdown(figures: dict[str, dict[str, float]]) -> str:
-    """A dated page for `benchmarks/results/`."""
+def as_markdown(figures: Figures) -> str:
+    """The page."""
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    machine = f"{platform.machine()}, {os.cpu_count()} shared cores, {threads} thread, numpy {np.__version__}"
-    rows = "\n".join(
-        f"| {name} | {each['median']} | {each['best']} | {CEILINGS.get(name, '')} |" for name, each in figures.items()
-    )
-    title = "| milliseconds | median | best | ceiling |\n|---|---|---|---|\n"
-    return f"# VideoFOV, {date.today().isoformat()}\n\n{machine}\n\n{title}{rows}\n"
+    rows = [(name, each["median"], each["best"], CEILINGS.get(name, "")) for name, each in figures.items()]
+    head = ("milliseconds", "median", "best", "ceiling")
+    return page("VideoFOV", f"Threads: {threads}; numpy {np.__version__}.", table(head, rows))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--write", action="store_true", help="write a dated page under benchmarks/results/")
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     figures = measure()
-    print(as_markdown(figures), file=sys.stderr)
-    if options.write:
-        (RESULTS / f"{date.today().isoformat()}-fov.md").write_text(as_markdown(figures))
-    if options.json:
-        print(json.dumps(figures))
+    publish("fov", figures, as_markdown(figures), options)
 
 
 if __name__ == "__main__":

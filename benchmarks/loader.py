@@ -7,15 +7,9 @@ the disk would give at its own pace: it is the cost of the format that is measur
     python benchmarks/loader.py [--json] [--write]
 """
 
-import argparse
-import json
-import os
-import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -24,9 +18,9 @@ import numpy as np
 
 from model.config import MixConfig
 from model.training.loader import BatchLoader
+from reporting import Figures, page, parser, publish, table
 from storage.datasets.extended import KINDS, Sample, open_dataset, pack, write_sample
 
-RESULTS = Path(__file__).resolve().parent / "results"
 DEMO = ((16, 2, 8, 8), 6, 40, 400)  # shape of a segment, segments with a source, those behind them, samples
 LARGE = ((48, 9, 30, 52), 1, 2, 48)  # 33 frames of Lucy's latents at 480 x 832 are 1.3 MB
 BATCH, ROUNDS = 8, 5
@@ -80,7 +74,7 @@ def touch(latents: np.ndarray) -> int:
     return latents.nbytes
 
 
-def measure() -> dict[str, float]:
+def measure() -> Figures:
     """All figures."""
     with tempfile.TemporaryDirectory() as name:
         demo = write_dataset(Path(name) / "demo", *DEMO)
@@ -105,24 +99,15 @@ def measure() -> dict[str, float]:
     }
 
 
-def as_markdown(figures: dict[str, float]) -> str:
-    """A dated page for `benchmarks/results/`."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, one thread"
-    rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
-    return f"# Loader, {date.today().isoformat()}\n\n{machine}\n\n| figure | value |\n|---|---|\n{rows}\n"
+def as_markdown(figures: Figures) -> str:
+    """The page."""
+    return page("Loader", "One thread.", table(("figure", "value"), list(figures.items())))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--write", action="store_true", help="write a dated page under benchmarks/results/")
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     figures = measure()
-    print(as_markdown(figures), file=sys.stderr)
-    if options.write:
-        (RESULTS / f"{date.today().isoformat()}-loader.md").write_text(as_markdown(figures))
-    if options.json:
-        print(json.dumps(figures))
+    publish("loader", figures, as_markdown(figures), options)
 
 
 if __name__ == "__main__":

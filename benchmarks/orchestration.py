@@ -6,21 +6,17 @@ of its own with the untrained toy model, so that nothing is warm.
     python benchmarks/orchestration.py [--json] [--write]
 """
 
-import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 from statistics import median
 
+from reporting import ROOT, Figures, page, parser, publish, table
 from storage.ffmpeg import find_ffmpeg
 
-ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "tests" / "garden.mp4"
 LENGTHS = (1, 10)
 HELP_RUNS = 5
@@ -63,7 +59,7 @@ def run_edit(video: Path, out: Path) -> dict[str, object]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure() -> dict[str, object]:
+def measure() -> Figures:
     """All figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -82,27 +78,16 @@ def measure() -> dict[str, object]:
     }
 
 
-def as_markdown(figures: dict[str, object]) -> str:
-    """A dated page for `benchmarks/results/`."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    rows = "\n".join(f"| {name} | {json.dumps(value)} |" for name, value in figures.items())
-    return f"# Orchestration, {date.today().isoformat()}\n\n{machine}\n\n| figure | value |\n|---|---|\n{rows}\n"
+def as_markdown(figures: Figures) -> str:
+    """The page."""
+    rows = [(name, json.dumps(value)) for name, value in figures.items()]
+    return page("Orchestration", table(("figure", "value"), rows))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--write", action="store_true", help="write a dated page under benchmarks/results/")
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     figures = measure()
-    page = as_markdown(figures)
-    print(page, file=sys.stderr)
-    if options.write:
-        path = ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-orchestration.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(page)
-    if options.json:
-        print(json.dumps(figures))
+    publish("orchestration", figures, as_markdown(figures), options)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,15 @@ hard to compress as photographs. Needs Chromium, which is driven over its own pr
     python benchmarks/review_page.py [--segments 500] [--videos 1000] [--runs 5] [--json] [--write]
 """
 
-import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path, PurePath
 from statistics import median
@@ -32,6 +29,8 @@ from websockets.sync.connection import Connection
 from model.segments import plan_segments
 from model.shots import shots_from_cuts
 from model.types import Merge, Recall, Segment
+from reporting import Figures, parser, publish, table
+from reporting import page as dated_page
 from storage.catalog_page import write_catalog_page
 from storage.ffmpeg import find_ffmpeg
 from storage.page import thumbnail
@@ -48,7 +47,6 @@ from storage.review import (
 )
 from storage.video_states import VideoState
 
-ROOT = Path(__file__).resolve().parents[1]
 WINDOW, OVERLAP, RATE, SHOT = 21, 4, 25, 400  # frames, but for the rate
 MEMORIES = 5
 START_SECONDS = 120.0
@@ -229,33 +227,22 @@ def measure(segments: int, videos: int, runs: int) -> dict[str, Any]:
         }
 
 
-def as_markdown(figures: dict[str, Any]) -> str:
-    """A dated page for `benchmarks/results/`."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores under a load of {os.getloadavg()[1]:.0f}"
-    titles = {"review": f"{figures['segments']} segments", "catalog": f"{figures['videos']} videos"}
-    rows = [
-        f"| {name.replace('_', ' ')} | {figures['review'][name]} | {figures['catalog'][name]} |"
-        for name in figures["review"]
-    ]
-    head = f"| | {titles['review']} | {titles['catalog']} |\n|---|---|---|"
-    return f"# How the pages open, {date.today().isoformat()}\n\n{machine}\n\n{head}\n" + "\n".join(rows) + "\n"
+def as_markdown(figures: Figures) -> str:
+    """The page."""
+    head = ("", f"{figures['segments']} segments", f"{figures['videos']} videos")
+    names = figures["review"]
+    rows = [(name.replace("_", " "), figures["review"][name], figures["catalog"][name]) for name in names]
+    return dated_page("How the pages open", f"Under a load of {os.getloadavg()[1]:.0f}.", table(head, rows))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--segments", type=int, default=500)
-    parser.add_argument("--videos", type=int, default=1000)
-    parser.add_argument("--runs", type=int, default=5, help="fresh browsers for each page")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--write", action="store_true", help="write a dated page under benchmarks/results/")
-    options = parser.parse_args(arguments)
-    figures = measure(options.segments, options.videos, options.runs)
-    page = as_markdown(figures)
-    print(page, file=sys.stderr)
-    if options.write:
-        (ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-pages.md").write_text(page)
-    if options.json:
-        print(json.dumps(figures))
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--segments", type=int, default=500)
+    options.add_argument("--videos", type=int, default=1000)
+    options.add_argument("--runs", type=int, default=5, help="fresh browsers for each page")
+    chosen = options.parse_args()
+    figures = measure(chosen.segments, chosen.videos, chosen.runs)
+    publish("pages", figures, as_markdown(figures), chosen)
 
 
 if __name__ == "__main__":

@@ -7,28 +7,21 @@ guided transfer takes away and enlarging keeps. Targets: at least 32 dB, and 6 d
     python benchmarks/transfer.py [--json] [--write]
 """
 
-import argparse
-import json
-import os
-import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from model.transfer import enlarge, fit_change
 from model.types import Span
+from reporting import Figures, page, parser, publish, table
 from storage.geometry import whole
 from storage.probe import probe
 from storage.video import read_frames
 from tests.footage import fetch_footage
 
-ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH, MODEL = 1080, 1920, (480, 270)
 LOSS = 0.025  # rms of what the codec adds
 TO_PLANES = np.array([[0.2126, 0.7152, 0.0722], [-0.1146, -0.3854, 0.5], [0.5, -0.4542, -0.0458]], np.float32)
@@ -143,7 +136,7 @@ def milliseconds(source: Picture, rounds: int = 9) -> dict[str, float]:
     return {name: round(min(each), 1) for name, each in times.items()}
 
 
-def measure_all() -> dict[str, Any]:
+def measure_all() -> Figures:
     """All figures."""
     sources = {"footage": mosaic(), "texture": texture()}
     looks = [
@@ -160,33 +153,23 @@ def measure_all() -> dict[str, Any]:
     }
 
 
-def as_markdown(figures: dict[str, Any]) -> str:
-    """A dated page for `benchmarks/results/`."""
-    machine = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, OpenCV {cv2.__version__}"
-    )
-    head = ["source", "look", "loss", "guided_db", "upscale_db", "unexplained"]
-    rows = ["| " + " | ".join(str(each[name]) for name in head) + " |" for each in figures["looks"]]
-    least = f"Least: {figures['least_guided_db']} dB guided, {figures['least_gain_db']} dB above upscale."
+def as_markdown(figures: Figures) -> str:
+    """The page."""
+    names = ("source", "look", "loss", "guided_db", "upscale_db", "unexplained")
+    rows = [[each[name] for name in names] for each in figures["looks"]]
     times = ", ".join(f"{name} {each} ms" for name, each in figures["ms_a_frame"].items())
-    table = ["| " + " | ".join(name.replace("_db", ", dB") for name in head) + " |", "|" + 6 * "---|", *rows]
-    title = f"# Looks made at {MODEL[0]}x{MODEL[1]}, at {WIDTH}x{HEIGHT}: {date.today().isoformat()}"
-    speed = f"A frame of 1080p in 4:2:0, least processor time of several: {times}."
-    return "\n\n".join([title, machine, "\n".join(table), least, speed]) + "\n"
+    return page(
+        f"Looks made at {MODEL[0]}x{MODEL[1]}, at {WIDTH}x{HEIGHT}",
+        table([name.replace("_db", ", dB") for name in names], rows),
+        f"Least: {figures['least_guided_db']} dB guided, {figures['least_gain_db']} dB above upscale.",
+        f"A frame of 1080p in 4:2:0, least processor time of several: {times}; OpenCV {cv2.__version__}.",
+    )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.add_argument("--write", action="store_true", help="write a dated page under benchmarks/results/")
-    options = parser.parse_args(arguments)
+def main() -> None:
+    options = parser(__doc__).parse_args()
     figures = measure_all()
-    page = as_markdown(figures)
-    print(page, file=sys.stderr)
-    if options.write:
-        (ROOT / "benchmarks" / "results" / f"{date.today().isoformat()}-transfer.md").write_text(page)
-    if options.json:
-        print(json.dumps(figures))
+    publish("transfer", figures, as_markdown(figures), options)
 
 
 if __name__ == "__main__":

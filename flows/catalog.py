@@ -83,7 +83,7 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
         editors = start_editors(
             str(setup.weights), setup.dtype, setup.device, request.editors, request.faults, request.speed
         )
-        embedder = start_embedder(setup.descriptor)
+        embedder = start_embedder(setup.descriptor, setup.device)
         try:
             planned = _plan(entries, setup, states)
             actors = Actors(editors, embedder, *descriptor_of(embedder))

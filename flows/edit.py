@@ -90,7 +90,7 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     work = understand(request)
     start_ray()
     editors = start_editors(str(work.weights), work.dtype, work.device, request.editors, speed=request.speed)
-    embedder = start_embedder(work.descriptor)
+    embedder = start_embedder(work.descriptor, work.device)
     try:
         plan = ingest(work)
         name, size = descriptor_of(embedder)

@@ -5,6 +5,7 @@ nobody reads fills up and hangs. Every source is opened behind white lists of pr
 file may be a playlist that names other files. Knows nothing of frames, colours or time stamps.
 """
 
+import fcntl
 import os
 import re
 import resource
@@ -15,9 +16,11 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import ffmpeg
 from ffmpeg.nodes import FilterableStream, OutputStream
@@ -32,6 +35,7 @@ MAX_PIXELS = 8192 * 4320
 MAX_STREAMS = 32
 MAX_ALLOCATION = 2**31  # bytes in one block
 MAX_DECODER_BYTES = 16 * 2**30  # of address space: the largest pictures on sixteen threads take half of it
+PIPE_BYTES = 2**20  # Linux gives 64 KiB, which a frame crosses in hundreds of turns, each a wait for Python's lock
 STALL_SECONDS = 120.0
 GRACE_SECONDS = 5.0
 
@@ -124,6 +128,7 @@ class Pipe:
             env=_environment(),
         )
         _limit(self._process.pid, writes_files=feeds)
+        self._frames = _widened(self._process.stdin if feeds else self._process.stdout)
         self._errors: deque[bytes] = deque(maxlen=20)
         self._drain = threading.Thread(target=self._drain_errors, daemon=True)
         self._drain.start()
@@ -136,11 +141,13 @@ class Pipe:
 
     def read_into(self, buffer: memoryview) -> int:
         """Fill `buffer`; returns the bytes read, fewer than asked for only at the end of the stream."""
-        assert self._process.stdout is not None
         filled = 0
         while filled < len(buffer):
-            self._wait_until_ready(self._process.stdout.fileno(), select.POLLIN)
-            count = os.readv(self._process.stdout.fileno(), [buffer[filled:]])
+            try:
+                count = os.readv(self._frames.fileno(), [buffer[filled:]])
+            except BlockingIOError:
+                self._wait_until_ready(select.POLLIN)
+                continue
             if count == 0:
                 break
             filled += count
@@ -152,13 +159,11 @@ class Pipe:
         Raises:
             FfmpegError: ffmpeg has ended, or takes nothing any more.
         """
-        assert self._process.stdin is not None
-        descriptor = self._process.stdin.fileno()
-        os.set_blocking(descriptor, False)
         while data:
-            self._wait_until_ready(descriptor, select.POLLOUT)
             try:
-                data = data[os.write(descriptor, data) :]
+                data = data[os.write(self._frames.fileno(), data) :]
+            except BlockingIOError:
+                self._wait_until_ready(select.POLLOUT)
             except BrokenPipeError:
                 self.finish()
                 raise FfmpegError("ffmpeg closed its input before the end") from None
@@ -200,9 +205,9 @@ class Pipe:
         if self._process.stderr is not None:
             self._process.stderr.close()
 
-    def _wait_until_ready(self, descriptor: int, event: int) -> None:
+    def _wait_until_ready(self, event: int) -> None:
         poll = select.poll()
-        poll.register(descriptor, event)
+        poll.register(self._frames, event)
         if not poll.poll(self._stall_seconds * 1000):
             self.stop()
             raise FfmpegError(f"ffmpeg made no progress for {self._stall_seconds:.0f} s and was stopped")
@@ -222,6 +227,16 @@ class Pipe:
         lines = [line.decode(errors="replace").strip() for line in self._errors]
         told = [re.sub(r"^(\[[^]]*\] )+", "", line) for line in lines if line]
         return told[0] if told else ""
+
+
+def _widened(pipe: IO[bytes] | None) -> IO[bytes]:
+    """Our end of a pipe, which never blocks, and holds more where the system lets it."""
+    assert pipe is not None
+    os.set_blocking(pipe.fileno(), False)
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(PermissionError):  # a user has so much for all pipes together
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return pipe
 
 
 def _environment() -> dict[str, str]:

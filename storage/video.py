@@ -122,8 +122,11 @@ def _write(encode_to: Callable[[Path], int], like: VideoInfo, path: Path, codec:
 
 
 def _on_canvas(frames: Generator[np.ndarray, None, None], fit: Fit) -> Generator[np.ndarray, None, None]:
-    """Repeat the picture's edges over the padding."""
+    """Repeat the picture's edges over the padding; where there is none, frames are handed on as they are."""
     width, height = fit.model
+    if (width, height) == (fit.inner.width, fit.inner.height):
+        yield from frames
+        return
     left, top = fit.inner.x, fit.inner.y
     right, bottom = width - left - fit.inner.width, height - top - fit.inner.height
     with closing(frames):

@@ -142,16 +142,16 @@ class Editor:
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
 class Embedder:
-    """Describes source segments: DINOv2, or the thumbnail fallback where no weights are given."""
+    """Describes source segments: DINOv2 on so many threads, or the thumbnail fallback where no weights are given."""
 
-    def __init__(self, descriptor: str) -> None:
-        self._name = descriptor
+    def __init__(self, descriptor: str, threads: int = 1) -> None:
+        self._name, self._threads = descriptor, threads
         self._model: Descriptor | None = None
         footprint()
 
     def _loaded(self) -> "Descriptor":
         if self._model is None:
-            self._model = _load_descriptor(self._name)
+            self._model = _load_descriptor(self._name, self._threads)
         return self._model
 
     def identity(self) -> tuple[str, int]:
@@ -192,11 +192,14 @@ def _offload(model: "MemoryEditor | Rehearsal") -> None:
     offload(model.backbone.transformer, model.backbone.device)
 
 
-def _load_descriptor(name: str) -> "Descriptor":
+def _load_descriptor(name: str, threads: int) -> "Descriptor":
     if name == "thumbnail":
         from model.descriptor import ThumbnailDescriptor
 
         return ThumbnailDescriptor()
+    import torch
+
     from model.backbones.dinov2 import Dinov2Descriptor
 
+    torch.set_num_threads(threads)  # Ray gives one to an actor that asks for no core
     return Dinov2Descriptor(name)

@@ -1,5 +1,6 @@
-"""Editors start anew when it is time, and are given up when they do not come back."""
+"""Editors start anew when it is time, and are given up when they do not come back; the Embedder has its threads."""
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -8,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+import torch
+from transformers import Dinov2Config, Dinov2Model
 
 from model.backbones.tiny import build_tiny_lucy_edit
 from model.config import EditConfig, FaultPolicy, SpeedConfig
 from model.errors import LostActorError, RequestError
 from model.rehearsal import write_rehearsal
 from tasks.actors.editor import EditJob
-from tasks.pool import EditorHandle, EditorPool, is_due, start_editors
+from tasks.pool import EditorHandle, EditorPool, descriptor_of, is_due, start_editors, start_embedder
 
 
 @pytest.fixture
@@ -154,3 +157,18 @@ def test_editors_that_rest_hold_nothing(cluster: None, weights: str) -> None:
     with pool.resting(), pytest.raises(ray.exceptions.RayActorError):
         ray.get(actor.load.remote(), timeout=60)
     assert processes(pool, 1) != [first]
+
+
+def test_the_embedder_takes_the_cores_that_gpus_leave_idle(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = Dinov2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=56, mlp_ratio=1)
+    Dinov2Model(tiny).save_pretrained(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    threads = []
+    for device in ("cpu", "cuda"):
+        embedder = start_embedder(str(tmp_path), device)
+        descriptor_of(embedder)
+        threads.append(ray.get(embedder.__ray_call__.remote(lambda actor: torch.get_num_threads())))
+        ray.kill(embedder)
+    assert threads == [1, 3]
