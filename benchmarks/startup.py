@@ -146,7 +146,7 @@ def as_markdown(figures: Figures) -> str:
     count = figures["ratio"]["n"]
     return page(
         "How an edit starts",
-        f"Seconds from the start of the process; medians of {count} runs, each of which takes long, in brackets least and most.",
+        f"Seconds from the start of the process; medians of {count} runs, in brackets least and most.",
         table(("moment", "seconds"), rows),
         f"The slowest of what the first segment needs takes {told(figures['slowest'], ' s')}; "
         f"it reaches the Editor after {told(figures['ratio'])} times that.",
