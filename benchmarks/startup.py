@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def run_once(out: Path) -> None:
     import ray
 
     import flows.edit as flow
-    from model.config import EditRequest
+    from flows.cli import main as run_cli
     from tasks import cluster
     from tasks.pool import EditorHandle, EditorPool
     from tasks.recall import TextTurn
@@ -97,7 +98,10 @@ def run_once(out: Path) -> None:
     clock.after(flow, "start_editors", load)
     clock.around(TextTurn, "look", begins="decoded", ends="prepared")
     clock.around(EditorHandle, "edit", begins="begun", ends="edited")
-    flow.edit(EditRequest(video=CLIP, instruction="give the ball a new colour", out=out, weights="untrained"))
+    sys.argv[1:] = ["edit", str(CLIP), "--prompt", "give the ball a new colour", "--weights", "untrained"]
+    sys.argv += ["--out", str(out)]
+    with suppress(SystemExit):
+        run_cli()
     print(json.dumps(clock.moments))
 
 
@@ -142,7 +146,7 @@ def as_markdown(figures: Figures) -> str:
     count = figures["ratio"]["n"]
     return page(
         "How an edit starts",
-        f"Seconds from the start of the process; medians of {count} runs of half a minute, in brackets least and most.",
+        f"Seconds from the start of the process; medians of {count} runs, in brackets least and most.",
         table(("moment", "seconds"), rows),
         f"The slowest of what the first segment needs takes {told(figures['slowest'], ' s')}; "
         f"it reaches the Editor after {told(figures['ratio'])} times that.",

@@ -197,9 +197,7 @@ def _load_descriptor(name: str, threads: int) -> "Descriptor":
         from model.descriptor import ThumbnailDescriptor
 
         return ThumbnailDescriptor()
-    import torch
-
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # as torch finds it; Ray sets 1 where an actor asks for no core
     from model.backbones.dinov2 import Dinov2Descriptor
 
-    torch.set_num_threads(threads)  # Ray gives one to an actor that asks for no core
     return Dinov2Descriptor(name)
