@@ -164,11 +164,11 @@ def test_the_embedder_takes_the_cores_that_gpus_leave_idle(
 ) -> None:
     tiny = Dinov2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=56, mlp_ratio=1)
     Dinov2Model(tiny).save_pretrained(tmp_path)
+    threads, cores = [], os.cpu_count() or 1
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    threads = []
     for device in ("cpu", "cuda"):
         embedder = start_embedder(str(tmp_path), device)
         descriptor_of(embedder)
         threads.append(ray.get(embedder.__ray_call__.remote(lambda actor: torch.get_num_threads())))
         ray.kill(embedder)
-    assert threads == [1, 3]
+    assert threads == [1, min(3, cores)], "torch takes no more than there are"
