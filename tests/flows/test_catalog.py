@@ -226,11 +226,11 @@ def test_segments_fan_out_by_anchors(cluster: None, tmp_path: Path) -> None:
         assert any(number[id] > row.segment for row in rows for id in row.recalled), "an anchor lies ahead"
 
 
-def test_two_runs_at_once_never_do_the_same(cluster: None, clip: Path, tmp_path: Path) -> None:
+def test_two_runs_at_once_never_do_the_same(joining: dict[str, str], clip: Path, tmp_path: Path) -> None:
     manifest = write_catalog(tmp_path, clip, [f"take-{number}" for number in range(6)])
     slow = request(manifest, weights="rehearsal:0.3")
     with ThreadPoolExecutor(1) as thread:
-        first = thread.submit(run_apart, slow)
+        first = thread.submit(run_apart, slow, joining)
         wait_for(bool(catalog_is_held(tmp_path / "out")) for _ in iter(int, 1))
         with pytest.raises(StoreBusyError, match=r"process \d+ on .* runs this catalog since"):
             catalog.run(slow)
@@ -250,12 +250,12 @@ def command(wanted: CatalogRequest) -> list[str]:
     return [sys.executable, "-m", "flows.cli", "catalog", "run", str(wanted.manifest), *options]
 
 
-def run_apart(wanted: CatalogRequest) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command(wanted), capture_output=True, text=True, timeout=400)
+def run_apart(wanted: CatalogRequest, env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command(wanted), capture_output=True, text=True, timeout=400, env=env)
 
 
 @pytest.mark.slow
-def test_cancelled_killed_and_run_again(clip: Path, tmp_path: Path, cluster: None) -> None:
+def test_cancelled_killed_and_run_again(joining: dict[str, str], clip: Path, tmp_path: Path) -> None:
     """A run that is ended, in whatever way, leaves no process; nothing that was committed is ever edited again."""
     manifest = write_catalog(tmp_path, clip, [f"take-{number}" for number in range(6)])
     slow = request(manifest, weights="rehearsal:0.3")
@@ -272,7 +272,7 @@ def test_cancelled_killed_and_run_again(clip: Path, tmp_path: Path, cluster: Non
         assert kept < committed_in(slow.out)
         kept = committed_in(slow.out)
         assert not [state for state in states_of(slow.out).values() if state.state == "editing"]
-    record = json.loads(run_apart(slow).stdout.splitlines()[-1])
+    record = json.loads(run_apart(slow, joining).stdout.splitlines()[-1])
     assert record["videos"]["done"] == 6
     assert record["segments"]["reused"] == len(kept)
     assert record["segments"]["edited"] == 6 * SEGMENTS - len(kept)

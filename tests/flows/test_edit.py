@@ -24,14 +24,9 @@ from storage.memory import MemoryStore
 from storage.probe import probe
 from tests.clips import ODD_CLIPS, make_clip, sound_packets
 
+pytestmark = pytest.mark.usefixtures("loaded")
 CLIP = Path("tests/garden.mp4").resolve()
-REPRESENTATIVE = (
-    "vfr",
-    "rotated_90",
-    "start_offset",
-    "ten_bit",
-    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("odd_size", "anamorphic", "drop_frame", "hdr")),
-)
+REPRESENTATIVE = ("vfr", "rotated_90", "odd_size", "anamorphic", "drop_frame", "start_offset", "ten_bit", "hdr")
 ALL_BUT_RAW_SOUND = tuple(kind for kind in ODD_CLIPS if kind != "transport_stream")  # its AAC loses ADTS headers
 CLIPS = ALL_BUT_RAW_SOUND if os.environ.get("MEMORY_V2V_ALL_CLIPS") else REPRESENTATIVE
 CHEAP = {"steps": 2, "guidance": 1.0}

@@ -28,6 +28,7 @@ from storage.probe import probe
 from storage.views import ViewStore
 from tests.clips import SHORT_GOPS, chart, run_ffmpeg, sound_packets, tone
 
+pytestmark = pytest.mark.usefixtures("loaded")
 SMALL = {"frames": 9, "overlap": 4, "height": 32, "width": 48}
 OPTIONS = ["--frames", "9", "--overlap", "4", "--size", "48x32", "--steps", "1", "--guidance", "1"]
 
@@ -308,14 +309,14 @@ def test_killed_in_either_turn_it_ends_in_the_same_bits(
         assert np.array_equal(decode_all(turn["output"]), decode_all(other.output))
 
 
-def test_two_processes_add_to_one_session(cluster: None, short: Path, tmp_path: Path) -> None:
+def test_two_processes_add_to_one_session(joining: dict[str, str], short: Path, tmp_path: Path) -> None:
     """Both wait for the folder, and say so: then all turns are there, none twice, those of a process in a row."""
     out, logs = tmp_path / "out", [tmp_path / "log0", tmp_path / "log1"]
     out.mkdir()
     with StoreLock(out):
         runs = [
-            launch(short, out, logs[0], "pan-left", "tilt-up"),
-            launch(short, out, logs[1], "pan-right", "tilt-up"),
+            launch(short, out, logs[0], "pan-left", "tilt-up", env=joining),
+            launch(short, out, logs[1], "pan-right", "tilt-up", env=joining),
         ]
         ended = [run.poll for run in runs]
         wait_for(lambda: all("waiting for it" in log.read_text() for log in logs) or any(end() for end in ended))

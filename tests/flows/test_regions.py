@@ -12,6 +12,8 @@ from storage.planes import layout_of, read_planes
 from storage.probe import probe
 from tests.flows.test_edit import request
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 
 def masked(film: Path, out: Path, mask: str, **output: object) -> EditRequest:
     asked = request(film, out)

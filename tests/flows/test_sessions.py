@@ -18,6 +18,7 @@ from storage.memory import MemoryRow, MemoryStore
 from storage.sessions import locked, plan_removal, read_session, remove
 from tests.flows.test_edit import CHEAP, CLIP, committed_ids, decode_all, wait_for
 
+pytestmark = pytest.mark.usefixtures("loaded")
 AS_TYPED = CHEAP | {"first_guidance": CHEAP["guidance"]}  # as the command line puts it
 
 

@@ -70,3 +70,18 @@ def test_ray_wants_its_token(mode: str, joins: bool, cluster: None) -> None:
     environment = {**os.environ, "RAY_AUTH_MODE": mode, "RAY_gcs_server_request_timeout_seconds": "5"}
     asked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert (asked.stdout.strip() == "True") is joins, asked.stderr
+
+
+START = "from tasks.cluster import start_cluster; start_cluster(); print('started', flush=True); input()"
+
+
+def test_what_a_run_starts_ends_with_it_also_when_it_is_killed() -> None:
+    """Runs that are killed while they edit: `make test-all`."""
+    with subprocess.Popen([sys.executable, "-c", START], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"started\n"
+        family = psutil.Process(run.pid).children(recursive=True)
+        run.kill()
+    names = {process.name() for process in family}
+    assert {"raylet", "gcs_server"} <= names
+    assert psutil.wait_procs(family, timeout=60)[1] == [], "a run that was ended leaves processes behind"
