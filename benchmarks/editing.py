@@ -2,8 +2,8 @@
 
 The metric is seconds in parts of stock diffusers' seconds; the bound beside it is the same ratio in operations, counted
 on the meta device. On a processor the shapes are small ones of the same proportions, on a GPU those of LucyEdit (5B)
-and ReCamMaster (1.3B): 81 frames of 480x832, in bfloat16, with random weights. `benchmarks/shapes.py` says what the
-variants are.
+and ReCamMaster (1.3B): 81 frames of 480x832, in bfloat16, with random weights. A processor's times are what one thread
+computes. `benchmarks/shapes.py` says what the variants are.
 
     python benchmarks/editing.py [--json] [--write] [--memories 0 3 10] [--repetitions 5]
 
@@ -27,6 +27,7 @@ from reporting import (
     Figures,
     page,
     parser,
+    processor_seconds,
     publish,
     ratio,
     say,
@@ -51,8 +52,9 @@ def measure_all(device: str, counts: Sequence[int], repetitions: int) -> Figures
     models = ON_CARD if device == "cuda" else ON_PROCESSOR
     cases = {name: partial(Case, (REAL | SMALL)[name], style) for name, style in models.items()}
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    clock = wall_seconds if device == "cuda" else processor_seconds
     return {
-        name: measure(case(0, device=device, dtype=dtype), counts, repetitions, (*VARIANTS, "cached_user"))
+        name: measure(case(0, device=device, dtype=dtype), counts, repetitions, (*VARIANTS, "cached_user"), clock)
         for name, case in cases.items()
     }
 
@@ -114,7 +116,8 @@ def _prepare(case: Case, model: MemoryWanTransformer, variant: str) -> tuple[Cal
         return case.remember(model, case.planned(model, variant))
 
     given = remember()
-    once = take_turns({variant: _finished(remember, case.device)}, repetitions=1, warm_ups=0)[variant][0]
+    clock = wall_seconds if case.device == "cuda" else processor_seconds
+    once = clock(_finished(remember, case.device))
     return partial(case.run, model, given), once
 
 
@@ -170,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     figures = measure_all(device, options.memories, options.repetitions)
     publish("editing", figures, as_markdown(figures), options)
 

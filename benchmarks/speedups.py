@@ -7,7 +7,7 @@ is exact is beyond 100 dB. `stock` is diffusers' own pipeline, which knows no me
 
     python benchmarks/speedups.py [--json] [--write] [--videos 24] [--only plain exact]
 
-Times are of one thread, edits of one segment in turn there and back; `int8` needs torchao (`pip install
+Times are what one thread computes, edits of one segment in turn there and back; `int8` needs torchao (`pip install
 'memory-v2v[quantize]'`) and is left out without it.
 """
 
@@ -35,6 +35,7 @@ from reporting import (
     Figures,
     page,
     parser,
+    processor_seconds,
     publish,
     ratio,
     say,
@@ -189,7 +190,7 @@ def measure_times(names: Sequence[str], preset: Preset, repetitions: int) -> Fig
         for kind, run in scene.edits(WAYS[name].editor(), WAYS[name].config(preset)):
             runs[f"{name}, {kind}"], pictures[f"{name}, {kind}"] = run, run().frames
         say(f"{name}: ready")
-    times = take_turns(runs, repetitions)
+    times = take_turns(runs, repetitions, clock=processor_seconds)
     figures: Figures = {"stock": {"seconds": spread(times["stock"])}}
     for key, picture in pictures.items():
         kind = key.rpartition(", ")[2]
