@@ -94,13 +94,13 @@ def measure_video(size: Size, folder: Path) -> Figures:
 def _video_row(done: Sequence[Done], base: Sequence[float], size: Size) -> Figures:
     anchors = size.video_segments if done[0].editors == 1 else size.anchors
     bound = speed_up(size.video_segments, anchors, done[0].editors)
-    gained = ratio(base, [run.span for run in done])
+    least, seconds = size.video_segments * size.video_seconds / bound, spread([run.span for run in done])
     return {
-        "seconds": spread([run.span for run in done]),
-        "least seconds": tidy(size.video_segments * size.video_seconds / bound),
-        "speed-up": gained,
+        "seconds": seconds,
+        "least seconds": tidy(least),
+        "speed-up": ratio(base, [run.span for run in done]),
         "bound": tidy(bound),
-        "share of the bound": tidy(gained["median"] / bound),
+        "share of the bound": tidy(least / seconds["median"]),
     }
 
 
@@ -134,6 +134,7 @@ def _catalog_row(run: Done) -> Figures:
         "ideal": tidy(run.ideal),
         "share of the ideal": tidy(run.rate / run.ideal),
         "Editors at work": tidy(run.busy / run.editors / run.span),
+        "a second, beginning to end": tidy(run.segments / run.wall),
         **_processor(run),
     }
 
@@ -166,7 +167,15 @@ def measure_growth(size: Size, folder: Path) -> Figures:
         "videos of the catalog": {videos: _growth_row(run) for videos, run in catalogs.items()},
         "driver s a video": tidy(few.driver / few.videos - a_segment),
         "driver s a small segment": tidy(a_segment),
+        **_prefect_growth(lengths[min(lengths)], lengths[max(lengths)]),
     }
+
+
+def _prefect_growth(short: Done, long: Done) -> Figures:
+    """Bytes that Prefect's database keeps, by the difference of two videos."""
+    a_segment = (long.sizes["prefect"] - short.sizes["prefect"]) / (long.segments - short.segments)
+    a_video = short.sizes["prefect"] - short.segments * a_segment
+    return {"prefect bytes a segment": tidy(a_segment), "prefect bytes a video": tidy(a_video)}
 
 
 def _growth_row(run: Done) -> Figures:
@@ -180,7 +189,10 @@ def measure_real(size: Size, folder: Path) -> Figures:
     few, many = (run_video(folder, segments, 1.0, window=REAL) for segments in size.real_segments)
     more = many.segments - few.segments
     kinds = {kind: tidy((many.by_kind[kind] - few.by_kind[kind]) / more) for kind in sorted(many.by_kind)}
-    sizes = {name: round((many.sizes[name] - few.sizes.get(name, 0)) / more) for name in sorted(many.sizes)}
+    sizes = {
+        name: round((many.sizes[name] - few.sizes.get(name, 0)) / more)
+        for name in sorted(many.sizes.keys() - {"prefect"})
+    }
     return {
         "segments": [few.segments, many.segments],
         "processor s a segment": kinds,

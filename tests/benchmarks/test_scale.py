@@ -19,7 +19,7 @@ def figures(cluster: None, tmp_path: Path) -> dict:
 def test_two_editors_do_nearly_what_the_bound_allows(figures: dict) -> None:
     _, two = figures["one video"]["runs"].values()
     assert two["speed-up"]["median"] > 1.5
-    assert two["seconds"]["median"] * ROOM > two["least seconds"]
+    assert 0.5 < two["share of the bound"] < ROOM
     alone, both = figures["catalog"]["runs"]
     assert both["segments a second"] > 1.5 * alone["segments a second"]
     assert all(0.5 < run["share of the ideal"] < ROOM for run in (alone, both))
@@ -30,7 +30,8 @@ def test_two_editors_do_nearly_what_the_bound_allows(figures: dict) -> None:
 
 def test_an_archive_takes_hours_by_the_seconds_of_a_segment() -> None:
     real = {"driver s a segment": 6.0, "bytes a segment": {"latents": 8_000_000}}
-    told = archive({"real window": real, "catalog": {"driver milliseconds a second of an Editor at work": 0.0}})
+    catalog, growth = {"driver milliseconds a second of an Editor at work": 0.0}, {"prefect bytes a segment": 1000}
+    told = archive({"real window": real, "catalog": catalog, "growth": growth})
     rows = told["by seconds a segment"]
     assert told["segments"] == 10_800_000, "10,000 hours of 24 frames a second, 80 a segment"
     assert rows[60]["Editor hours"] == 180_000
