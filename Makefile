@@ -26,10 +26,10 @@ test-all:
 	$(MAKE) --no-print-directory test SELECT=
 
 test-method: $(VENV)/.installed
-	$(BIN)/python -m pytest $(SELECT) tests/model tests/storage tests/benchmarks tests/examples tests/tasks tests/test_*.py tests/flows/test_sessions.py tests/flows/test_cli.py
+	$(BIN)/python -m pytest $(SELECT) tests/model tests/storage tests/benchmarks tests/examples tests/tasks tests/test_*.py
 
 test-pipeline: $(VENV)/.installed
-	$(BIN)/python -m pytest $(SELECT) tests/flows --ignore=tests/flows/test_sessions.py --ignore=tests/flows/test_cli.py
+	$(BIN)/python -m pytest $(SELECT) tests/flows
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
