@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from model.descriptor import Descriptor
     from model.editor import MemoryEditor
 
+AS_IT_IS = SpeedConfig()
 LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
 
 LatentPair = tuple[np.ndarray, np.ndarray]
@@ -75,7 +76,7 @@ class ViewJob:
 class Editor:
     """Edits segments. `progress` answers while `edit` runs."""
 
-    def __init__(self, weights: str, dtype: Precision, device: str, speed: SpeedConfig) -> None:
+    def __init__(self, weights: str, dtype: Precision, device: str, speed: SpeedConfig = AS_IT_IS) -> None:
         loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self._model: Future[MemoryEditor | Rehearsal] = loader.submit(_load_or_rehearse, weights, dtype, device, speed)
         self._step = (0, 0)
