@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -101,9 +102,28 @@ def _has_gpu() -> bool:
     return tool is not None and b"GPU" in subprocess.run([tool, "-L"], capture_output=True, check=False).stdout
 
 
+GUARD = """
+import sys, time
+from contextlib import suppress
+import psutil
+ours = []
+for pid in sys.argv[1:]:
+    with suppress(psutil.Error):
+        ours.append(psutil.Process(int(pid)))
+sys.stdin.read()
+for end in ("terminate", "kill"):
+    for process in ours:
+        with suppress(psutil.Error):
+            getattr(process, end)()
+    time.sleep(3)
+"""
+
+
 def die_with_us(pids: Sequence[int]) -> None:
-    """Have processes end when this one does, in whatever way: a pipe that we hold closes with us."""
-    script = 'read -r _; kill "$@" 2>/dev/null; sleep 3; kill -9 "$@" 2>/dev/null'
-    command = ["/bin/sh", "-c", script, "guard", *map(str, pids)]
+    """Have processes end when this one does, in whatever way: a pipe that we hold closes with us.
+
+    One that is gone by then is left alone, also where its number has become that of a stranger.
+    """
+    command = [sys.executable, "-c", GUARD, *map(str, pids)]
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     atexit.register(guard.kill)
