@@ -16,6 +16,7 @@ def figures(cluster: None, tmp_path: Path) -> dict:
     return {"one video": measure_video(SHORT, tmp_path), "catalog": measure_catalog(SHORT, tmp_path)}
 
 
+@pytest.mark.slow
 def test_two_editors_do_nearly_what_the_bound_allows(figures: dict) -> None:
     _, two = figures["one video"]["runs"].values()
     assert two["speed-up"]["median"] > 1.5
