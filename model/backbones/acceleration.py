@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend, dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor, nn
 
@@ -90,8 +90,10 @@ def _timed(run: Callable[[], None]) -> float:
 
 
 def _attend_by(transformer: Any, backend: str) -> None:
+    """For this transformer alone: diffusers would make it the process's own, and change what others compute."""
     try:
-        transformer.set_attention_backend(backend)
+        with attention_backend(AttentionBackendName.NATIVE):  # what was there before comes back behind it
+            transformer.set_attention_backend(backend)
     except (ValueError, RuntimeError, ImportError) as fault:
         reason = str(fault).splitlines()[0]
         raise RequestError(

@@ -39,6 +39,15 @@ def test_another_back_end_computes_the_same() -> None:
     torch.testing.assert_close(predict(model, given, JOINT), expected, atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_another_back_end_is_this_models_alone() -> None:
+    """The very bits of another model stay: half a dozen digits of a training's curve once depended on it."""
+    other, given = toy_transformer(), target()
+    expected = predict(other, given, JOINT)
+    accelerate(toy_transformer(), SpeedConfig(attention="_native_math"), CPU)
+    assert torch.equal(predict(other, given, JOINT), expected)
+
+
 @pytest.mark.parametrize("name", ["sage", "no_such_thing"])
 def test_a_back_end_that_is_not_here_is_told(name: str) -> None:
     with pytest.raises(RequestError, match=f"attention '{name}': does not work here: .*; give auto"):
