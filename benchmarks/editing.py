@@ -52,18 +52,16 @@ def measure_all(device: str, counts: Sequence[int], repetitions: int) -> Figures
     models = ON_CARD if device == "cuda" else ON_PROCESSOR
     cases = {name: partial(Case, (REAL | SMALL)[name], style) for name, style in models.items()}
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    clock = wall_seconds if device == "cuda" else processor_seconds
     return {
-        name: measure(case(0, device=device, dtype=dtype), counts, repetitions, (*VARIANTS, "cached_user"), clock)
+        name: measure(case(0, device=device, dtype=dtype), counts, repetitions, (*VARIANTS, "cached_user"))
         for name, case in cases.items()
     }
 
 
 @torch.no_grad()
-def measure(
-    case: Case, counts: Sequence[int], repetitions: int, variants: Sequence[str], clock: Clock = wall_seconds
-) -> Figures:
+def measure(case: Case, counts: Sequence[int], repetitions: int, variants: Sequence[str]) -> Figures:
     """By number of memories and variant: seconds, their ratio to stock, and the same ratio in operations."""
+    clock = clock_of(case.device)
     case = case.at_depth(case.base.phases)
     model = case.model(case.base.phases)
     base = stock_of(model) if case.style == "lucy" else None
@@ -76,7 +74,7 @@ def measure(
         for variant in wanted:
             runs[variant], once[variant] = _prepare(here, model, variant)
         peaks = {name: _peak_bytes(run, case.device) for name, run in runs.items()}
-        times = take_turns({name: _finished(run, case.device) for name, run in runs.items()}, repetitions, clock=clock)
+        times = take_turns({name: finished(run, case.device) for name, run in runs.items()}, repetitions, clock=clock)
         figures[str(memories)] = {STOCK: {"seconds": spread(times[STOCK]), **peaks[STOCK]}}
         for variant in wanted:
             own = [seconds + once[variant] / FORWARDS for seconds in times[variant]]
@@ -116,12 +114,16 @@ def _prepare(case: Case, model: MemoryWanTransformer, variant: str) -> tuple[Cal
         return case.remember(model, case.planned(model, variant))
 
     given = remember()
-    clock = wall_seconds if case.device == "cuda" else processor_seconds
-    once = clock(_finished(remember, case.device))
+    once = clock_of(case.device)(finished(remember, case.device))
     return partial(case.run, model, given), once
 
 
-def _finished(run: Callable[[], object], device: str) -> Callable[[], None]:
+def clock_of(device: str) -> Clock:
+    """A processor's work is timed by what its one thread computes, a GPU's by the wall."""
+    return wall_seconds if device == "cuda" else processor_seconds
+
+
+def finished(run: Callable[[], object], device: str) -> Callable[[], None]:
     """The call, and the wait until the device has done it."""
 
     def done() -> None:

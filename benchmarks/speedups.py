@@ -25,7 +25,7 @@ from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepSchedu
 from PIL import Image
 
 from flows.environment import prepare_environment
-from model.config import EditConfig, Preset, SpeedConfig, WorldConfig
+from model.config import PLAIN, EditConfig, Preset, SpeedConfig, WorldConfig
 from model.editor import MemoryEditor
 from model.metrics.measured import MeasuredEditor
 from model.types import EditedSegment, Memory
@@ -51,7 +51,6 @@ from tasks.playing import Clip
 from tasks.showing import open_seeds
 from tasks.weights import read_preset
 
-AS_IT_IS = SpeedConfig()
 DEMO = ROOT / "checkpoints" / "demo"
 FIRST_SEED = 2000  # of the held-out worlds that settings are chosen on; the proof's begin at 0
 METHOD = "memory"
@@ -64,7 +63,7 @@ EXACT_DB = 120.0
 class Way:
     """A speed, and with how many steps of which solver; None is the model's own."""
 
-    speed: SpeedConfig = AS_IT_IS
+    speed: SpeedConfig = PLAIN
     steps: int | None = None
     unipc: bool = False
 

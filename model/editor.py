@@ -38,7 +38,7 @@ from model.backbones.lucy_edit import LucyEdit
 from model.backbones.model_folder import read_model_index
 from model.backbones.recam import ReCam
 from model.camera.trajectory import Trajectory
-from model.config import EditConfig, Precision, SpeedConfig
+from model.config import PLAIN, EditConfig, Precision, SpeedConfig
 from model.errors import RequestError, WeightsError
 from model.memory.conditioning import Conditioning
 from model.memory.merging import MergePlan
@@ -48,7 +48,6 @@ from model.types import EditedSegment, Memory, Merge, ViewMemory
 BACKBONES: dict[str, type[LucyEdit] | type[ReCam]] = {"LucyEditPipeline": LucyEdit, "WanPipeline": ReCam}
 """The kind of model by the pipeline class that its folder names."""
 Memories = Sequence[Memory] | Sequence[ViewMemory]
-AS_IT_IS = SpeedConfig()
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -58,7 +57,7 @@ class MemoryEditor:
     Of `speed` it obeys what concerns the steps; what concerns the model has been done to the backbone.
     """
 
-    def __init__(self, backbone: Backbone[Any], speed: SpeedConfig = AS_IT_IS) -> None:
+    def __init__(self, backbone: Backbone[Any], speed: SpeedConfig = PLAIN) -> None:
         self.backbone, self.speed = backbone, speed
         self.merge_plan: MergePlan | None = None
 
@@ -68,7 +67,7 @@ class MemoryEditor:
         folder: str | Path,
         dtype: Precision = "float32",
         device: str = "cpu",
-        speed: SpeedConfig = AS_IT_IS,
+        speed: SpeedConfig = PLAIN,
     ) -> "MemoryEditor":
         """Load a model folder in diffusers' format; `dtype` is float32 or bfloat16 (the VAE stays in float32).
 

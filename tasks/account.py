@@ -5,7 +5,7 @@ from pathlib import PurePath
 from statistics import mean
 from typing import Any
 
-from model.config import RegionConfig, SpeedConfig
+from model.config import PLAIN, RegionConfig, SpeedConfig
 from tasks.ingest import VideoPlan, Work
 
 
@@ -70,7 +70,7 @@ def settings_told(plan: VideoPlan[Work]) -> dict[str, str]:
 
 def _speed_told(speed: SpeedConfig) -> str:
     """What is not as usual."""
-    usual = SpeedConfig().model_dump()
+    usual = PLAIN.model_dump()
     other = {name: value for name, value in speed.model_dump().items() if value != usual[name]}
     return ", ".join(name if value is True else f"{name} {value}" for name, value in other.items()) or "plain"
 

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from model.config import FaultPolicy, Precision, SpeedConfig
+from model.config import PLAIN, FaultPolicy, Precision, SpeedConfig
 from model.errors import InputError, LostActorError, OutOfMemoryError
 from model.rehearsal import Rehearsal
 from model.types import Merge
@@ -317,11 +317,11 @@ def start_editors(
     device: str,
     count: int = 1,
     policy: FaultPolicy | None = None,
-    speed: SpeedConfig | None = None,
+    speed: SpeedConfig = PLAIN,
 ) -> EditorPool:
     """Create `count` Editors, which load at once; what each takes of a node, `_needs` says."""
     needs = _needs(weights, device, count) | {"max_concurrency": 2}  # so that `progress` answers while `edit` runs
-    asked = (weights, dtype, device, speed or SpeedConfig())
+    asked = (weights, dtype, device, speed)
     return EditorPool(lambda: Editor.options(**needs).remote(*asked), count, policy or FaultPolicy())
 
 

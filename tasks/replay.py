@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model.config import (
+    PLAIN,
     SPEEDS,
     EditRequest,
     GateConfig,
@@ -98,7 +99,7 @@ def _unsaid(request: VideoRequest, preset: Preset) -> tuple[str, ...]:
     if _speed_name(request.speed) is None:
         asked, usual = (
             settings | dict(_flat({"speed": speed.model_dump(exclude={"quantize"})}))
-            for settings, speed in ((asked, request.speed), (usual, SpeedConfig()))
+            for settings, speed in ((asked, request.speed), (usual, PLAIN))
         )
     if isinstance(request, EditRequest) and request.gate.redoes:
         asked, usual = (

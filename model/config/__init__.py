@@ -53,6 +53,7 @@ from model.config.requests import (
     ViewRequest,
 )
 from model.config.speed import (
+    PLAIN,
     SPEEDS,
     Quantization,
     SpeedConfig,
@@ -76,6 +77,7 @@ from model.config.training import (
 )
 
 __all__ = [
+    "PLAIN",
     "SESSION_NAME",
     "SPEEDS",
     "CatalogDefaults",

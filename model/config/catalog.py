@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 from model.config.base import SESSION_NAME, Config
 from model.config.gate import GateConfig
 from model.config.requests import OutputConfig, Schedule
-from model.config.speed import SpeedConfig
+from model.config.speed import PLAIN, SpeedConfig
 
 VIDEO_ID = SESSION_NAME
 Scope = Annotated[str, Field(pattern=r"^(video|group:[A-Za-z0-9][A-Za-z0-9._-]{0,127})$")]
@@ -125,7 +125,7 @@ class CatalogRequest(Config):
     """Editors at work at once, one GPU each where there are GPUs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU if this machine has one."""
-    speed: SpeedConfig = SpeedConfig()
+    speed: SpeedConfig = PLAIN
     shard: str | None = Field(default=None, pattern=r"^[1-9][0-9]{0,5}/[1-9][0-9]{0,5}$")
     """`2/8` takes the second of eight parts of the catalog, as in an array of jobs; None is all of it."""
     only: tuple[str, ...] = ()

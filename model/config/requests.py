@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 from model.config.base import SESSION_NAME, Config
 from model.config.editing import EditConfig, RetrievalConfig, WindowConfig
 from model.config.gate import GateConfig
-from model.config.speed import SpeedConfig
+from model.config.speed import PLAIN, SpeedConfig
 
 Schedule = Annotated[str, Field(pattern=r"^(sequential|auto|anchors:[1-9][0-9]{0,5})$")]
 """The order of a video's segments (`model/schedule.py`)."""
@@ -74,7 +74,7 @@ class VideoRequest(Config):
     window: WindowConfig = WindowConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     edit: EditConfig = EditConfig()
-    speed: SpeedConfig = SpeedConfig()
+    speed: SpeedConfig = PLAIN
     output: OutputConfig = OutputConfig()
     schedule: Schedule = "sequential"
     """Order of the segments: `sequential` (the paper), `anchors:K`, or `auto`: anchors where Editors would idle."""

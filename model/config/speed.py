@@ -32,10 +32,13 @@ class SpeedConfig(Config):
         return attention
 
 
+PLAIN = SpeedConfig()
+"""The model as it is."""
+
 SpeedName = Literal["plain", "exact", "fast"]
 
 SPEEDS: dict[SpeedName, SpeedConfig] = {
-    "plain": SpeedConfig(),
+    "plain": PLAIN,
     "exact": SpeedConfig(compile=True, attention="auto"),
     "fast": SpeedConfig(compile=True, attention="auto", guided_share=0.5, forecast=0.1),
 }

@@ -11,7 +11,7 @@ import numpy as np
 import ray
 
 from model.camera.trajectory import Trajectory
-from model.config import EditConfig, Precision, SpeedConfig
+from model.config import PLAIN, EditConfig, Precision, SpeedConfig
 from model.errors import OutOfMemoryError
 from model.rehearsal import Rehearsal
 from model.types import Memory, ViewMemory
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from model.descriptor import Descriptor
     from model.editor import MemoryEditor
 
-AS_IT_IS = SpeedConfig()
 LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
 
 LatentPair = tuple[np.ndarray, np.ndarray]
@@ -76,7 +75,7 @@ class ViewJob:
 class Editor:
     """Edits segments. `progress` answers while `edit` runs."""
 
-    def __init__(self, weights: str, dtype: Precision, device: str, speed: SpeedConfig = AS_IT_IS) -> None:
+    def __init__(self, weights: str, dtype: Precision, device: str, speed: SpeedConfig = PLAIN) -> None:
         loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self._model: Future[MemoryEditor | Rehearsal] = loader.submit(_load_or_rehearse, weights, dtype, device, speed)
         self._step = (0, 0)

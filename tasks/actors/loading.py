@@ -2,18 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from model.config import Precision, SpeedConfig
+from model.config import PLAIN, Precision, SpeedConfig
 
 if TYPE_CHECKING:
     from model.editor import MemoryEditor
 
 
-def load_editor(
-    weights: str,
-    dtype: Precision,
-    device: str,
-    speed: SpeedConfig = SpeedConfig(),  # noqa: B008 - it is frozen
-) -> "MemoryEditor":
+def load_editor(weights: str, dtype: Precision, device: str, speed: SpeedConfig = PLAIN) -> "MemoryEditor":
     from model.editor import MemoryEditor
 
     return MemoryEditor.from_pretrained(weights, dtype=dtype, device=device, speed=speed)

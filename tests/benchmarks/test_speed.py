@@ -8,8 +8,8 @@ import torch
 
 import editing
 import gpu
+from gpu_parts import rehearsal_bench
 from model.backbones.transformer import Conditioning
-from reporting import processor_seconds
 from shapes import SMALL, Case, stock_of
 
 SHORT = Case(replace(SMALL["small-lucy"], latent=(3, 16, 32), phases=(1, 1, 1)), "lucy", 0, device="cpu")
@@ -28,7 +28,7 @@ def lucy() -> dict:
     """What three memories cost the small LucyEdit."""
     torch.manual_seed(0)
     variants = ("uniform", "dynamic", "cached_merge")
-    return editing.measure(SHORT, (0, 3), 5, variants, clock=processor_seconds)
+    return editing.measure(SHORT, (0, 3), 5, variants)
 
 
 def times_stock(figures: dict, memories: int, variant: str) -> float:
@@ -67,7 +67,7 @@ def test_one_timestep_for_all_tokens_gives_stock_diffusers_very_bits() -> None:
 def test_what_needs_a_card_runs_at_toy_size_everywhere() -> None:
     """Every part but the compiled one, which takes a minute: its figures are there, none is a failure."""
     names = [name for name in gpu.PARTS if name != "speed"]
-    bench = gpu.rehearsal_bench("cuda" if torch.cuda.is_available() else "cpu")
+    bench = rehearsal_bench("cuda" if torch.cuda.is_available() else "cpu")
     figures = gpu.measure(bench, names, minutes=9)
     assert set(figures) == set(names)
     assert not [name for name, each in figures.items() if "failed" in each or "left out" in each]

@@ -1,0 +1,320 @@
+"""The parts of `benchmarks/gpu.py`: what is measured on a card, each side by side with what it is compared to."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from torch import Tensor
+
+import editing
+from flops import count
+from model.backbones.acceleration import ON_GPUS, accelerate, offload
+from model.backbones.transformer import MemoryWanTransformer
+from model.config import SpeedConfig
+from model.errors import RequestError
+from reporting import Figures, ratio, say, spread, take_turns, tidy
+from shapes import REAL, SMALL, Case, stock_of
+
+PEAK_TFLOPS = {"H100": 989, "H200": 989, "A100": 312, "4090": 165}
+"""Dense bfloat16, by what is in a card's name."""
+REPETITIONS, WARM_UPS = 5, 2
+MEMORIES = (0, 3, 10)
+CARDS_GB = (24, 16)
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is measured on: the models at their sizes, the VAE and its video, and the back ends to try."""
+
+    device: str
+    lucy: Case
+    recam: Case
+    vae: Mapping[str, Any]
+    video: tuple[int, int, int]
+    back_ends: tuple[str, ...]
+    memories: tuple[int, ...] = MEMORIES
+    repetitions: int = REPETITIONS
+
+    @property
+    def on_card(self) -> bool:
+        return self.device == "cuda"
+
+
+WAN22_VAE: Mapping[str, Any] = {
+    "base_dim": 160,
+    "decoder_base_dim": 256,
+    "z_dim": 48,
+    "in_channels": 12,
+    "out_channels": 12,
+    "is_residual": True,
+    "patch_size": 2,
+    "latents_mean": [0.0] * 48,
+    "latents_std": [1.0] * 48,
+    "scale_factor_spatial": 16,
+}
+
+
+def real_bench() -> Bench:
+    """The real shapes, on a GPU."""
+    case = partial(Case, memories=10, device="cuda", dtype=torch.bfloat16)
+    lucy, recam = case(REAL["wan-5b"], "lucy"), case(REAL["wan-1.3b"], "recam")
+    return Bench(
+        "cuda", lucy.at_depth((10, 10, 10)), recam.at_depth((4, 3, 3)), WAN22_VAE, (81, 480, 832), tuple(ON_GPUS)
+    )
+
+
+def rehearsal_bench(device: str) -> Bench:
+    """Toy shapes, anywhere."""
+    toy = replace(SMALL["small-lucy"], heads=2, head_dim=12, ffn=48, latent=(2, 8, 16), phases=(1, 1, 1))
+    case = partial(Case, toy, memories=3, device=device)
+    vae = {**WAN22_VAE, "base_dim": 8, "decoder_base_dim": 8, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
+    lucy, recam = (case(style).at_depth((1, 1, 1)) for style in ("lucy", "recam"))
+    return Bench(device, lucy, recam, vae, (5, 64, 96), ("native", "_native_math"), (0, 3), 1)
+
+
+def timed(bench: Bench, runs: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Seconds of each, with the device's work done."""
+    return take_turns(
+        {name: editing.finished(run, bench.device) for name, run in runs.items()}, bench.repetitions, WARM_UPS
+    )
+
+
+def measure_attention(bench: Bench) -> Figures:
+    """By model and number of keys: seconds of each back end that works, in parts of torch's own choice."""
+    figures: Figures = {}
+    for name, case in (("lucy", bench.lucy), ("recam", bench.recam)):
+        frames, rows, columns = case.base.latent
+        tokens = frames * (rows // 2) * (columns // 2) * (1 if name == "lucy" else 2)
+        memory = 3 * frames * (rows // 4) * (columns // 4) + 7 * frames * (rows // 8) * (columns // 8)
+        for label, keys in (("alone", tokens), ("ten cached", tokens + memory)):
+            query, behind = (
+                torch.randn(1, n, case.base.heads, case.base.head_dim, device=bench.device, dtype=case.dtype)
+                for n in (tokens, keys)
+            )
+            runs = {each: partial(_attend, query, behind, each) for each in bench.back_ends}
+            works = {each: run for each, run in runs.items() if _runs(run)}
+            times = timed(bench, works)
+            work = 4 * tokens * keys * case.base.width / 1e12
+            figures[f"{name}, {label}"] = {
+                each: {
+                    "seconds": spread(times[each]),
+                    "times_native": ratio(times[each], times["native"]),
+                    "tflops_a_second": tidy(work / spread(times[each])["median"]),
+                }
+                for each in works
+            }
+    return figures
+
+
+def _attend(query: Tensor, behind: Tensor, backend: str) -> Tensor:
+    return dispatch_attention_fn(query, behind, behind, backend=AttentionBackendName(backend))
+
+
+def _runs(run: Callable[[], object]) -> bool:
+    """Whether it works here: packages may be missing, and cards too old."""
+    try:
+        run()
+    except Exception as fault:  # noqa: BLE001 - each back end fails in its own way
+        say(f"left out: {str(fault).splitlines()[0][:100]}")
+        return False
+    return True
+
+
+def measure_lucy(bench: Bench) -> Figures:
+    """Times at full depth; the naive way, which takes minutes, at one block a phase."""
+    variants = ("dynamic", "merge_all", "cached", "cached_merge")
+    shallow = bench.lucy.at_depth((1, 1, 1))
+    naive = editing.measure(shallow, bench.memories, bench.repetitions, ("uniform", *variants[:2]))
+    return {"full": _with_mfu(bench, bench.lucy, bench.memories, variants), "shallow": naive}
+
+
+def measure_recam(bench: Bench) -> Figures:
+    """Times at a third of the depth; the naive way at a tenth, with three memories."""
+    variants = ("dynamic", "merge_all", "cached", "cached_user")
+    naive = editing.measure(bench.recam.at_depth((1, 1, 1)), bench.memories[:2], 1, ("uniform", *variants[:2]))
+    return {"third": _with_mfu(bench, bench.recam, bench.memories, variants), "shallow": naive}
+
+
+def _with_mfu(bench: Bench, case: Case, memories: Sequence[int], variants: Sequence[str]) -> Figures:
+    """What `editing.measure` says, and the share of the card's dense bfloat16 that it is."""
+    figures = editing.measure(case, memories, bench.repetitions, variants)
+    for number, by_variant in figures.items():
+        for variant, told in by_variant.items():
+            here = Case(case.base, case.style, 0 if variant == editing.STOCK else int(number))
+            work = count(here, "dynamic" if variant == editing.STOCK else variant)
+            told["tflops_a_second"] = tidy(work / told["seconds"]["median"])
+            if peak := _peak(bench):
+                told["mfu"] = tidy(told["tflops_a_second"] / peak)
+    return figures
+
+
+def _peak(bench: Bench) -> float | None:
+    name = torch.cuda.get_device_name() if bench.on_card else ""
+    return next((peak for part, peak in PEAK_TFLOPS.items() if part in name), None)
+
+
+@torch.no_grad()
+def measure_speed(bench: Bench) -> Figures:
+    """By way: seconds alone and with cached memories, and the change of the result in parts of its norm."""
+    ways = {
+        "as it is": SpeedConfig(),
+        "attention": SpeedConfig(attention="auto"),
+        "compiled": SpeedConfig(compile=True),
+        "compiled, attention": SpeedConfig(compile=True, attention="auto"),
+        "int8": SpeedConfig(compile=True, quantize="int8"),
+        "fp8": SpeedConfig(compile=True, quantize="fp8"),
+    }
+    figures: Figures = {}
+    plain: Tensor | None = None
+    for name, speed in ways.items():
+        torch.manual_seed(0)
+        model = bench.lucy.model(bench.lucy.base.phases)
+        stock = stock_of(model) if name == "as it is" else None
+        try:
+            accelerate(model, speed, torch.device(bench.device))
+        except RequestError as fault:
+            say(f"{name} left out: {fault}")
+            continue
+        figures[name] = _measure_way(bench, model)
+        result = _same_edit(bench, model)
+        plain = result if plain is None else plain
+        figures[name]["moved"] = tidy(float((result - plain).norm() / plain.norm()))
+        if stock is not None:
+            figures |= _measure_stock(bench, stock)
+        say(f"{name}: done")
+        del model, stock
+    return figures
+
+
+def _measure_way(bench: Bench, model: MemoryWanTransformer) -> Figures:
+    """Without memories, and with all of them cached."""
+    alone, full = bench.lucy.with_memories(0), bench.lucy
+    cached = full.remember(model, full.planned(model, "cached_merge"))
+    runs = {
+        "alone": partial(alone.run, model, alone.conditioning("dynamic")),
+        "cached": partial(full.run, model, cached),
+    }
+    return {name: {"seconds": spread(times)} for name, times in timed(bench, runs).items()}
+
+
+def _same_edit(bench: Bench, model: MemoryWanTransformer) -> Tensor:
+    """The velocity from the same noise and the same memories, whatever was done to the model."""
+    torch.manual_seed(1)
+    return bench.lucy.run(model, bench.lucy.conditioning("dynamic")).float()
+
+
+def _measure_stock(bench: Bench, stock: Any) -> Figures:
+    """diffusers' own forward, and both guidance branches at once in parts of two of them."""
+    runs = {"one": partial(bench.lucy.run_stock, stock), "two": partial(_both_branches, bench, stock)}
+    times = timed(bench, runs)
+    batched = ratio(times["two"], [2 * each for each in times["one"]])
+    return {"stock": {"seconds": spread(times["one"])}, "both guidance branches at once": {"times_two": batched}}
+
+
+def _both_branches(bench: Bench, stock: Any) -> None:
+    case = bench.lucy
+    frames, rows, columns = case.base.latent
+    timestep = case.timestep().expand(2, frames * (rows // 2) * (columns // 2))
+    stock(torch.cat([case.latents()] * 2), timestep, torch.cat([case.words()] * 2))
+
+
+@torch.no_grad()
+def measure_vae(bench: Bench) -> Figures:
+    """Seconds of the codec for one segment; and of a forward and a decode, one after the other and side by side."""
+    frames, height, width = bench.video
+    with torch.device(bench.device):
+        vae = AutoencoderKLWan(**bench.vae).eval()
+    case = bench.lucy.with_memories(0)
+    video = torch.rand(1, 3, frames, height, width, device=bench.device) * 2 - 1
+    latents = vae.encode(video).latent_dist.mode()
+    model = case.model(case.base.phases)
+    forward = partial(case.run, model, case.conditioning("dynamic"))
+
+    def decode() -> None:
+        vae.decode(latents)
+
+    runs: dict[str, Callable[[], object]] = {"encode": lambda: vae.encode(video), "decode": decode}
+    if bench.on_card:
+        runs["forward, then decode"] = lambda: (forward(), decode())
+        runs["side by side"] = partial(_beside, forward, decode)
+    figures = {name: {"seconds": spread(times)} for name, times in timed(bench, runs).items()}
+    for name, tile in (("decode in tiles of 256", 256), ("decode in tiles of 128", 128)):
+        vae.enable_tiling(tile, tile, tile * 3 // 4, tile * 3 // 4)
+        figures[name] = {"seconds": spread(timed(bench, {name: decode})[name]), **_peak_of(bench, decode)}
+    vae.disable_tiling()
+    figures["decode"] |= _peak_of(bench, decode)
+    vae.decoder.bfloat16(), vae.post_quant_conv.bfloat16()
+    latents = latents.bfloat16()
+    figures["decode in bfloat16"] = {"seconds": spread(timed(bench, {"it": decode})["it"]), **_peak_of(bench, decode)}
+    return figures
+
+
+def _beside(forward: Callable[[], object], decode: Callable[[], object]) -> None:
+    """The decode on a stream of its own, as of the segment before."""
+    other = torch.cuda.Stream()
+    with torch.cuda.stream(other):
+        decode()
+    forward()
+    torch.cuda.current_stream().wait_stream(other)
+
+
+def _peak_of(bench: Bench, run: Callable[[], object]) -> Figures:
+    if not bench.on_card:
+        return {}
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return {"peak_gib": tidy(torch.cuda.max_memory_allocated() / GIB)}
+
+
+@torch.no_grad()
+def measure_small_cards(bench: Bench) -> Figures:
+    """A forward with all memories under a cap: as it is, and with blocks offloaded; None where it does not fit."""
+    figures: Figures = {}
+    for gigabytes in CARDS_GB if bench.on_card else (None,):
+        for name, offloaded in (("whole", False), ("offloaded", True)):
+            for variant in ("merge_all", "cached_merge"):
+                key = f"{gigabytes} GB, {name}, {variant}"
+                with _capped(gigabytes):
+                    figures[key] = _fit(bench, offloaded, variant)
+                say(f"{key}: {figures[key]}")
+    return figures
+
+
+def _fit(bench: Bench, offloaded: bool, variant: str) -> Figures | None:
+    case = replace(bench.lucy, device="cpu") if offloaded else bench.lucy
+    try:
+        model = case.model(case.base.phases)
+        if offloaded:
+            offload(model, torch.device(bench.device))
+        case = bench.lucy
+        given = case.conditioning(variant)
+        if variant.startswith("cached"):
+            given = case.remember(model, case.planned(model, variant))
+        run = partial(case.run, model, given)
+        times = timed(bench, {"it": run})["it"]
+        return {"seconds": spread(times), **_peak_of(bench, run)}
+    except torch.OutOfMemoryError:
+        return None
+
+
+@contextmanager
+def _capped(gigabytes: int | None) -> Iterator[None]:
+    """No more than so many gigabytes of the card; a tenth of them is left to the driver."""
+    if gigabytes is None:
+        yield
+        return
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(0.9 * gigabytes * 1e9 / total)
+    try:
+        yield
+    finally:
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(1.0)
