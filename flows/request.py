@@ -14,6 +14,7 @@ from model.config import (
     SpeedConfig,
     VideoRequest,
     ViewRequest,
+    require_torchao,
 )
 from model.errors import RequestError
 from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, read_preset
@@ -21,14 +22,16 @@ from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, re
 
 def speed_of(name: str, quantize: str) -> SpeedConfig:
     """Raises:
-    RequestError: there is no such speed, or no such quantisation.
+    RequestError: there is no such speed or quantisation, or torchao is not installed.
     """
     if name not in SPEEDS:
         raise RequestError(f"speed {name!r}: expected {', '.join(SPEEDS)}")
     try:
-        return SpeedConfig.model_validate({**SPEEDS[name].model_dump(), "quantize": quantize})
+        speed = SpeedConfig.model_validate({**SPEEDS[name].model_dump(), "quantize": quantize})
     except ValidationError as fault:
         raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
+    require_torchao(speed.quantize)
+    return speed
 
 
 def build_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, Any]]) -> EditRequest:

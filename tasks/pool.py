@@ -21,6 +21,7 @@ from model.errors import InputError, LostActorError, OutOfMemoryError
 from model.rehearsal import Rehearsal
 from model.types import Merge
 from storage.faults import FaultKind
+from tasks.actors.answers import as_raised, result_of
 from tasks.actors.editor import EditJob, Editor, Embedder, LatentPair, ViewJob
 from tasks.metrics import count_death, count_segment
 
@@ -74,6 +75,7 @@ class EditorHandle:
 
         Raises:
             WeightsError: they do not load.
+            RequestError: its machine cannot do what the speed asks for.
             LostActorError: it did not come back in time, or dies while it loads.
         """
         deadline = time.monotonic() + self._policy.load_seconds
@@ -84,6 +86,8 @@ class EditorHandle:
                 if self._process != self._ended_process or time.monotonic() >= deadline:  # the old one may still answer
                     return
                 time.sleep(RETURN_SECONDS)
+            except RayTaskError as fault:
+                raise as_raised(fault) from None
             except (RayActorError, GetTimeoutError) as fault:
                 self._require_going_on()
                 if time.monotonic() >= deadline:
@@ -118,8 +122,8 @@ class EditorHandle:
             self._require_going_on()
             count_death()
             raise SegmentError("death", f"the model's process died: {_first_line(fault)}") from fault
-        except InputError:
-            raise
+        except InputError as fault:
+            raise as_raised(fault) from None
         except OutOfMemoryError as fault:
             raise SegmentError("memory", _first_line(fault)) from fault
         except RayTaskError as fault:
@@ -354,7 +358,7 @@ def descriptor_of(embedder: Any) -> tuple[str, int]:
     Raises:
         WeightsError: its weights do not load.
     """
-    return ray.get(embedder.identity.remote())
+    return result_of(embedder.identity.remote())
 
 
 def _first_line(fault: BaseException) -> str:

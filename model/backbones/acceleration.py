@@ -8,7 +8,6 @@ A block is always called through its `forward`, so whatever is done here reaches
 import logging
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
@@ -17,7 +16,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName, attention_
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor, nn
 
-from model.config import SpeedConfig
+from model.config import Quantization, SpeedConfig, require_torchao
 from model.errors import RequestError
 
 TIMED_TOKENS, TIMED_RUNS = 8192, 5  # attention is timed at the length of 81 frames of 480x832 in the 5B model
@@ -101,9 +100,8 @@ def _attend_by(transformer: Any, backend: str) -> None:
         ) from None
 
 
-def _quantize(transformer: nn.Module, kind: str) -> None:
-    if find_spec("torchao") is None:
-        raise RequestError(f"quantize {kind}: torchao is not installed; pip install 'memory-v2v[quantize]'")
+def _quantize(transformer: nn.Module, kind: Quantization) -> None:
+    require_torchao(kind)
     from torchao import quantization as ao  # pyright: ignore[reportMissingImports] - an extra
 
     how = ao.Int8WeightOnlyConfig() if kind == "int8" else ao.Float8DynamicActivationFloat8WeightConfig()

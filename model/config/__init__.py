@@ -58,6 +58,7 @@ from model.config.speed import (
     Quantization,
     SpeedConfig,
     SpeedName,
+    require_torchao,
 )
 from model.config.training import (
     DatasetConfig,
@@ -128,4 +129,5 @@ __all__ = [
     "ViewRequest",
     "WindowConfig",
     "WorldConfig",
+    "require_torchao",
 ]

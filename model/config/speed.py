@@ -1,10 +1,12 @@
 """How the same model is run faster (docs/performance.md says what each way gains and costs)."""
 
+from importlib.util import find_spec
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from model.config.base import Config
+from model.errors import RequestError
 
 Quantization = Literal["none", "int8", "fp8"]
 
@@ -30,6 +32,14 @@ class SpeedConfig(Config):
         if attention.endswith("_hub"):
             raise ValueError("downloads compiled code when it is first used; install the package and name its back end")
         return attention
+
+
+def require_torchao(quantize: Quantization) -> None:
+    """Raises:
+    RequestError: layers are to be quantised, and what does that is not installed.
+    """
+    if quantize != "none" and find_spec("torchao") is None:
+        raise RequestError(f"quantize {quantize}: torchao is not installed; pip install 'memory-v2v[quantize]'")
 
 
 PLAIN = SpeedConfig()

@@ -10,6 +10,12 @@ from model.errors import LostActorError, MemoryV2VError
 POLL_SECONDS = 1.0  # between looks at whether somebody wants this process to end
 
 
+def as_raised(fault: Exception) -> Exception:
+    """An error of ours as the actor raised it: Ray hands on one with the traceback in its words."""
+    cause = getattr(fault, "cause", None)
+    return cause if isinstance(cause, MemoryV2VError) else fault
+
+
 def result_of(reference: Any) -> Any:
     """What an actor returned; errors of ours as they were raised there.
 
@@ -20,9 +26,7 @@ def result_of(reference: Any) -> Any:
     try:
         return ray.get(reference)
     except RayTaskError as fault:
-        if isinstance(fault.cause, MemoryV2VError):
-            raise fault.cause from None
-        raise
+        raise as_raised(fault) from None
     except RayActorError as fault:
         raise LostActorError(
             "a process of this run died, most often for want of memory; the same command goes on from there"

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,13 @@ def test_bad_input_is_one_clear_line(kind: str, call: Callable[..., Done], tmp_p
         (["--mask", "10,10,0,5"], "marks nothing"),
         (["--feather", "3"], "feather 3 softens the edge of a mask"),
         (["--transfer", "magic"], "transfer"),
+        (["--speed", "quick"], "speed 'quick': expected plain, exact, fast"),
+        (["--quantize", "int4"], "quantize 'int4'"),
+        pytest.param(
+            ["--quantize", "int8"],
+            "torchao is not installed",
+            marks=pytest.mark.skipif(find_spec("torchao") is not None, reason="torchao is installed"),
+        ),
     ],
 )
 def test_bad_option_is_one_clear_line(
