@@ -127,15 +127,36 @@ class MemoryEditor:
         noise = begin_with(clean, draw_noise(tuple(encoded.shape), seed, self.backbone.device))
         conditionings = self._conditionings(encoded, memories, trajectory, config)
         given = _Given(encoded, noise, clean, config.sampling.scale(recalls=bool(memories)))
-        velocity = self._velocity(given, instruction, conditionings, config)
-        latents = denoise(self.backbone.scheduler, velocity, noise, config.sampling.steps, progress, clean)
+        drafts = 1 if memories or trajectory is not None else config.sampling.first_drafts
+        latents = self._denoise(given, instruction, conditionings, config, _part(progress, 0, drafts))
+        for number in range(1, drafts):
+            draft = Memory("draft", _as_array(latents), _as_array(encoded))
+            again = self._conditionings(encoded, [draft], None, config)
+            given = replace(given, guidance=config.sampling.scale(recalls=True))
+            latents = self._denoise(given, instruction, again, config, _part(progress, number, drafts))
         watch.lap("denoise")
         video = self.backbone.decode(latents)
         frames = rearrange((video / 2 + 0.5).clamp(0, 1), "1 c f h w -> f h w c").float().cpu().numpy()
         watch.lap("decode")
-        edited, kept = (each[0].float().cpu().numpy() for each in (latents, encoded))
-        merges = self._merges(conditionings[0], len(memories))
-        return EditedSegment(frames=frames, edited=edited, source=kept, seconds=watch.seconds(), merges=merges)
+        return EditedSegment(
+            frames=frames,
+            edited=_as_array(latents),
+            source=_as_array(encoded),
+            seconds=watch.seconds(),
+            merges=self._merges(conditionings[0], len(memories)) if memories else (),
+        )
+
+    def _denoise(
+        self,
+        given: "_Given",
+        instruction: str,
+        conditionings: tuple[Conditioning | None, Conditioning | None],
+        config: EditConfig,
+        progress: Progress | None,
+    ) -> Float[Tensor, "1 channel time row column"]:
+        """One way from noise to the edited latents."""
+        velocity = self._velocity(given, instruction, conditionings, config)
+        return denoise(self.backbone.scheduler, velocity, given.noise, config.sampling.steps, progress, given.clean)
 
     def _merges(self, given: Conditioning | None, memories: int) -> tuple[Merge, ...]:
         """What was merged of the memories, which come last among the videos that were given."""
@@ -273,6 +294,17 @@ class _Given:
     @property
     def clean_frames(self) -> int:
         return 0 if self.clean is None else self.clean.shape[2]
+
+
+def _part(progress: Progress | None, number: int, parts: int) -> Progress | None:
+    """The progress of one of several equal parts, told as that of the whole."""
+    if progress is None:
+        return None
+    return lambda done, planned: progress(number * planned + done, parts * planned)
+
+
+def _as_array(latents: Float[Tensor, "1 channel time row column"]) -> Float[np.ndarray, "channel time row column"]:
+    return latents[0].float().cpu().numpy()
 
 
 class _Stopwatch:

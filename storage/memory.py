@@ -8,8 +8,8 @@ values. One process writes at a time (`storage/ledger.py`: StoreLock); threads m
 Does not know which memories are worth recalling; `model/memory/retrieval.py` does.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,31 @@ import pyarrow as pa
 from jaxtyping import Float
 from lancedb.expr import Expr, col, lit
 
-from model.memory.retrieval import Candidate, rank_by_descriptor
-from storage.latents import CACHE_BYTES
+from model.memory.retrieval import UNKNOWN, Candidate, change_of, rank_by_descriptor
+from storage.latents import CACHE_BYTES, Latents
 from storage.ledger import TurnKey
 from storage.remembered import Reach, Remembered, RememberedStore, common_fields, of_turns, row_schema
 
 TABLE = "memories_"  # and the size of descriptors
 RANKED = ["id", "descriptor", "turn", "segment"]
+ADDED = {"change": f"cast({UNKNOWN} as double)"}
 SPARE_HITS = 8  # beyond those asked for, to see whether the last place is contested
 ROUNDING = 1e-5  # of cosines in single precision
 
 
 @dataclass(frozen=True)
 class MemoryRow(Remembered):
-    """A segment edited by text; `descriptor` describes its source, by the model `descriptor_name`."""
+    """A segment edited by text; `descriptor` describes its source, by the model `descriptor_name`.
+
+    `change` is by how much its edit changed it (`model/memory/retrieval.py:change_of`).
+    """
 
     descriptor: Float[np.ndarray, " size"]
     descriptor_name: str
+    change: float = UNKNOWN
+
+    def made(self, edited: Latents, source: Latents) -> "MemoryRow":
+        return replace(self, change=change_of(edited, source))
 
 
 class MemoryStore(RememberedStore[MemoryRow]):
@@ -45,7 +53,7 @@ class MemoryStore(RememberedStore[MemoryRow]):
     """
 
     def __init__(self, uri: Path, descriptor_size: int, cache_bytes: int = CACHE_BYTES) -> None:
-        super().__init__(uri, f"{TABLE}{descriptor_size}", memory_schema(descriptor_size), cache_bytes)
+        super().__init__(uri, f"{TABLE}{descriptor_size}", memory_schema(descriptor_size), cache_bytes, ADDED)
 
     def search(
         self,
@@ -54,18 +62,29 @@ class MemoryStore(RememberedStore[MemoryRow]):
         descriptor_name: str,
         limit: int,
         reach: Reach,
+        least: Mapping[TurnKey, float] | None = None,
     ) -> list[Candidate]:
         """The `limit` memories of `turns` whose source is most like `descriptor`, best first.
 
-        Only what is within `reach` is looked at. Where the last place is contested, or a blank picture may take it (all
-        zeros: no angle, so no vector search finds it), every allowed row is ranked.
+        Only what is within `reach` is looked at, and was changed by the `least` of its turn. Where the last place is
+        contested, or a blank picture may take it (all zeros: no angle, so no vector search finds it), every allowed row
+        is ranked.
         """
-        allowed = of_turns(turns) & (col("descriptor_name") == lit(descriptor_name)) & reach.predicate
+        allowed = _comparable(turns, descriptor_name, reach)
+        for turn, change in (least or {}).items():
+            allowed &= ~of_turns([turn]) | (col("change") >= lit(change)) | (col("change") == lit(UNKNOWN))
         hits = self._nearest(descriptor, allowed, limit + SPARE_HITS)
         if len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
             everything = self._rows.search().where(allowed).select(RANKED).limit(None)
             hits = _ranked(descriptor, everything.to_arrow())
         return hits[:limit]
+
+    def most_changed(self, turns: Sequence[TurnKey], descriptor_name: str, reach: Reach) -> dict[TurnKey, float]:
+        """By turn, the greatest change of the memories that a search would look at."""
+        allowed = self._rows.search().where(_comparable(turns, descriptor_name, reach))
+        found = allowed.select(["session", "turn", "change"]).limit(None).to_arrow()
+        most = found.group_by(["session", "turn"]).aggregate([("change", "max")])
+        return {(row["session"], row["turn"]): row["change_max"] for row in most.to_pylist()}
 
     def _nearest(self, descriptor: Float[np.ndarray, " size"], allowed: Expr, limit: int) -> list[Candidate]:
         query: Any = self._rows.search(descriptor)  # its stubs know no vector query
@@ -76,13 +95,23 @@ class MemoryStore(RememberedStore[MemoryRow]):
         return {**asdict(row), "descriptor": row.descriptor.astype(np.float32).tolist()}
 
     def _from_table(self, found: pa.Table) -> list[MemoryRow]:
-        kept = zip(common_fields(found), _descriptors(found), found["descriptor_name"].to_pylist(), strict=True)
-        return [MemoryRow(**common, descriptor=vector, descriptor_name=name) for common, vector, name in kept]
+        own = (found[name].to_pylist() for name in ("descriptor_name", "change"))
+        kept = zip(common_fields(found), _descriptors(found), *own, strict=True)
+        return [
+            MemoryRow(**common, descriptor=vector, descriptor_name=name, change=change)
+            for common, vector, name, change in kept
+        ]
 
 
 def memory_schema(descriptor_size: int) -> pa.Schema:
     """Columns of memories whose descriptors have this size."""
-    return row_schema({"descriptor": pa.list_(pa.float32(), descriptor_size), "descriptor_name": pa.string()})
+    own = {"descriptor": pa.list_(pa.float32(), descriptor_size), "descriptor_name": pa.string()}
+    return row_schema(own).append(pa.field("change", pa.float64()))
+
+
+def _comparable(turns: Sequence[TurnKey], descriptor_name: str, reach: Reach) -> Expr:
+    """Predicate: of what a search may look at."""
+    return of_turns(turns) & (col("descriptor_name") == lit(descriptor_name)) & reach.predicate
 
 
 def _ranked(query: Float[np.ndarray, " size"], found: pa.Table) -> list[Candidate]:

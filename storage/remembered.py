@@ -5,7 +5,7 @@ A kind adds columns of its own: `storage/memory.py` for text edits, `storage/vie
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -61,6 +61,10 @@ class Remembered:
         """What its turn was asked for, in a few words."""
         return self.instruction
 
+    def made(self, edited: Latents, source: Latents) -> "Remembered":
+        """The same, now that its latents are known."""
+        return self
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -98,9 +102,16 @@ class RememberedStore(ABC, Generic[Row]):
         StoreError: the store is damaged, or was written by another version.
     """
 
-    def __init__(self, uri: Path, table: str, schema: pa.Schema, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        uri: Path,
+        table: str,
+        schema: pa.Schema,
+        cache_bytes: int = CACHE_BYTES,
+        added: Mapping[str, str] | None = None,
+    ) -> None:
         self._uri, self._schema = uri, schema
-        self._rows = open_table(uri, table, schema)
+        self._rows = open_table(uri, table, schema, added)
         self._latents = LatentStore(uri, cache_bytes)
 
     @abstractmethod

@@ -7,6 +7,7 @@ the model only `ProofEditor`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal, Protocol
 
@@ -15,7 +16,7 @@ from jaxtyping import Float32
 
 from model.config import EditConfig, Preset, RetrievalConfig
 from model.descriptor import ThumbnailDescriptor
-from model.memory.retrieval import Candidate, choose, rank_by_descriptor
+from model.memory.retrieval import Candidate, change_of, choose, is_changed, rank_by_descriptor
 from model.types import EditedSegment, Memory
 from storage.datasets.clip import Frames
 
@@ -66,39 +67,41 @@ def make_clip(id: str, seed: int, instruction: str, source: Frames, length: int,
     return Clip(id, seed, instruction, segments.astype(np.float32) / 255, shots, descriptors)
 
 
-Recalls = Callable[[Clip, int, RetrievalConfig], list[int]]
-"""The earlier segments that a segment recalls, best first."""
+Recalls = Callable[[Clip, Sequence[float], RetrievalConfig], list[int]]
+"""The earlier segments that the next one of a clip recalls, best first; they were changed by so much each."""
 
 
-def recall_nothing(clip: Clip, at: int, config: RetrievalConfig) -> list[int]:
+def recall_nothing(clip: Clip, changes: Sequence[float], config: RetrievalConfig) -> list[int]:
     """Every segment is edited alone."""
     return []
 
 
-def recall_last(clip: Clip, at: int, config: RetrievalConfig) -> list[int]:
+def recall_last(clip: Clip, changes: Sequence[float], config: RetrievalConfig) -> list[int]:
     """The segment before, whatever it shows."""
-    return list(range(at))[-1:]
+    return list(range(len(changes)))[-1:]
 
 
-def recall_latest(clip: Clip, at: int, config: RetrievalConfig) -> list[int]:
+def recall_latest(clip: Clip, changes: Sequence[float], config: RetrievalConfig) -> list[int]:
     """The last ones, latest first."""
-    return list(range(at))[::-1][: config.top_k]
+    return list(range(len(changes)))[::-1][: config.top_k]
 
 
-def recall_random(clip: Clip, at: int, config: RetrievalConfig) -> list[int]:
+def recall_random(clip: Clip, changes: Sequence[float], config: RetrievalConfig) -> list[int]:
     """Any of them."""
-    drawn = np.random.default_rng([clip.seed, at]).permutation(at)
+    drawn = np.random.default_rng([clip.seed, len(changes)]).permutation(len(changes))
     return [int(each) for each in drawn[: config.top_k]]
 
 
-def recall_similar(clip: Clip, at: int, config: RetrievalConfig) -> list[int]:
+def recall_similar(clip: Clip, changes: Sequence[float], config: RetrievalConfig) -> list[int]:
     """The previous one in the same shot, then those that look most alike: what `tasks/recall.py` recalls."""
-    previous = clip.previous(at)
+    at, most = len(changes), max(changes, default=0.0)
+    changed = [index for index in range(at) if is_changed(changes[index], most, config)]
+    previous = clip.previous(at) if at - 1 in changed else None
     scores = rank_by_descriptor(clip.descriptors[at], clip.descriptors[:at])
     candidates = [
         Candidate(f"{index:06d}", float(score), clip.descriptors[index])
         for index, score in enumerate(scores)
-        if score >= config.least or index == previous
+        if index in changed and (score >= config.least or index == previous)
     ]
     name = None if previous is None else f"{previous:06d}"
     return [int(recall.id) for recall in choose(candidates, config.top_k, name, config.coverage)]
@@ -146,9 +149,11 @@ class Stage:
         method = METHODS[name]
         assert not method.borrowed or donor is not None, f"{name} needs another video to borrow from"
         lent = donor.play("memory") if method.borrowed and donor is not None else None
+        honest = self.play("memory") if method.borrowed else None
         takes: list[Take] = []
         for at in range(len(self.clip.segments)):
-            recalled = method.recalls(self.clip, at, self.preset.retrieval)
+            changes = [take.change for take in (honest or takes)[:at]]
+            recalled = method.recalls(self.clip, changes, self.preset.retrieval)
             memories = [self._memory(at, each, lent or takes) for each in recalled]
             takes.append(self._take(at, memories, method))
         return takes
@@ -180,6 +185,11 @@ class Take:
     source: np.ndarray
     seconds: float
     flops: int
+
+    @cached_property
+    def change(self) -> float:
+        """By how much the segment was changed."""
+        return change_of(self.edited, self.source)
 
 
 def cuts_between(labels: Sequence[int]) -> list[bool]:

@@ -1,7 +1,7 @@
 """A turn by an instruction: which memories a segment recalls, the session's rows from the store, chosen by the method.
 
-Recall is in two parts, so that an Editor need not wait for the slow one: `find` searches the store while earlier
-segments are still being edited, `recall` adds what came since and chooses.
+Recall is in two parts, so that an Editor need not wait for the slow one: `Query.find` searches the store while earlier
+segments are still being edited, `Query.recall` adds what came since and chooses.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 import ray
 
 from model.config import RetrievalConfig
-from model.memory.retrieval import Candidate, choose, rank_by_descriptor
+from model.memory.retrieval import UNKNOWN, Candidate, choose, is_changed, rank_by_descriptor
 from model.types import Recall, Segment
 from storage.ledger import TurnKey, TurnPlace
 from storage.memory import MemoryRow, MemoryStore
@@ -27,11 +27,96 @@ COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not
 
 
 @dataclass(frozen=True)
+class Found:
+    """What the store held for a segment, and by how much edits had changed a memory at `most`, by turn."""
+
+    candidates: list[Candidate]
+    most: Mapping[TurnKey, float]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the segment of `row` asks of the memories within `reach`, of the session's turns, whose keys are `turns`.
+
+    Nothing else is looked at, so that a run that resumes sees what the first one saw. `edited` is the memory that the
+    turn edits at this span: being the source, it need not be recalled as well.
+    """
+
+    memory: MemoryStore
+    turns: Sequence[TurnKey]
+    row: MemoryRow
+    reach: Reach
+    config: RetrievalConfig
+    edited: str | None = None
+
+    def find(self) -> Found:
+        """The memories in the store that the segment might recall (supplement D.2, Algorithm 2)."""
+        if self.config.top_k == 0:
+            return Found([], {})
+        asked = self.config.least_change > 0
+        return self._search(self.memory.most_changed(self.turns, self.row.descriptor_name, self.reach) if asked else {})
+
+    def recall(self, found: Found, recent: Sequence[MemoryRow], previous: str | None) -> list[Recall]:
+        """Memories for the segment, best first, the same ones whenever the store was searched.
+
+        `found` is what `find` saw; `recent` are the rows that it may not have seen yet; `previous` is the segment
+        edited just before in the same shot.
+        """
+        if self.config.top_k == 0:
+            return []
+        late = [one for one in recent if self.reach.holds(one) and self._is_comparable(one)]
+        most = self._most_changed(found, late)
+        if most != found.most:  # some of what was found is out, and makes room for others
+            found = self._search(most)
+        known = {candidate.id: candidate for candidate in found.candidates}
+        known |= {one.id: self._candidate(one) for one in late if one.id not in known and self._is_changed(one, most)}
+        nearest = sorted(known.values(), key=lambda candidate: candidate.precedence)[: self._pool]
+        if previous is not None and all(candidate.id != previous for candidate in nearest):
+            before = next((one for one in late if one.id == previous), None) or self.memory.row(previous)
+            if self._is_changed(before, most):
+                nearest.append(self._candidate(before))
+            else:
+                previous = None
+        worthy = [one for one in nearest if one.score >= self.config.least or one.id == previous]
+        return choose(worthy, self.config.top_k, previous, self.config.coverage)
+
+    def _search(self, most: Mapping[TurnKey, float]) -> Found:
+        """What is most alike, of all that was changed enough where edits changed `most` by that much."""
+        least = {turn: self.config.least_change * change for turn, change in most.items()}
+        limit, row = self._pool + (self.edited is not None), self.row
+        hits = self.memory.search(self.turns, row.descriptor, row.descriptor_name, limit, self.reach, least)
+        return Found([hit for hit in hits if hit.id != self.edited][: self._pool], most)
+
+    @property
+    def _pool(self) -> int:
+        return self.config.top_k * (COVERAGE_POOL if self.config.coverage else 1)
+
+    def _most_changed(self, found: Found, late: Sequence[MemoryRow]) -> Mapping[TurnKey, float]:
+        if self.config.least_change == 0:
+            return {}
+        most = dict(found.most)
+        for one in late:
+            most[one.key] = max(one.change, most.get(one.key, UNKNOWN))
+        return most
+
+    def _is_changed(self, one: MemoryRow, most: Mapping[TurnKey, float]) -> bool:
+        return is_changed(one.change, most.get(one.key, 0.0), self.config)
+
+    def _is_comparable(self, late: MemoryRow) -> bool:
+        """What the search asks of a memory besides its place."""
+        return (late.session, late.descriptor_name) == (self.row.session, self.row.descriptor_name)
+
+    def _candidate(self, one: MemoryRow) -> Candidate:
+        score = float(rank_by_descriptor(self.row.descriptor, one.descriptor[None])[0])
+        return Candidate(one.id, score, one.descriptor, (one.turn, one.segment))
+
+
+@dataclass(frozen=True)
 class Looked:
     """The descriptor of a segment's source, and what the store held for it."""
 
     descriptor: np.ndarray
-    found: list[Candidate]
+    found: Found
 
 
 @dataclass(frozen=True)
@@ -51,9 +136,7 @@ class TextTurn:
     def look(self, segment: Segment, frames: Any, known: Collection[int]) -> Looked:
         """Describe a segment, and search the store for it."""
         descriptor: Any = ray.get(self.embedder.describe.remote(frames))
-        row, edited = self._row(segment, descriptor), self._edited(segment)
-        turns, reach = list(self.place.keys.values()), Reach(row.turn, known, self.place.passed)
-        return Looked(descriptor, find(self.memory, turns, row, reach, self.plan.work.request.retrieval, edited))
+        return Looked(descriptor, self._query(self._row(segment, descriptor), segment, known).find())
 
     def prepare(
         self,
@@ -63,11 +146,10 @@ class TextTurn:
         previous: str | None,
     ) -> PreparedSegment:
         """Choose the memories of a segment; its id follows from them."""
-        segment, request = fetched.segment, self.plan.work.request
-        row = self._row(segment, fetched.looked.descriptor)
+        segment, looked = fetched.segment, fetched.looked
+        row = self._row(segment, looked.descriptor)
         late = [one for one in recent if isinstance(one, MemoryRow)]
-        reach = Reach(row.turn, known, self.place.passed)
-        recalled = recall(self.memory, fetched.looked.found, late, row, reach, previous, request.retrieval)
+        recalled = self._query(row, segment, known).recall(looked.found, late, previous)
         return self._prepared(segment, named(row, self.plan, segment, recalled), previous)
 
     def again(self, first: SegmentRecord, attempt: int, good: Sequence[SegmentRecord]) -> PreparedSegment:
@@ -83,14 +165,19 @@ class TextTurn:
         reach = Reach(number, ids.keys(), (mine | self.place.passed) - set(ids.values()))
         config = config.model_copy(update={"top_k": config.top_k + attempt}) if config.top_k else config
         previous = next((one.id for one in good if _is_before(one.segment, segment)), None)
-        found = find(self.memory, list(self.place.keys.values()), row, reach, config, self._edited(segment))
-        recalled = recall(self.memory, found, (), row, reach, previous, config)
+        query = replace(self._query(row, segment, ids.keys()), reach=reach, config=config)
+        recalled = query.recall(query.find(), (), previous)
         return self._prepared(segment, named(row, self.plan, segment, recalled, attempt), previous)
 
     def _prepared(self, segment: Segment, row: MemoryRow, previous: str | None) -> PreparedSegment:
         request, handed_on = self.plan.work.request, self._handed_on(segment)
         job = EditJob(request.instruction, segment.frames, row.seed, row.recalled, previous, request.edit, handed_on)
         return PreparedSegment(segment, row, job)
+
+    def _query(self, row: MemoryRow, segment: Segment, known: Collection[int]) -> Query:
+        turns, retrieval = list(self.place.keys.values()), self.plan.work.request.retrieval
+        reach = Reach(row.turn, known, self.place.passed)
+        return Query(self.memory, turns, row, reach, retrieval, self._edited(segment))
 
     def _edited(self, segment: Segment) -> str | None:
         """The memory that a turn over another one's result edits."""
@@ -111,65 +198,3 @@ class TextTurn:
 
 def _is_before(one: Segment, other: Segment) -> bool:
     return (one.index + 1, one.shot) == (other.index, other.shot)
-
-
-def find(
-    memory: MemoryStore,
-    turns: Sequence[TurnKey],
-    row: MemoryRow,
-    reach: Reach,
-    config: RetrievalConfig,
-    edited: str | None = None,
-) -> list[Candidate]:
-    """The memories in the store that the segment of `row` might recall (supplement D.2, Algorithm 2).
-
-    Only turns of the session, whose keys are `turns`, and what is within `reach` are looked at, so that a run that
-    resumes sees what the first one saw. `edited` is the memory that the turn edits at this span: being the
-    source, it need not be recalled as well.
-    """
-    if config.top_k == 0:
-        return []
-    pool = _pool(config) + (edited is not None)
-    hits = memory.search(turns, row.descriptor, row.descriptor_name, pool, reach)
-    return [hit for hit in hits if hit.id != edited][: _pool(config)]
-
-
-def recall(
-    memory: MemoryStore,
-    found: Sequence[Candidate],
-    recent: Sequence[MemoryRow],
-    row: MemoryRow,
-    reach: Reach,
-    previous: str | None,
-    config: RetrievalConfig,
-) -> list[Recall]:
-    """Memories for the segment of `row`, best first, the same ones whenever the store was searched.
-
-    `found` is what `find` saw; `recent` are the rows that it may not have seen yet; `previous` is the segment edited
-    just before in the same shot.
-    """
-    if config.top_k == 0:
-        return []
-    known = {candidate.id: candidate for candidate in found}
-    for late in recent:
-        if late.id not in known and reach.holds(late) and _is_comparable(late, row):
-            known[late.id] = _candidate(late, row.descriptor)
-    nearest = sorted(known.values(), key=lambda candidate: candidate.precedence)[: _pool(config)]
-    if previous is not None and all(candidate.id != previous for candidate in nearest):
-        nearest.append(known.get(previous) or _candidate(memory.row(previous), row.descriptor))
-    worthy = [candidate for candidate in nearest if candidate.score >= config.least or candidate.id == previous]
-    return choose(worthy, config.top_k, previous, config.coverage)
-
-
-def _pool(config: RetrievalConfig) -> int:
-    return config.top_k * (COVERAGE_POOL if config.coverage else 1)
-
-
-def _is_comparable(late: MemoryRow, row: MemoryRow) -> bool:
-    """What the search asks of a memory besides its place."""
-    return (late.session, late.descriptor_name) == (row.session, row.descriptor_name)
-
-
-def _candidate(row: MemoryRow, descriptor: np.ndarray) -> Candidate:
-    score = float(rank_by_descriptor(descriptor, row.descriptor[None])[0])
-    return Candidate(row.id, score, row.descriptor, (row.turn, row.segment))

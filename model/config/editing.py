@@ -39,6 +39,9 @@ class RetrievalConfig(Config):
     least: float = Field(default=0.0, ge=-1, le=1)
     """Score below which a memory is not worth its tokens, the previous segment aside: a cosine for text edits, where -1
     is the paper; a field-of-view score for novel views, where 0 is."""
+    least_change: float = Field(default=0.0, ge=0, lt=1)
+    """Of text edits: a memory that its edit changed by less, in parts of the most that any of its turn was changed, has
+    nothing to keep to and is not recalled, not even as the previous segment (ours; 0 is the paper)."""
     coverage: bool = False
     """Pick memories that do not repeat one another (ours; off is the paper)."""
 
@@ -85,6 +88,9 @@ class SamplingConfig(Config):
     """Classifier-free guidance scale; 1 runs a single branch."""
     first_guidance: float | None = Field(default=None, ge=1)
     """The same of a segment that recalls nothing, which others will be true to (ours); None is `guidance`."""
+    first_drafts: int = Field(default=1, ge=1, le=8)
+    """How often a segment that recalls nothing is made, each time but the first with the draft before as its memory.
+    The last one is kept (ours, for edits by text): later segments, which have it as theirs, come out alike."""
     negative: str = ""
     """Negative prompt."""
     memory_in_negative: bool = True

@@ -3,8 +3,8 @@
 Numpy half: no torch. In a long edit (supplement D.2, Algorithm 2) segments are compared by descriptors of their
 *source*; text is not compared (the paper found it unreliable). For new views (Eq. 1-3, supplement D.1, Algorithm 1) the
 directions that a camera path sees are compared, and nothing of the pictures. Does not know where memories are kept.
-Beyond the paper: across a cut the segment edited last is an ordinary candidate, and picks may be kept from repeating
-one another.
+Beyond the paper: across a cut the segment edited last is an ordinary candidate, picks may be kept from repeating one
+another, and memories that their edit hardly changed may be left out (docs/decisions/0016).
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from model.camera.fov import FieldOfView, cover, rank
 from model.config import RecallBy, RetrievalConfig
 from model.types import Reason, Recall
 
+UNKNOWN = -1.0  # change of a memory that nobody measured: it may be recalled
 RELEVANCE = 0.6  # coverage: weight of likeness to the query against unlikeness to what is chosen
 
 
@@ -50,6 +51,16 @@ def rank_by_descriptor(
     rows, query = candidates.astype(np.float64), query.astype(np.float64)
     lengths = np.sqrt((rows**2).sum(axis=1) * (query**2).sum())
     return np.clip((rows * query).sum(axis=1) / np.where(lengths > 0, lengths, 1), -1, 1)
+
+
+def change_of(edited: Float[np.ndarray, "..."], source: Float[np.ndarray, "..."]) -> float:
+    """How much an edit changed a segment: the root mean square of the difference of its latents."""
+    return float(np.sqrt(np.square(edited.astype(np.float32) - source.astype(np.float32)).mean(dtype=np.float64)))
+
+
+def is_changed(change: float, most: float, config: RetrievalConfig) -> bool:
+    """Whether a memory was changed enough to be recalled, where its edit changed `most` by that much."""
+    return change == UNKNOWN or change >= config.least_change * most
 
 
 def choose(

@@ -199,6 +199,25 @@ def test_a_segment_that_recalls_nothing_has_a_scale_of_its_own(
     assert np.abs(recalling["all 3"] - recalling["none"]).max() > 1e-5
 
 
+def test_a_segment_that_recalls_nothing_is_made_again_with_its_draft_as_memory(
+    editor: MemoryEditor, memories: tuple[Memory, ...]
+) -> None:
+    once, twice = (
+        config(sampling=SamplingConfig(steps=2, guidance=1.0, first_guidance=3.0, first_drafts=drafts))
+        for drafts in (1, 2)
+    )
+    draft = editor.edit(CLIP, PROMPT, config=once)
+    told: list[tuple[int, int]] = []
+    settled = editor.edit(CLIP, PROMPT, config=twice, progress=lambda done, planned: told.append((done, planned)))
+    by_hand = editor.edit(CLIP, PROMPT, [Memory("draft", draft.edited, draft.source)], config=once)
+    assert_array_equal(settled.edited, by_hand.edited)
+    assert np.abs(settled.edited - draft.edited).max() > 1e-5
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert settled.merges == (), "the draft is no memory that was recalled"
+    recalling = (editor.edit(CLIP, PROMPT, memories, config=each).edited for each in (once, twice))
+    assert_array_equal(*recalling)
+
+
 def test_progress_is_told(editor: MemoryEditor) -> None:
     told: list[tuple[int, int]] = []
     editor.edit(CLIP, PROMPT, config=config(), progress=lambda done, planned: told.append((done, planned)))

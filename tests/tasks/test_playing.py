@@ -2,6 +2,8 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from storage.memory import MemoryRow, MemoryStore
 from storage.remembered import Reach
 from tasks.judging import held_out
 from tasks.playing import METHODS, Clip, Stage, recall_latest, recall_random, recall_similar
-from tasks.recall import recall
+from tasks.recall import Found, Query
 
 WORLD = WorldConfig(size=48, segments=14, segment_frames=5, least_shown=2, least_gap=2)
 CONFIG = RetrievalConfig(top_k=3)
@@ -60,16 +62,19 @@ def row(clip: Clip, at: int) -> MemoryRow:
     return MemoryRow(id=f"{at:06d}", **place, **text, **seen, recalled=(), scores=(), reasons=())
 
 
+@pytest.mark.parametrize("least_change", [0.0, 0.5])
 @pytest.mark.parametrize("story", ["pan", "cut", "walk"])
-def test_memory_recalls_what_the_pipeline_recalls(story: str, tmp_path) -> None:
-    played = clip(story)
+def test_memory_recalls_what_the_pipeline_recalls(story: str, least_change: float, tmp_path: Path) -> None:
+    played, config = clip(story), CONFIG.model_copy(update={"least_change": least_change})
+    changes = np.random.default_rng(0).random(WORLD.segments).tolist()
     store = MemoryStore(tmp_path / "memory", len(played.descriptors[0]))
     for at in range(1, WORLD.segments):
         previous = played.previous(at)
         name = None if previous is None else f"{previous:06d}"
-        earlier = [row(played, each) for each in range(at)]
-        wanted = recall(store, [], earlier, row(played, at), Reach(0, range(at)), name, CONFIG)
-        assert recall_similar(played, at, CONFIG) == [int(each.id) for each in wanted]
+        earlier = [replace(row(played, each), change=changes[each]) for each in range(at)]
+        query = Query(store, [("s", 0)], row(played, at), Reach(0, range(at)), config)
+        wanted = query.recall(Found([], {}), earlier, name)
+        assert recall_similar(played, changes[:at], config) == [int(each.id) for each in wanted]
 
 
 def test_only_a_cut_begins_a_shot() -> None:
@@ -83,12 +88,13 @@ def test_only_a_cut_begins_a_shot() -> None:
 def test_random_draws_any_and_repeats_itself() -> None:
     played = clip("pan")
     for at in range(1, WORLD.segments):
-        drawn = recall_random(played, at, CONFIG)
+        drawn = recall_random(played, [0.0] * at, CONFIG)
         assert len(set(drawn)) == len(drawn) == min(at, 3)
         assert all(each < at for each in drawn)
-        assert drawn == recall_random(played, at, CONFIG)
-    assert {each for at in range(4, WORLD.segments) for each in recall_random(played, at, CONFIG)} >= set(range(8))
-    assert recall_latest(played, 7, CONFIG) == [6, 5, 4]
+        assert drawn == recall_random(played, [0.0] * at, CONFIG)
+    drawn = {each for at in range(4, WORLD.segments) for each in recall_random(played, [0.0] * at, CONFIG)}
+    assert drawn >= set(range(8))
+    assert recall_latest(played, [0.0] * 7, CONFIG) == [6, 5, 4]
 
 
 def test_the_noise_of_a_segment_is_its_own_under_every_method() -> None:

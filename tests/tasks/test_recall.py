@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from model.config import RetrievalConfig
+from model.memory.retrieval import rank_by_descriptor
 from model.types import Recall
 from storage.memory import MemoryRow, MemoryStore
 from storage.remembered import Reach
-from tasks.recall import find, recall
+from tasks.recall import Found, Query
 from tests.storage.memories import SIZE, at, keys_of, make_latents, make_row
 
 TURNS = keys_of("holiday")
@@ -37,8 +38,8 @@ def look_up(
     recent: Sequence[MemoryRow] = (),
     previous: str | None = None,
 ) -> list[Recall]:
-    found = find(memory, TURNS, row, before(row), config)
-    return recall(memory, found, recent, row, before(row), previous, config)
+    query = Query(memory, TURNS, row, before(row), config)
+    return query.recall(query.find(), recent, previous)
 
 
 def ids(recalled: Sequence[Recall]) -> list[str]:
@@ -95,9 +96,9 @@ def test_later_segments_and_other_sessions_are_never_recalled(rows: list[MemoryR
 
 def test_nothing_is_recalled_where_nothing_is_wanted(rows: list[MemoryRow], tmp_path: Path) -> None:
     memory = store_of(tmp_path, rows[:3])
-    config = RetrievalConfig(top_k=0)
-    assert find(memory, TURNS, rows[3], before(rows[3]), config) == []
-    assert recall(memory, [], rows[:3], rows[3], before(rows[3]), rows[2].id, config) == []
+    query = Query(memory, TURNS, rows[3], before(rows[3]), RetrievalConfig(top_k=0))
+    assert query.find() == Found([], {})
+    assert query.recall(Found([], {}), rows[:3], rows[2].id) == []
 
 
 def test_coverage_prefers_what_does_not_repeat(tmp_path: Path) -> None:
@@ -116,7 +117,56 @@ def test_only_what_is_within_reach_is_recalled(rows: list[MemoryRow], tmp_path: 
     """Segments that are edited at once may recall the anchors, earlier and later ones, and nothing else."""
     anchors, config = (2, 7), RetrievalConfig(top_k=9, least=-1)
     memory, row = store_of(tmp_path, rows[:8]), rows[5]
-    reach = Reach(row.turn, anchors)
-    found = find(memory, TURNS, row, reach, config)
-    assert {one.id for one in found} == {rows[each].id for each in anchors}
-    assert set(ids(recall(memory, found, rows[3:9], row, reach, None, config))) == {rows[each].id for each in anchors}
+    query = Query(memory, TURNS, row, Reach(row.turn, anchors), config)
+    found = query.find()
+    assert {one.id for one in found.candidates} == {rows[each].id for each in anchors}
+    assert set(ids(query.recall(found, rows[3:9], None))) == {rows[each].id for each in anchors}
+
+
+def changed(rows: Sequence[MemoryRow], changes: Sequence[float]) -> list[MemoryRow]:
+    return [replace(row, change=change) for row, change in zip(rows, changes, strict=True)]
+
+
+@pytest.mark.parametrize("late", [0, 1, 3, 9])
+def test_what_was_hardly_changed_is_not_recalled_whenever_the_store_was_searched(
+    late: int, rows: list[MemoryRow], tmp_path: Path
+) -> None:
+    """The greatest change came last, so that what was found before it is out, and makes room for others."""
+    *earlier, row = rows
+    earlier = changed(earlier, [0.5, 0.1, 0.3, 0.1, 0.6, 0.2, 0.1, 1.0, 0.1])
+    memory = store_of(tmp_path, earlier[: len(earlier) - late])
+    config = RetrievalConfig(top_k=2, least=-1, least_change=0.5)
+    worthy = sorted((earlier[each] for each in (0, 4, 7)), key=lambda one: -cosine(one, row))
+    assert ids(look_up(memory, row, config, earlier[-8:] if late < 9 else earlier)) == [one.id for one in worthy[:2]]
+
+
+def test_a_previous_segment_that_was_hardly_changed_gives_way(rows: list[MemoryRow], tmp_path: Path) -> None:
+    *earlier, row = rows
+    config = RetrievalConfig(top_k=2, least=-1, least_change=0.5)
+    for change, comes in ((0.1, False), (0.9, True)):
+        those = changed(earlier, [1.0] * 8 + [change])
+        recalled = look_up(store_of(tmp_path / str(comes), those), row, config, (), those[-1].id)
+        assert (recalled[0].reason == "previous") is comes
+        assert (those[-1].id in ids(recalled)) is comes
+        assert len(recalled) == 2
+
+
+def test_an_edit_of_a_whole_picture_does_not_shut_out_small_ones_of_another_turn(
+    rows: list[MemoryRow], tmp_path: Path
+) -> None:
+    night = changed([make_row(number, turn=0) for number in range(4)], [9.0, 9.0, 1.0, 9.0])
+    hats = changed(rows[:4], [0.2, 0.01, 0.2, 0.2])
+    memory = store_of(tmp_path, [*night, *hats])
+    recalled = ids(look_up(memory, rows[4], RetrievalConfig(top_k=9, least=-1, least_change=0.5)))
+    assert set(recalled) == {one.id for one in (*night, *hats)} - {night[2].id, hats[1].id}
+
+
+def test_memories_of_an_older_version_are_recalled_as_before(rows: list[MemoryRow], tmp_path: Path) -> None:
+    *earlier, row = rows
+    memory = store_of(tmp_path, [*earlier[:5], *changed(earlier[5:], [1.0, 0.1, 1.0, 0.1])])
+    config = RetrievalConfig(top_k=9, least=-1, least_change=0.5)
+    assert set(ids(look_up(memory, row, config))) == {earlier[each].id for each in (0, 1, 2, 3, 4, 5, 7)}
+
+
+def cosine(one: MemoryRow, other: MemoryRow) -> float:
+    return float(rank_by_descriptor(one.descriptor, other.descriptor[None])[0])
