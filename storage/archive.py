@@ -27,7 +27,7 @@ from pydantic import Field, ValidationError
 from model.config import SESSION_NAME, Config
 from model.errors import ArchiveError, StoreError
 from storage.content_id import CHUNK
-from storage.kinds import schema_of
+from storage.kinds import added_to, complete, schema_of
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, TurnRow
 from storage.store import SEGMENTS
 
@@ -159,12 +159,14 @@ class Archive:
         for name in sorted(self._members):
             if name.startswith("rows/"):
                 table = name.removeprefix("rows/").removesuffix(".arrow")
-                yield table, self._table(name, schema_of(table))
+                schema = schema_of(table)
+                earlier = pa.schema([column for column in schema if column.name not in added_to(table)])
+                yield table, complete(table, self._table(name, schema, earlier))
 
-    def _table(self, name: str, schema: pa.Schema) -> pa.Table:
+    def _table(self, name: str, *schemas: pa.Schema) -> pa.Table:
         if self._members[name].size > MOST_ROW_BYTES:
             raise ValueError(f"{name} is too large")
-        return read_rows(b"".join(self.read(name)), schema)
+        return read_rows(b"".join(self.read(name)), *schemas)
 
     def _require_sound(self, contents: Contents) -> None:
         keys = {turn.key for turn in contents.turns}
@@ -230,8 +232,9 @@ def _parse(path: Path, text: bytes) -> Manifest:
         raise ArchiveError(f"{path}: its manifest is not valid ({reason})") from fault
 
 
-def read_rows(stream: bytes, schema: pa.Schema) -> pa.Table:
-    """Rows of an Arrow stream that has just these columns, takes as much memory as it is long, and has no gaps.
+def read_rows(stream: bytes, *schemas: pa.Schema) -> pa.Table:
+    """Rows of an Arrow stream that has just the columns of one of these, takes as much memory as it is long, and has no
+    gaps.
 
     Raises:
         ValueError: it is another stream (`ArrowInvalid` is one).
@@ -242,7 +245,7 @@ def read_rows(stream: bytes, schema: pa.Schema) -> pa.Table:
         if message.type != wanted or (number and _is_compressed(message.metadata.to_pybytes())):
             raise ValueError("rows are compressed, or not told as rows")
     with pa.ipc.open_stream(stream) as reader:
-        if not reader.schema.equals(schema):
+        if not any(reader.schema.equals(schema) for schema in schemas):
             raise ValueError("rows have other columns")
         table = reader.read_all()
     table.validate(full=True)

@@ -24,7 +24,7 @@ from storage.archive import MANIFEST, VERSION, Archive, Contents, Manifest, Memb
 from storage.content_id import CHUNK, hash_file
 from storage.durable import publish
 from storage.garbage import OF_TURNS
-from storage.kinds import IDS_AT_ONCE, remembered, schema_of, segment_tables
+from storage.kinds import IDS_AT_ONCE, added_to, complete, remembered, schema_of, segment_tables
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, turn_id
 from storage.remembered import of_turns
 from storage.sessions import require_new, require_session
@@ -67,7 +67,7 @@ def _contents(folder: Path, turns: Sequence[TurnRow]) -> Contents:
     for name, table in segment_tables(folder / MEMORY).items():
         rows = table.search().where(of_turns(sorted(keys))).limit(None).to_arrow()
         if rows.num_rows:
-            memories[name] = rows.sort_by("id").cast(schema_of(name))
+            memories[name] = complete(name, rows.sort_by("id"))
     mine = sorted((entry for entry in entries if (entry.session, entry.turn) in keys), key=lambda entry: entry.id)
     return Contents(tuple(turns), tuple(mine), memories)
 
@@ -186,7 +186,8 @@ def _add_memories(
     for name, table in contents.memories.items():
         rows = [{**row, "session": moved[row["session"], row["turn"]][0]} for row in table.to_pylist()]
         schema = schema_of(name)
-        _insert(open_table(folder / MEMORY, name, schema), pa.Table.from_pylist(rows, schema=schema))
+        table = open_table(folder / MEMORY, name, schema, added_to(name))
+        _insert(table, pa.Table.from_pylist(rows, schema=schema))
     return len(missing)
 
 

@@ -4,7 +4,7 @@ Each kind has tables of its own, with the columns of `Remembered` among others; 
 by the same ids. Reads whatever tables an output folder has, and creates none.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,6 +35,19 @@ def schema_of(table: str) -> pa.Schema:
     if table.startswith(memory.TABLE) and size.isdecimal():
         return memory_schema(int(size))
     raise StoreError(f"{table}: no table of remembered segments that this version knows")
+
+
+def added_to(table: str) -> Mapping[str, float]:
+    """Columns of such a table that came with a later version, with what they are in rows of an earlier one."""
+    return memory.ADDED if table.startswith(memory.TABLE) else {}
+
+
+def complete(table: str, rows: pa.Table) -> pa.Table:
+    """Rows of such a table with all columns, also where an earlier version kept them."""
+    for name, value in added_to(table).items():
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+    return rows.cast(schema_of(table))
 
 
 def segment_tables(uri: Path) -> dict[str, Table]:

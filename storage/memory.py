@@ -25,7 +25,7 @@ from storage.remembered import Reach, Remembered, RememberedStore, common_fields
 
 TABLE = "memories_"  # and the size of descriptors
 RANKED = ["id", "descriptor", "turn", "segment"]
-ADDED = {"change": f"cast({UNKNOWN} as double)"}
+ADDED = {"change": UNKNOWN}  # columns of a later version, and what they are in rows of an earlier one
 SPARE_HITS = 8  # beyond those asked for, to see whether the last place is contested
 ROUNDING = 1e-5  # of cosines in single precision
 

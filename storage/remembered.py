@@ -108,7 +108,7 @@ class RememberedStore(ABC, Generic[Row]):
         table: str,
         schema: pa.Schema,
         cache_bytes: int = CACHE_BYTES,
-        added: Mapping[str, str] | None = None,
+        added: Mapping[str, float] | None = None,
     ) -> None:
         self._uri, self._schema = uri, schema
         self._rows = open_table(uri, table, schema, added)

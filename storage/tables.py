@@ -29,10 +29,10 @@ MOST_TABLES = 1000
 KEEP_VERSIONS = dt.timedelta(hours=1)
 
 
-def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, str] | None = None) -> Table:
+def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, float | int] | None = None) -> Table:
     """Open a table, or create it.
 
-    `added` are the last columns, which came with a later version: each with the SQL of what it is in rows of old.
+    `added` are the last columns, which came with a later version: each with the number that it is in rows of old.
 
     Raises:
         StoreError: what is there is no table, or one with other columns.
@@ -51,13 +51,17 @@ def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, str]
         ) from fault
 
 
-def _has_columns(table: Table, names: Sequence[str], added: Mapping[str, str]) -> bool:
+def _has_columns(table: Table, names: Sequence[str], added: Mapping[str, float | int]) -> bool:
     """Whether a table has these columns, once those that a later version added have been."""
     missing = names[len(table.schema.names) :]
     if not missing or [*table.schema.names, *missing] != names or not added.keys() >= set(missing):
         return table.schema.names == names
-    table.add_columns({name: added[name] for name in missing})
+    table.add_columns({name: _in_sql(added[name]) for name in missing})
     return True
+
+
+def _in_sql(number: float | int) -> str:
+    return f"cast({number} as {'bigint' if isinstance(number, int) else 'double'})"
 
 
 def open_tables(uri: Path) -> dict[str, Table]:

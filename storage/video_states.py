@@ -79,7 +79,7 @@ class VideoStates:
             self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
 
 
-ADDED = {"flagged": "cast(0 as bigint)"}
+ADDED = {"flagged": 0}
 """Columns that tables of earlier versions lack, and what they are in their rows."""
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from model.errors import ArchiveError, RequestError, StoreError
+from model.memory.retrieval import UNKNOWN
 from storage import exchange
 from storage.archive import MANIFEST, open_archive
 from storage.content_id import hash_file
@@ -21,9 +22,10 @@ from storage.exchange import Imported, export_session, import_session
 from storage.garbage import find_garbage
 from storage.kinds import payload_sizes, remembered
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Ledger
-from storage.memory import MemoryStore
+from storage.memory import TABLE, MemoryStore
 from storage.sessions import branch, list_sessions, read_session
 from storage.store import MEMORY, open_store
+from storage.tables import open_tables
 from tests.storage.memories import SIZE, commit, make_session, row_of
 
 Rewrite = Callable[[dict[str, bytes]], object]
@@ -124,6 +126,21 @@ def test_a_video_of_that_name_is_not_overwritten(exported: Path, tmp_path: Path)
     paths = [turn.videos[0].path for turn in read_session(there, "film")]
     assert sorted(paths) == [f"film_edit_v00{version}.mp4" for version in (1, 3, 4)]
     assert [(there / path).read_text() for path in paths] == ["video 1", "video 2", "video 3"]
+
+
+def test_a_session_of_an_older_version_goes_there_and_back(folder: Path, exported: Path, tmp_path: Path) -> None:
+    """Neither its tables nor its archives know by how much edits changed a segment."""
+
+    def drop(members: dict[str, bytes]) -> None:
+        name = f"rows/{TABLE}{SIZE}.arrow"
+        members[name] = exchange._to_bytes(pa.ipc.open_stream(members[name]).read_all().drop_columns(["change"]))
+
+    bring(rewrite(exported, drop), tmp_path / "there")
+    assert everything(tmp_path / "there") == everything(folder)
+    open_tables(folder / MEMORY)[f"{TABLE}{SIZE}"].drop_columns(["change"])
+    export_session(folder, "film", tmp_path / "again.zip", quiet)
+    assert bring(tmp_path / "again.zip", folder, "copy").memories == 0
+    assert {row.change for row in MemoryStore(folder / MEMORY, SIZE).rows()} == {UNKNOWN}
 
 
 @pytest.mark.parametrize("step", ["_add_memories", "_copy", "_add_files"])
