@@ -150,7 +150,9 @@ class Scene:
         ]
 
     def edits(self, editor: MemoryEditor, config: EditConfig) -> Iterator[tuple[str, Callable[[], EditedSegment]]]:
-        """The two edits that are timed."""
+        """The two edits that are timed, each of one draft."""
+        sampling = config.sampling.model_copy(update={"first_drafts": 1})
+        config = config.model_copy(update={"sampling": sampling})
         for name, memories in (("alone", ()), ("with memory", self.memories)):
             yield (
                 name,

@@ -81,7 +81,7 @@ def scene_of_views(editor: MemoryEditor, source: Frames, cameras: Sequence[Traje
 
 def measure_responses(editor: MemoryEditor, scene: Scene, config: EditConfig) -> list[PassResponses]:
     """Responsiveness of all condition frames in all blocks, with nothing merged, at every denoising step."""
-    sampling = config.sampling.model_copy(update={"guidance": 1.0, "first_guidance": 1.0})
+    sampling = config.sampling.model_copy(update={"guidance": 1.0, "first_guidance": 1.0, "first_drafts": 1})
     whole = config.model_copy(update={"sampling": sampling, "merging": MergeConfig(mode="off"), "attention": "joint"})
     with _listening(editor.backbone.transformer) as passes:
         scene.edit(editor, whole)
@@ -111,7 +111,7 @@ def measure_costs(
     """Fig. 9: `gigaflops` and `seconds` of the denoising of one segment, by variant and number of memories.
 
     `uniform` gives every memory the base's own tokens, `dynamic` fewer by relevance; merging as configured. Seconds
-    are the least of three on this machine, as busy as it is. The guidance scale is the same with and without memories.
+    are the least of three on this machine, as busy as it is. Guidance and drafts are as with memories everywhere.
     """
     return {
         variant: {count: _cost(editor, scene.with_memories(count), _variant(config, variant)) for count in counts}
@@ -122,7 +122,7 @@ def measure_costs(
 def _variant(config: EditConfig, variant: str) -> EditConfig:
     merging = config.merging if variant == "dynamic_merging" else MergeConfig(mode="off")
     tokens = TokenConfig.uniform(2) if variant == "uniform" else config.tokens
-    sampling = config.sampling.model_copy(update={"first_guidance": None})
+    sampling = config.sampling.model_copy(update={"first_guidance": None, "first_drafts": 1})
     return config.model_copy(update={"merging": merging, "tokens": tokens, "sampling": sampling})
 
 
