@@ -51,8 +51,8 @@ class LucyEdit(Backbone[Memory]):
 
     def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
         """Noisy latents and source latents, on the channels."""
-        return torch.cat([latents, source], dim=1).to(self.transformer.dtype)
+        return torch.cat([latents, source], dim=1).to(self.dtype)
 
     def _both(self, memory: Memory, like: Tensor) -> Tensor:
         pair = [torch.tensor(latents)[None].to(like.device) for latents in (memory.edited, memory.source)]
-        return torch.cat(pair, dim=1).to(self.transformer.dtype)
+        return torch.cat(pair, dim=1).to(self.dtype)
