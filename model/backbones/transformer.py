@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from model.backbones.block import Answer, MemoryBlock, Surroundings
 from model.memory.attention import KeyValue, MemoryCache
-from model.memory.conditioning import Conditioning
+from model.memory.conditioning import Conditioning, Prepared
 from model.memory.layout import Layout, Pass, Target
 from model.memory.merging import (
     Choice,
@@ -37,11 +37,13 @@ from model.memory.merging import (
     responsiveness,
 )
 from model.memory.modulation import times_of
-from model.memory.rope import memory_rotary, rotary_grid, temporal_positions
+from model.memory.rope import Rotary, memory_rotary, rotary_grid, temporal_positions
 from model.memory.sequence import ConditionVideo, Part, flatten, frame_presence, join, split
 from model.memory.tokenizers import BASE_PATCH, COARSE, FINE, MemoryTokenizer, pad_to_multiple
 
 __all__ = ["Conditioning", "MemoryWanTransformer", "ModelMixin"]  # diffusers finds a pipeline's model by ModelMixin
+
+TEXT_KEYS = Surroundings(answer="text keys")
 
 
 @dataclass
@@ -112,7 +114,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
         """Predict the velocity of the target `[B, channel, T, row, column]`.
 
         `attention_kwargs` may hold `conditioning`, a `Conditioning`; the result is then a `MemoryOutput`. `timestep` is
-        `[B]`, or `[B, L]` by target token and the same for all tokens of a frame.
+        `[B]`, or `[B, L]` by target token and the same for all tokens of a frame, or `[B, 1]` for all tokens.
         """
         conditioning: Conditioning | None = (attention_kwargs or {}).get("conditioning")
         if conditioning is None:
@@ -125,10 +127,25 @@ class MemoryWanTransformer(WanTransformer3DModel):
                 attention_kwargs,
             )
         given = self._begin(hidden_states, timestep, encoder_hidden_states, conditioning)
-        hidden, output = self._run_blocks(given, self.tokenize(conditioning.videos, given.range_frames))
+        known = conditioning.prepared
+        parts = self.tokenize(conditioning.videos, given.range_frames) if known is None else known.parts
+        hidden, output = self._run_blocks(given, parts)
         if given.target.length and not conditioning.plan_only:
             output.sample = self._finish(hidden[:, : given.target.length], given)
         return output if return_dict else (output.sample,)
+
+    def prepare(self, latents: Tensor, text: Tensor, conditioning: Conditioning) -> Conditioning:
+        """The conditioning for all steps of a segment under one text, with what is the same in every one of them.
+
+        Of the target's `latents` only the size counts. Every block is asked through its `forward`, once more a segment.
+        """
+        states = self.condition_embedder.text_embedder(text)
+        prepared = Prepared(
+            parts=self.tokenize(conditioning.videos, conditioning.range_length(latents.shape[2])),
+            rotary=self._target_rotary(latents),
+            text=tuple(block(states, states, None, None, TEXT_KEYS) for block in self.blocks),
+        )
+        return replace(conditioning, prepared=prepared)
 
     def plan_merges(self, latents: Tensor, timestep: Tensor, text: Tensor, conditioning: Conditioning) -> MergePlan:
         """What would be merged at this timestep: the pass is left at the last merge."""
@@ -172,33 +189,43 @@ class MemoryWanTransformer(WanTransformer3DModel):
 
     def _begin(self, latents: Tensor, timestep: Tensor, text: Tensor, conditioning: Conditioning) -> Pass:
         """Tokens and positions of the target, all times, and the texts."""
-        target = self._tokenize_target(latents)
-        times = times_of(timestep, target.length, target.tokens_per_frame)
-        embed_text = self.condition_embedder.text_embedder
+        known, embed_text = conditioning.prepared, self.condition_embedder.text_embedder
+        target = self._tokenize_target(latents, known)
+        memory = any(not video.live for video in conditioning.videos)
+        times = times_of(timestep, target.length, target.tokens_per_frame, memory)
         fixed = conditioning.memory_text if conditioning.cached and conditioning.cache is None else None
         return Pass(
             target=target,
             times=times,
-            embedded=self._embed_times(times.values, text),
-            text=embed_text(text),
+            embedded=self._embed_times(times.values, text, by_sample=timestep.ndim == 1 and conditioning.empty),
+            text=embed_text(text) if known is None else known.text,
             memory_text=None if fixed is None else embed_text(fixed),
             conditioning=conditioning,
             range_frames=conditioning.range_length(target.grid[0]),
         )
 
-    def _tokenize_target(self, latents: Tensor) -> Target:
+    def _tokenize_target(self, latents: Tensor, known: Prepared | None) -> Target:
         if latents.shape[2] == 0:
             width = self.patch_embedding.out_channels
             return Target(latents.new_zeros(len(latents), 0, width), None, (0, 0, 0))
         tokens = rearrange(self.patch_embedding(latents), "b d t r c -> b t r c d")
         time, rows, columns = tokens.shape[1:4]
-        rotary = rotary_grid(range(time), rows, columns, self.config["attention_head_dim"], latents.device)
-        return Target(tokens.flatten(1, 3), rotary, (time, rows, columns))
+        rotary = self._target_rotary(latents) if known is None else known.rotary
+        return Target(tokens.flatten(1, 3).contiguous(), rotary, (time, rows, columns))
 
-    def _embed_times(self, times: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Times `[B, G]` as modulation of the output `[B, G, D]` and of the blocks `[B, G, 6, D]`, typed as `like`."""
+    def _target_rotary(self, latents: Tensor) -> Rotary:
+        time, rows, columns = (
+            size // step for size, step in zip(latents.shape[2:], self.config["patch_size"], strict=True)
+        )
+        return rotary_grid(range(time), rows, columns, self.config["attention_head_dim"], latents.device)
+
+    def _embed_times(self, times: Tensor, like: Tensor, by_sample: bool) -> tuple[Tensor, Tensor]:
+        """Times `[B, G]` as modulation of the output `[B, G, D]` and of the blocks `[B, G, 6, D]`, typed as `like`.
+
+        The bits are the base's: few rows are multiplied in another order than the many of a base with times by token.
+        """
         embedder, rows = self.condition_embedder, times.flatten()
-        in_fours = torch.cat([rows, rows.new_zeros(-len(rows) % 4)])  # fewer rows are multiplied in another order
+        in_fours = rows if by_sample else torch.cat([rows, rows.new_zeros(-len(rows) % 4)])
         parameter = next(embedder.time_embedder.parameters())
         embedded = embedder.time_embedder(embedder.timesteps_proj(in_fours).to(parameter.dtype)).type_as(like)
         modulation = embedder.time_proj(embedder.act_fn(embedded)).unflatten(-1, (6, -1))
@@ -216,8 +243,9 @@ class MemoryWanTransformer(WanTransformer3DModel):
         for index, block in enumerate(self.blocks):
             if index + 1 in due or index + 1 in planned:
                 hidden, parts, step = self._merge(index, hidden, parts, given, layout, planned.get(index + 1))
-                layout = given.lay_out(parts)
-                steps += [step] if step else []
+                if step:
+                    layout = given.lay_out(parts)
+                    steps.append(step)
             if conditioning.plan_only and index + 1 >= max(due, default=0):
                 break
             hidden, pair = self._call(block, hidden, given, layout, index, keep)
@@ -231,7 +259,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
     ) -> tuple[Tensor, Any]:
         """One block, checkpointed where that is on; its keys and values only where they are kept."""
         around = _around(given, layout, index, "hidden and keys" if keep else "hidden")
-        arguments = (hidden, given.text, layout.modulation, layout.rotary, around)
+        arguments = (hidden, given.text_of(index), layout.modulation, layout.rotary, around)
         if torch.is_grad_enabled() and self.gradient_checkpointing:
             assert self._gradient_checkpointing_func is not None
             answer = self._gradient_checkpointing_func(block, *arguments)
@@ -260,7 +288,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
         if not any(wanted):
             return (None,) * len(parts)
         around = _around(given, layout, index, "queries and keys")
-        query, key = self.blocks[index](hidden, given.text, layout.modulation, layout.rotary, around)
+        query, key = self.blocks[index](hidden, given.text_of(index), layout.modulation, layout.rotary, around)
         _, key_parts = split(key, 0, parts)
         whole = [part for part, each in zip(key_parts, wanted, strict=True) if each]
         frame_key = torch.cat([frame_keys(part.tokens.flatten(1, 3), part) for part in whole], dim=1)

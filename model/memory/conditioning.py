@@ -6,9 +6,22 @@ import torch
 from torch import Tensor
 
 from model.config import MergeConfig
-from model.memory.attention import MemoryCache
+from model.memory.attention import KeyValue, MemoryCache
 from model.memory.merging import MergePlan
-from model.memory.sequence import ConditionVideo
+from model.memory.rope import Rotary
+from model.memory.sequence import ConditionVideo, Part
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is the same at every step of a segment, under one text, computed once (`MemoryWanTransformer.prepare`).
+
+    The tokens of the videos, the positions of the target, and the text's keys and values by block.
+    """
+
+    parts: list[Part]
+    rotary: Rotary
+    text: tuple[KeyValue, ...]
 
 
 @dataclass(frozen=True)
@@ -19,6 +32,7 @@ class Conditioning:
     `target_cameras` are `[R|t]` by latent frame, `[B, T, 12]`. `cached` lets memory attend to memory only, under
     `memory_text` `[B or 1, words, text_dim]`; with `cache` its keys and values are not computed again, and `videos`
     holds the live ones alone. A `plan` is obeyed instead of scoring; with `plan_only` nothing else is asked for.
+    Where it is `prepared`, the text of the forward pass is not looked at: its keys and values are there.
     `range_frames` is the length of a temporal range (supplement E), None for that of the longest video or the target: a
     pass that holds only some of the videos has to be told.
     """
@@ -32,11 +46,17 @@ class Conditioning:
     plan: MergePlan | None = None
     plan_only: bool = False
     range_frames: int | None = None
+    prepared: Prepared | None = None
 
     def __post_init__(self) -> None:
         live = [video.live for video in self.videos]
         assert live == sorted(live, reverse=True), "live videos come before memories"
         assert not self.cached or self.cache or self.memory_text is not None, "cached memory runs under one fixed text"
+
+    @property
+    def empty(self) -> bool:
+        """Whether the target is alone."""
+        return not self.videos and self.cache is None
 
     @property
     def memories(self) -> int:

@@ -40,13 +40,14 @@ class Pass:
     """What stays the same in one forward pass.
 
     `embedded` are the times by column, `[B, G, D]` for the output and `[B, G, 6, D]` for the blocks. `text` and
-    `memory_text` `[B, words, D]` are embedded too; without the latter memory reads the text of the target.
+    `memory_text` `[B, words, D]` are embedded too; without the latter memory reads the text of the target, whose keys
+    and values by block may be there instead.
     """
 
     target: Target
     times: Times
     embedded: tuple[Tensor, Tensor]
-    text: Tensor
+    text: Tensor | tuple[KeyValue, ...]
     memory_text: Tensor | None
     conditioning: Conditioning
     range_frames: int
@@ -62,6 +63,10 @@ class Pass:
             live_length=live_length,
             target_length=self.target.length,
         )
+
+    def text_of(self, index: int) -> Tensor | KeyValue:
+        """The target's text for block `index`."""
+        return self.text if isinstance(self.text, Tensor) else self.text[index]
 
     def output_modulation(self) -> Modulation:
         """For the target's tokens alone."""
@@ -81,9 +86,8 @@ class Pass:
         return self._looked_up(self.embedded[1], self.times.of_sequence(parts))
 
     def _looked_up(self, values: Tensor, columns: Tensor) -> Modulation:
-        """By token only where there is more than one time: without memory, a single timestep serves all."""
-        single = self.times.values.shape[1] == 2 and len(columns) == len(self.times.target)
-        return Modulation(values, None if single else columns)
+        """By token only where there is more than one time."""
+        return Modulation(values, None if values.shape[1] == 1 else columns)
 
 
 @dataclass(frozen=True)

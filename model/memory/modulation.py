@@ -16,14 +16,17 @@ from model.memory.sequence import Part
 
 @dataclass(frozen=True)
 class Times:
-    """Distinct timesteps `values` `[B, G]`, and which of them each target token has, `target` `[L]`."""
+    """Distinct timesteps `values` `[B, G]`, and which of them each target token has, `target` `[L]`.
+
+    Where there is memory its timestep, 0, is the last of them.
+    """
 
     values: Tensor
     target: Tensor
 
     @property
     def memory(self) -> int:
-        """The column of timestep 0, which memory has; it is always the last."""
+        """The column of memory's timestep."""
         return self.values.shape[1] - 1
 
     def of_sequence(self, parts: Sequence[Part]) -> Tensor:
@@ -51,11 +54,9 @@ class Modulation:
         return part[:, :1] if self.columns is None else part[:, self.columns]
 
 
-def times_of(timestep: Tensor, target_length: int, tokens_per_frame: int) -> Times:
-    """Times of a timestep `[B]`, or `[B, L]` by target token and the same within a frame, and 0 for memory."""
-    if timestep.ndim == 1:
-        distinct, target = timestep[:, None], timestep.new_zeros(target_length, dtype=torch.long)
-    else:
-        distinct = timestep[:, ::tokens_per_frame]
-        target = torch.arange(distinct.shape[1], device=timestep.device).repeat_interleave(tokens_per_frame)
-    return Times(torch.cat([distinct, torch.zeros_like(distinct[:, :1])], dim=1), target)
+def times_of(timestep: Tensor, target_length: int, tokens_per_frame: int, memory: bool) -> Times:
+    """Times of a timestep `[B]` or `[B, 1]`, or `[B, L]` by target token and the same within a frame; 0 for memory."""
+    distinct = timestep[:, None] if timestep.ndim == 1 else timestep[:, ::tokens_per_frame]
+    count = distinct.shape[1]
+    target = torch.arange(count, device=timestep.device).repeat_interleave(target_length // count)
+    return Times(torch.cat([distinct, torch.zeros_like(distinct[:, :1])], dim=1) if memory else distinct, target)
