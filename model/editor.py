@@ -21,7 +21,6 @@ in which segments are edited; offloading and compilation are applied to `editor.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import ceil
 from pathlib import Path
 from time import perf_counter
@@ -191,26 +190,26 @@ class MemoryEditor:
         conditionings: tuple[Conditioning, Conditioning],
         config: EditConfig,
     ) -> Velocity:
-        """The guided velocity as a function of latents and timestep; what is the same at every step is prepared once."""
+        """The guided velocity as a function of latents and timestep; what is the same at every step is made once."""
         sampling = config.sampling
         text, negative = self.backbone.encode_text(instruction, sampling.negative, given.guidance > 1)
-        prepare = partial(self.backbone.transformer.prepare, given.noise)
         remembered, self.merge_plan = self._remember(given, text, conditionings[0], config)
         forgetful = remembered
         if negative is not None and not sampling.memory_in_negative:
             forgetful, _ = self._remember(given, negative, conditionings[1], config)
 
-        prepared = prepare(text, remembered)
+        prepare, frames = self.backbone.transformer.prepare, given.noise.shape[2]
+        told = prepare(text, remembered, frames)
 
         def conditional(latents: Tensor, timestep: Tensor) -> Tensor:
-            output = self._predict(latents, timestep, given, text, prepared)
+            output = self._predict(latents, timestep, given, text, told)
             if self.merge_plan is None:
                 self.merge_plan = output.plan
             return output.sample
 
         def without(text: Tensor) -> Velocity:
-            prepared = prepare(text, forgetful)
-            return lambda latents, timestep: self._predict(latents, timestep, given, text, prepared).sample
+            told = prepare(text, forgetful, frames)
+            return lambda latents, timestep: self._predict(latents, timestep, given, text, told).sample
 
         unconditional = None if negative is None else without(negative)
         computed = ceil(self.speed.guided_share * sampling.steps)

@@ -24,11 +24,11 @@ class Surroundings:
 
     "hidden" is the block's output; "hidden and keys" adds the keys and values of self-attention, to be cached;
     "queries and keys" are those of the target and of all else, for scoring, and nothing is computed beyond them;
-    "text keys" are the keys and values of the text alone, by which it may be given to later calls.
+    "text keys" are the keys and values of the text, `[B, words, N, H]`, which may be given to later calls in its place.
     """
 
-    target_length: int = 0
-    live_length: int = 0
+    target_length: int
+    live_length: int
     visible: Visibility = EVERYWHERE
     memory_text: Tensor | None = None
     cameras: Tensor | None = None
@@ -63,6 +63,7 @@ class MemoryBlock(WanTransformerBlock):
         if around is None:
             return super().forward(hidden_states, encoder_hidden_states, temb, rotary_emb)  # type: ignore[arg-type]
         if around.answer == "text keys":
+            assert isinstance(encoder_hidden_states, Tensor)
             return text_keys(self.attn2, encoder_hidden_states)
         assert isinstance(temb, Modulation)
         if around.answer == "queries and keys":

@@ -37,13 +37,13 @@ from model.memory.merging import (
     responsiveness,
 )
 from model.memory.modulation import times_of
-from model.memory.rope import Rotary, memory_rotary, rotary_grid, temporal_positions
+from model.memory.rope import memory_rotary, rotary_grid, temporal_positions
 from model.memory.sequence import ConditionVideo, Part, flatten, frame_presence, join, split
 from model.memory.tokenizers import BASE_PATCH, COARSE, FINE, MemoryTokenizer, pad_to_multiple
 
 __all__ = ["Conditioning", "MemoryWanTransformer", "ModelMixin"]  # diffusers finds a pipeline's model by ModelMixin
 
-TEXT_KEYS = Surroundings(answer="text keys")
+TEXT_KEYS = Surroundings(0, 0, answer="text keys")
 
 
 @dataclass
@@ -127,25 +127,19 @@ class MemoryWanTransformer(WanTransformer3DModel):
                 attention_kwargs,
             )
         given = self._begin(hidden_states, timestep, encoder_hidden_states, conditioning)
-        known = conditioning.prepared
-        parts = self.tokenize(conditioning.videos, given.range_frames) if known is None else known.parts
+        ready = conditioning.prepared
+        parts = ready.parts if ready else self.tokenize(conditioning.videos, given.range_frames)
         hidden, output = self._run_blocks(given, parts)
         if given.target.length and not conditioning.plan_only:
             output.sample = self._finish(hidden[:, : given.target.length], given)
         return output if return_dict else (output.sample,)
 
-    def prepare(self, latents: Tensor, text: Tensor, conditioning: Conditioning) -> Conditioning:
-        """The conditioning for all steps of a segment under one text, with what is the same in every one of them.
-
-        Of the target's `latents` only the size counts. Every block is asked through its `forward`, once more a segment.
-        """
+    def prepare(self, text: Tensor, conditioning: Conditioning, frames: int) -> Conditioning:
+        """The conditioning of a target of so many latent frames, with what is the same at every step under `text`."""
         states = self.condition_embedder.text_embedder(text)
-        prepared = Prepared(
-            parts=self.tokenize(conditioning.videos, conditioning.range_length(latents.shape[2])),
-            rotary=self._target_rotary(latents),
-            text=tuple(block(states, states, None, None, TEXT_KEYS) for block in self.blocks),
-        )
-        return replace(conditioning, prepared=prepared)
+        keys = tuple(block(states, states, None, None, TEXT_KEYS) for block in self.blocks)
+        parts = self.tokenize(conditioning.videos, conditioning.range_length(frames))
+        return replace(conditioning, prepared=Prepared(parts, keys))
 
     def plan_merges(self, latents: Tensor, timestep: Tensor, text: Tensor, conditioning: Conditioning) -> MergePlan:
         """What would be merged at this timestep: the pass is left at the last merge."""
@@ -189,35 +183,29 @@ class MemoryWanTransformer(WanTransformer3DModel):
 
     def _begin(self, latents: Tensor, timestep: Tensor, text: Tensor, conditioning: Conditioning) -> Pass:
         """Tokens and positions of the target, all times, and the texts."""
-        known, embed_text = conditioning.prepared, self.condition_embedder.text_embedder
-        target = self._tokenize_target(latents, known)
+        target = self._tokenize_target(latents)
         memory = any(not video.live for video in conditioning.videos)
         times = times_of(timestep, target.length, target.tokens_per_frame, memory)
+        ready, embed_text = conditioning.prepared, self.condition_embedder.text_embedder
         fixed = conditioning.memory_text if conditioning.cached and conditioning.cache is None else None
         return Pass(
             target=target,
             times=times,
             embedded=self._embed_times(times.values, text, by_sample=timestep.ndim == 1 and conditioning.empty),
-            text=embed_text(text) if known is None else known.text,
+            text=ready.text if ready else embed_text(text),
             memory_text=None if fixed is None else embed_text(fixed),
             conditioning=conditioning,
             range_frames=conditioning.range_length(target.grid[0]),
         )
 
-    def _tokenize_target(self, latents: Tensor, known: Prepared | None) -> Target:
+    def _tokenize_target(self, latents: Tensor) -> Target:
         if latents.shape[2] == 0:
             width = self.patch_embedding.out_channels
             return Target(latents.new_zeros(len(latents), 0, width), None, (0, 0, 0))
         tokens = rearrange(self.patch_embedding(latents), "b d t r c -> b t r c d")
         time, rows, columns = tokens.shape[1:4]
-        rotary = self._target_rotary(latents) if known is None else known.rotary
+        rotary = rotary_grid(range(time), rows, columns, self.config["attention_head_dim"], latents.device)
         return Target(tokens.flatten(1, 3).contiguous(), rotary, (time, rows, columns))
-
-    def _target_rotary(self, latents: Tensor) -> Rotary:
-        time, rows, columns = (
-            size // step for size, step in zip(latents.shape[2:], self.config["patch_size"], strict=True)
-        )
-        return rotary_grid(range(time), rows, columns, self.config["attention_head_dim"], latents.device)
 
     def _embed_times(self, times: Tensor, like: Tensor, by_sample: bool) -> tuple[Tensor, Tensor]:
         """Times `[B, G]` as modulation of the output `[B, G, D]` and of the blocks `[B, G, 6, D]`, typed as `like`.

@@ -8,19 +8,14 @@ from torch import Tensor
 from model.config import MergeConfig
 from model.memory.attention import KeyValue, MemoryCache
 from model.memory.merging import MergePlan
-from model.memory.rope import Rotary
 from model.memory.sequence import ConditionVideo, Part
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is the same at every step of a segment, under one text, computed once (`MemoryWanTransformer.prepare`).
-
-    The tokens of the videos, the positions of the target, and the text's keys and values by block.
-    """
+    """What is the same at every step of a segment: tokens of the videos, and keys and values of the text by block."""
 
     parts: list[Part]
-    rotary: Rotary
     text: tuple[KeyValue, ...]
 
 
@@ -32,7 +27,7 @@ class Conditioning:
     `target_cameras` are `[R|t]` by latent frame, `[B, T, 12]`. `cached` lets memory attend to memory only, under
     `memory_text` `[B or 1, words, text_dim]`; with `cache` its keys and values are not computed again, and `videos`
     holds the live ones alone. A `plan` is obeyed instead of scoring; with `plan_only` nothing else is asked for.
-    Where it is `prepared`, the text of the forward pass is not looked at: its keys and values are there.
+    With what is `prepared` neither the videos nor the text that the pass is given are looked at again.
     `range_frames` is the length of a temporal range (supplement E), None for that of the longest video or the target: a
     pass that holds only some of the videos has to be told.
     """

@@ -70,7 +70,7 @@ class Pass:
 
     def output_modulation(self) -> Modulation:
         """For the target's tokens alone."""
-        return self._looked_up(self.embedded[0][:, :, None], self.times.target)
+        return _looked_up(self.embedded[0][:, : self.times.memory, None], self.times.target)
 
     def visibility(self, layout: "Layout", index: int) -> Visibility:
         """Who may look where in block `index`, whose past keys are those of the cache."""
@@ -83,11 +83,7 @@ class Pass:
         return Visibility(layout.live_length if conditioning.cached else None, present)
 
     def _modulation(self, parts: Sequence[Part]) -> Modulation:
-        return self._looked_up(self.embedded[1], self.times.of_sequence(parts))
-
-    def _looked_up(self, values: Tensor, columns: Tensor) -> Modulation:
-        """By token only where there is more than one time."""
-        return Modulation(values, None if values.shape[1] == 1 else columns)
+        return _looked_up(self.embedded[1], self.times.of_sequence(parts))
 
 
 @dataclass(frozen=True)
@@ -104,6 +100,11 @@ class Layout:
     @property
     def length(self) -> int:
         return self.rotary[0].shape[1]
+
+
+def _looked_up(values: Tensor, columns: Tensor) -> Modulation:
+    """By token only where there is more than one time."""
+    return Modulation(values, None if values.shape[1] == 1 else columns)
 
 
 def flatten_rotary(target: Rotary | None, parts: Sequence[Part]) -> tuple[Tensor, Tensor]:

@@ -18,16 +18,12 @@ from model.memory.sequence import Part
 class Times:
     """Distinct timesteps `values` `[B, G]`, and which of them each target token has, `target` `[L]`.
 
-    Where there is memory its timestep, 0, is the last of them.
+    Behind the target's own stands that of memory, 0, in column `memory`, where there is memory.
     """
 
     values: Tensor
     target: Tensor
-
-    @property
-    def memory(self) -> int:
-        """The column of memory's timestep."""
-        return self.values.shape[1] - 1
+    memory: int
 
     def of_sequence(self, parts: Sequence[Part]) -> Tensor:
         """The column of every token of the sequence `[L]`; live videos have the last target token's."""
@@ -59,4 +55,5 @@ def times_of(timestep: Tensor, target_length: int, tokens_per_frame: int, memory
     distinct = timestep[:, None] if timestep.ndim == 1 else timestep[:, ::tokens_per_frame]
     count = distinct.shape[1]
     target = torch.arange(count, device=timestep.device).repeat_interleave(target_length // count)
-    return Times(torch.cat([distinct, torch.zeros_like(distinct[:, :1])], dim=1) if memory else distinct, target)
+    values = torch.cat([distinct, torch.zeros_like(distinct[:, :1])], dim=1) if memory else distinct
+    return Times(values, target, count)
