@@ -72,9 +72,8 @@ def test_texts_are_read_once_for_all_segments(folder: Path, monkeypatch: pytest.
     assert np.abs(edits[0].frames - edits[2].frames).max() > 1e-3
 
 
-@pytest.mark.parametrize("attention", ["joint", "cached"])
 def test_what_no_step_changes_is_computed_once(
-    folder: Path, memories: tuple[Memory, ...], attention: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, memories: tuple[Memory, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In 2 steps of 2 branches: tokens of the memories, and keys and values of the text that each branch reads."""
     editor = MemoryEditor.from_pretrained(folder)
@@ -88,7 +87,7 @@ def test_what_no_step_changes_is_computed_once(
     count("key", transformer.blocks[-1].attn2.to_k)
     count("query", transformer.blocks[-1].attn2.to_q)
     monkeypatch.setattr(type(transformer), "dtype", property(lambda _: called.update(["dtype"])))
-    editor.edit(CLIP, PROMPT, config=config(attention=attention))
+    editor.edit(CLIP, PROMPT, config=config())
     assert called == {"text": 2, "key": 2, "query": 4}
     called.clear()
     editor.edit(CLIP, PROMPT, memories, config=config())
