@@ -2,9 +2,9 @@
 
 A subclass of diffusers' `WanTransformer3DModel` with dynamic tokenisers (section 3.2), adaptive merging (section 3.3),
 hierarchical positions (supplement E) and, where the base has them, cameras by video (Eq. 17). Conditions are appended
-behind the target's tokens and cut off before the output. Without conditions, and without cameras, it calls the base
-class: equal bit for bit. It knows latents and tokens; what they show, how they were chosen and how noise becomes a
-video are the business of others.
+behind the target's tokens and cut off before the output. Without conditioning it calls the base class, and with nothing
+to be conditioned on it gives the same bits. It knows latents and tokens; what they show, how they were chosen and how
+noise becomes a video are the business of others.
 
 Legend: B batch, L tokens, D width, T latent frames.
 """
@@ -205,7 +205,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
         tokens = rearrange(self.patch_embedding(latents), "b d t r c -> b t r c d")
         time, rows, columns = tokens.shape[1:4]
         rotary = rotary_grid(range(time), rows, columns, self.config["attention_head_dim"], latents.device)
-        return Target(tokens.flatten(1, 3).contiguous(), rotary, (time, rows, columns))
+        return Target(tokens.flatten(1, 3), rotary, (time, rows, columns))
 
     def _embed_times(self, times: Tensor, like: Tensor, by_sample: bool) -> tuple[Tensor, Tensor]:
         """Times `[B, G]` as modulation of the output `[B, G, D]` and of the blocks `[B, G, 6, D]`, typed as `like`.
