@@ -120,7 +120,8 @@ class Case:
         return self._drawn(1, *self.base.text)
 
     def timestep(self) -> Tensor:
-        return torch.full((1,), 900.0, device=self.device)
+        """By sample, or for LucyEdit by token, all at once."""
+        return torch.full((1, 1) if self.style == "lucy" else (1,), 900.0, device=self.device)
 
     def _cameras(self) -> Tensor | None:
         return self._drawn(1, self.base.latent[0], 12) if self.style == "recam" else None

@@ -158,9 +158,9 @@ class MemoryEditor:
         velocity = self._velocity(given, instruction, conditionings, config)
         return denoise(self.backbone.scheduler, velocity, given.noise, config.sampling.steps, progress, given.clean)
 
-    def _merges(self, given: Conditioning | None, memories: int) -> tuple[Merge, ...]:
+    def _merges(self, given: Conditioning, memories: int) -> tuple[Merge, ...]:
         """What was merged of the memories, which come last among the videos that were given."""
-        return self.merge_plan.merges(len(given.videos) - memories) if given and self.merge_plan else ()
+        return self.merge_plan.merges(len(given.videos) - memories) if self.merge_plan else ()
 
     def held_bytes(self) -> int:
         """Bytes of the GPU that this process holds; 0 on a processor."""
@@ -197,7 +197,7 @@ class MemoryEditor:
 
     def _conditionings(
         self, source: Tensor, memories: Memories, trajectory: Trajectory | None, config: EditConfig
-    ) -> tuple[Conditioning | None, Conditioning | None]:
+    ) -> tuple[Conditioning, Conditioning]:
         """What the two guidance branches are conditioned on; the negative one may be without memories."""
         full = self.backbone.conditioning(source, memories, trajectory, config)
         if config.sampling.memory_in_negative:
@@ -208,10 +208,10 @@ class MemoryEditor:
         self,
         given: "_Given",
         instruction: str,
-        conditionings: tuple[Conditioning | None, Conditioning | None],
+        conditionings: tuple[Conditioning, Conditioning],
         config: EditConfig,
     ) -> Velocity:
-        """The guided velocity as a function of latents and timestep; texts and cached memory are prepared once."""
+        """The guided velocity as a function of latents and timestep; what is the same at every step is made once."""
         sampling = config.sampling
         text, negative = self.backbone.encode_text(instruction, sampling.negative, given.guidance > 1)
         remembered, self.merge_plan = self._remember(given, text, conditionings[0], config)
@@ -219,14 +219,18 @@ class MemoryEditor:
         if negative is not None and not sampling.memory_in_negative:
             forgetful, _ = self._remember(given, negative, conditionings[1], config)
 
+        prepare, frames = self.backbone.transformer.prepare, given.noise.shape[2]
+        told = prepare(text, remembered, frames)
+
         def conditional(latents: Tensor, timestep: Tensor) -> Tensor:
-            output = self._predict(latents, timestep, given, text, remembered)
+            output = self._predict(latents, timestep, given, text, told)
             if self.merge_plan is None:
                 self.merge_plan = output.plan
             return output.sample
 
         def without(text: Tensor) -> Velocity:
-            return lambda latents, timestep: self._predict(latents, timestep, given, text, forgetful).sample
+            told = prepare(text, forgetful, frames)
+            return lambda latents, timestep: self._predict(latents, timestep, given, text, told).sample
 
         unconditional = None if negative is None else without(negative)
         computed = ceil(self.speed.guided_share * sampling.steps)
@@ -234,7 +238,7 @@ class MemoryEditor:
         return ForecastVelocity(guided, self.speed.forecast) if self.speed.forecast else guided
 
     def _predict(
-        self, latents: Tensor, timestep: Tensor, given: "_Given", text: Tensor, conditioning: Conditioning | None
+        self, latents: Tensor, timestep: Tensor, given: "_Given", text: Tensor, conditioning: Conditioning
     ) -> Any:
         """One forward pass of the transformer."""
         return self.backbone.transformer(
@@ -245,14 +249,12 @@ class MemoryEditor:
         )
 
     def _remember(
-        self, given: "_Given", text: Tensor, joint: Conditioning | None, config: EditConfig
-    ) -> tuple[Conditioning | None, MergePlan | None]:
+        self, given: "_Given", text: Tensor, joint: Conditioning, config: EditConfig
+    ) -> tuple[Conditioning, MergePlan | None]:
         """The conditioning as the steps use it: where memory is cached, with its keys and values computed.
 
         With it, what is merged; None where that is decided at every step.
         """
-        if joint is None:
-            return None, MergePlan()
         if config.attention == "joint" or all(video.live for video in joint.videos):
             return joint, None
         fixed, _ = self.backbone.encode_text("", "", guided=False)

@@ -88,8 +88,8 @@ class Backbone(ABC, Generic[Remembered]):
         memories: Sequence[Remembered],
         trajectory: Trajectory | None,
         config: EditConfig,
-    ) -> Conditioning | None:
-        """What the target is conditioned on besides its own input; None for nothing.
+    ) -> Conditioning:
+        """What the target is conditioned on besides its own input.
 
         `source` are latents `[1, channel, time, row, column]`, `memories` are best first.
 
@@ -102,13 +102,14 @@ class Backbone(ABC, Generic[Remembered]):
         """The target as the transformer sees it, from noisy latents and source latents."""
 
     def timesteps(self, latents: Tensor, timestep: Tensor, clean: int = 0) -> Tensor:
-        """The timestep by sample, or by token where the base wants that (Wan2.2) and the first `clean` frames have 0.
+        """The timestep by sample `[B]`, or by token `[B, L]` where the base wants that (Wan2.2).
 
-        Where all tokens share one it is said once: embedding it thousands of times over costs a tenth of a step.
+        The first `clean` frames have 0. Where all tokens share one it is said once, `[B, 1]`: embedding it thousands of
+        times over costs a tenth of a step.
         """
         batch, _, frames, rows, columns = latents.shape
         if clean == 0:
-            return timestep.expand(batch)
+            return timestep.expand(batch, 1) if self.times_by_token else timestep.expand(batch)
         assert self.times_by_token, "clean frames need a timestep by token"
         row_step, column_step = self.transformer.config["patch_size"][1:]
         tokens = -(-rows // row_step) * -(-columns // column_step)
@@ -147,6 +148,14 @@ class Backbone(ABC, Generic[Remembered]):
         return self.pipeline.scheduler
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the transformer's input and texts are in: asked of its first layer.
+
+        diffusers asks every layer, which at every step costs a small model a twentieth of its time.
+        """
+        return self.transformer.patch_embedding.weight.dtype
+
+    @property
     def device(self) -> torch.device:
         """Where it computes, which is not where weights lie while they are offloaded."""
         return self.pipeline._execution_device
@@ -169,8 +178,7 @@ class Backbone(ABC, Generic[Remembered]):
         text, unwanted = self.pipeline.encode_prompt(
             instruction, negative, do_classifier_free_guidance=guided, max_sequence_length=words, device=self.device
         )
-        dtype = self.transformer.dtype
-        return text.to(dtype), None if unwanted is None else unwanted.to(dtype)
+        return text.to(self.dtype), None if unwanted is None else unwanted.to(self.dtype)
 
     def encode(self, video: Float[Tensor, "1 3 frame height width"]) -> Float[Tensor, "1 channel time row column"]:
         """Normalised latents of a video in [-1, 1]: the mode of the posterior."""

@@ -12,10 +12,10 @@ from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 from torch import Tensor, nn
 
 from model.camera.encoder import CameraEncoder
-from model.memory.attention import EVERYWHERE, KeyValue, Visibility, attend, keys, queries
+from model.memory.attention import EVERYWHERE, KeyValue, Visibility, attend, keys, queries, read, text_keys
 from model.memory.modulation import Modulation
 
-Answer = Literal["hidden", "hidden and keys", "queries and keys"]
+Answer = Literal["hidden", "hidden and keys", "queries and keys", "text keys"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Surroundings:
     """What a block is told besides its hidden states, and what it is asked for.
 
     "hidden" is the block's output; "hidden and keys" adds the keys and values of self-attention, to be cached;
-    "queries and keys" are those of the target and of all else, for scoring, and nothing is computed beyond them.
+    "queries and keys" are those of the target and of all else, for scoring, and nothing is computed beyond them;
+    "text keys" are the keys and values of the text, `[B, words, N, H]`, which may be given to later calls in its place.
     """
 
     target_length: int
@@ -53,14 +54,17 @@ class MemoryBlock(WanTransformerBlock):
     def forward(
         self,
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        temb: Tensor | Modulation,
+        encoder_hidden_states: Tensor | KeyValue,
+        temb: Tensor | Modulation | None,
         rotary_emb: Any,
         around: Surroundings | None = None,
     ) -> Any:
         """The block's output `[B, L, D]`, or what `around` asks for."""
         if around is None:
             return super().forward(hidden_states, encoder_hidden_states, temb, rotary_emb)  # type: ignore[arg-type]
+        if around.answer == "text keys":
+            assert isinstance(encoder_hidden_states, Tensor)
+            return text_keys(self.attn2, encoder_hidden_states)
         assert isinstance(temb, Modulation)
         if around.answer == "queries and keys":
             return self._queries_and_keys(hidden_states, temb, rotary_emb, around)
@@ -68,7 +72,12 @@ class MemoryBlock(WanTransformerBlock):
         return (hidden, kept) if around.answer == "hidden and keys" else hidden
 
     def _attend(
-        self, hidden: Tensor, text: Tensor, times: Modulation, rotary: tuple[Tensor, Tensor], around: Surroundings
+        self,
+        hidden: Tensor,
+        text: Tensor | KeyValue,
+        times: Modulation,
+        rotary: tuple[Tensor, Tensor],
+        around: Surroundings,
     ) -> tuple[Tensor, KeyValue]:
         shift, scale, gate, ff_shift, ff_scale, ff_gate = times.added_to(self.scale_shift_table)
         by_token = times.by_token
@@ -96,11 +105,14 @@ class MemoryBlock(WanTransformerBlock):
         entering = (self.norm1(hidden.float()) * (1 + scale) + shift).type_as(hidden)
         return entering if cameras is None else entering + self.camera(cameras.type_as(hidden))
 
-    def _read(self, hidden: Tensor, text: Tensor, around: Surroundings) -> Tensor:
+    def _read(self, hidden: Tensor, text: Tensor | KeyValue, around: Surroundings) -> Tensor:
         """Cross-attention; cached memory always reads its one fixed text."""
         live = around.live_length
         if around.memory_text is None or live == hidden.shape[1]:
-            return self.attn2(hidden, text, None, None)
+            return self._read_one(hidden, text)
         fixed = around.memory_text.expand(hidden.shape[0], -1, -1)
-        read = self.attn2(hidden[:, live:], fixed, None, None)
-        return read if live == 0 else torch.cat([self.attn2(hidden[:, :live], text, None, None), read], dim=1)
+        remembered = self._read_one(hidden[:, live:], fixed)
+        return remembered if live == 0 else torch.cat([self._read_one(hidden[:, :live], text), remembered], dim=1)
+
+    def _read_one(self, hidden: Tensor, text: Tensor | KeyValue) -> Tensor:
+        return read(self.attn2, hidden, text_keys(self.attn2, text) if isinstance(text, Tensor) else text)

@@ -29,15 +29,10 @@ class LucyEdit(Backbone[Memory]):
 
     def conditioning(
         self, source: Tensor, memories: Sequence[Memory], trajectory: Trajectory | None, config: EditConfig
-    ) -> Conditioning | None:
-        """The memories alone: the source enters with the target.
-
-        Without any, a base with a timestep by token still runs in our loop, which embeds one for all tokens.
-        """
+    ) -> Conditioning:
+        """The memories alone: the source enters with the target."""
         if trajectory is not None:
             raise RequestError("this model takes no camera trajectory; give an instruction, or choose another model")
-        if not memories:
-            return Conditioning() if self.times_by_token else None
         videos = tuple(
             ConditionVideo(
                 latents=self._both(memory, source),
@@ -51,8 +46,8 @@ class LucyEdit(Backbone[Memory]):
 
     def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
         """Noisy latents and source latents, on the channels."""
-        return torch.cat([latents, source], dim=1).to(self.transformer.dtype)
+        return torch.cat([latents, source], dim=1).to(self.dtype)
 
     def _both(self, memory: Memory, like: Tensor) -> Tensor:
         pair = [torch.tensor(latents)[None].to(like.device) for latents in (memory.edited, memory.source)]
-        return torch.cat(pair, dim=1).to(self.transformer.dtype)
+        return torch.cat(pair, dim=1).to(self.dtype)

@@ -39,7 +39,7 @@ class ReCam(Backbone[ViewMemory]):
         target = self._cameras(trajectory, source.shape[2])
         still = self._cameras(Trajectory.still(1), source.shape[2])
         user_video = ConditionVideo(
-            latents=source.to(self.transformer.dtype),
+            latents=source.to(self.dtype),
             patch=BASE_PATCH,
             start=PREVIOUS,
             cameras=target if config.source_camera == "target" else still,
@@ -48,7 +48,7 @@ class ReCam(Backbone[ViewMemory]):
         )
         views = (
             ConditionVideo(
-                latents=torch.tensor(memory.edited)[None].to(self.device, self.transformer.dtype),
+                latents=torch.tensor(memory.edited)[None].to(self.device, self.dtype),
                 patch=memory_patch(rank, config.tokens),
                 start=MEMORY,
                 cameras=self._cameras(memory.trajectory, memory.edited.shape[1]),
@@ -59,7 +59,7 @@ class ReCam(Backbone[ViewMemory]):
 
     def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
         """Noisy latents alone."""
-        return latents.to(self.transformer.dtype)
+        return latents.to(self.dtype)
 
     def _cameras(self, trajectory: Trajectory, latent_frames: int) -> Float[Tensor, "1 latent 12"]:
         frames = (latent_frames - 1) * LATENT_STRIDE + 1

@@ -2,9 +2,9 @@
 
 A subclass of diffusers' `WanTransformer3DModel` with dynamic tokenisers (section 3.2), adaptive merging (section 3.3),
 hierarchical positions (supplement E) and, where the base has them, cameras by video (Eq. 17). Conditions are appended
-behind the target's tokens and cut off before the output. Without conditions, and without cameras, it calls the base
-class: equal bit for bit. It knows latents and tokens; what they show, how they were chosen and how noise becomes a
-video are the business of others.
+behind the target's tokens and cut off before the output. Without conditioning it calls the base class, and with nothing
+to be conditioned on it gives the same bits. It knows latents and tokens; what they show, how they were chosen and how
+noise becomes a video are the business of others.
 
 Legend: B batch, L tokens, D width, T latent frames.
 """
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from model.backbones.block import Answer, MemoryBlock, Surroundings
 from model.memory.attention import KeyValue, MemoryCache
-from model.memory.conditioning import Conditioning
+from model.memory.conditioning import Conditioning, Prepared
 from model.memory.layout import Layout, Pass, Target
 from model.memory.merging import (
     Choice,
@@ -42,6 +42,8 @@ from model.memory.sequence import ConditionVideo, Part, flatten, frame_presence,
 from model.memory.tokenizers import BASE_PATCH, COARSE, FINE, MemoryTokenizer, pad_to_multiple
 
 __all__ = ["Conditioning", "MemoryWanTransformer", "ModelMixin"]  # diffusers finds a pipeline's model by ModelMixin
+
+TEXT_KEYS = Surroundings(0, 0, answer="text keys")
 
 
 @dataclass
@@ -112,7 +114,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
         """Predict the velocity of the target `[B, channel, T, row, column]`.
 
         `attention_kwargs` may hold `conditioning`, a `Conditioning`; the result is then a `MemoryOutput`. `timestep` is
-        `[B]`, or `[B, L]` by target token and the same for all tokens of a frame.
+        `[B]`, or `[B, L]` by target token and the same for all tokens of a frame, or `[B, 1]` for all tokens.
         """
         conditioning: Conditioning | None = (attention_kwargs or {}).get("conditioning")
         if conditioning is None:
@@ -125,10 +127,19 @@ class MemoryWanTransformer(WanTransformer3DModel):
                 attention_kwargs,
             )
         given = self._begin(hidden_states, timestep, encoder_hidden_states, conditioning)
-        hidden, output = self._run_blocks(given, self.tokenize(conditioning.videos, given.range_frames))
+        ready = conditioning.prepared
+        parts = ready.parts if ready else self.tokenize(conditioning.videos, given.range_frames)
+        hidden, output = self._run_blocks(given, parts)
         if given.target.length and not conditioning.plan_only:
             output.sample = self._finish(hidden[:, : given.target.length], given)
         return output if return_dict else (output.sample,)
+
+    def prepare(self, text: Tensor, conditioning: Conditioning, frames: int) -> Conditioning:
+        """The conditioning of a target of so many latent frames, with what is the same at every step under `text`."""
+        states = self.condition_embedder.text_embedder(text)
+        keys = tuple(block(states, states, None, None, TEXT_KEYS) for block in self.blocks)
+        parts = self.tokenize(conditioning.videos, conditioning.range_length(frames))
+        return replace(conditioning, prepared=Prepared(parts, keys))
 
     def plan_merges(self, latents: Tensor, timestep: Tensor, text: Tensor, conditioning: Conditioning) -> MergePlan:
         """What would be merged at this timestep: the pass is left at the last merge."""
@@ -173,14 +184,15 @@ class MemoryWanTransformer(WanTransformer3DModel):
     def _begin(self, latents: Tensor, timestep: Tensor, text: Tensor, conditioning: Conditioning) -> Pass:
         """Tokens and positions of the target, all times, and the texts."""
         target = self._tokenize_target(latents)
-        times = times_of(timestep, target.length, target.tokens_per_frame)
-        embed_text = self.condition_embedder.text_embedder
+        memory = any(not video.live for video in conditioning.videos)
+        times = times_of(timestep, target.length, target.tokens_per_frame, memory)
+        ready, embed_text = conditioning.prepared, self.condition_embedder.text_embedder
         fixed = conditioning.memory_text if conditioning.cached and conditioning.cache is None else None
         return Pass(
             target=target,
             times=times,
-            embedded=self._embed_times(times.values, text),
-            text=embed_text(text),
+            embedded=self._embed_times(times.values, text, by_sample=timestep.ndim == 1 and conditioning.empty),
+            text=ready.text if ready else embed_text(text),
             memory_text=None if fixed is None else embed_text(fixed),
             conditioning=conditioning,
             range_frames=conditioning.range_length(target.grid[0]),
@@ -195,10 +207,13 @@ class MemoryWanTransformer(WanTransformer3DModel):
         rotary = rotary_grid(range(time), rows, columns, self.config["attention_head_dim"], latents.device)
         return Target(tokens.flatten(1, 3), rotary, (time, rows, columns))
 
-    def _embed_times(self, times: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Times `[B, G]` as modulation of the output `[B, G, D]` and of the blocks `[B, G, 6, D]`, typed as `like`."""
+    def _embed_times(self, times: Tensor, like: Tensor, by_sample: bool) -> tuple[Tensor, Tensor]:
+        """Times `[B, G]` as modulation of the output `[B, G, D]` and of the blocks `[B, G, 6, D]`, typed as `like`.
+
+        The bits are the base's: few rows are multiplied in another order than the many of a base with times by token.
+        """
         embedder, rows = self.condition_embedder, times.flatten()
-        in_fours = torch.cat([rows, rows.new_zeros(-len(rows) % 4)])  # fewer rows are multiplied in another order
+        in_fours = rows if by_sample else torch.cat([rows, rows.new_zeros(-len(rows) % 4)])
         parameter = next(embedder.time_embedder.parameters())
         embedded = embedder.time_embedder(embedder.timesteps_proj(in_fours).to(parameter.dtype)).type_as(like)
         modulation = embedder.time_proj(embedder.act_fn(embedded)).unflatten(-1, (6, -1))
@@ -216,8 +231,9 @@ class MemoryWanTransformer(WanTransformer3DModel):
         for index, block in enumerate(self.blocks):
             if index + 1 in due or index + 1 in planned:
                 hidden, parts, step = self._merge(index, hidden, parts, given, layout, planned.get(index + 1))
-                layout = given.lay_out(parts)
-                steps += [step] if step else []
+                if step:
+                    layout = given.lay_out(parts)
+                    steps.append(step)
             if conditioning.plan_only and index + 1 >= max(due, default=0):
                 break
             hidden, pair = self._call(block, hidden, given, layout, index, keep)
@@ -231,7 +247,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
     ) -> tuple[Tensor, Any]:
         """One block, checkpointed where that is on; its keys and values only where they are kept."""
         around = _around(given, layout, index, "hidden and keys" if keep else "hidden")
-        arguments = (hidden, given.text, layout.modulation, layout.rotary, around)
+        arguments = (hidden, given.text_of(index), layout.modulation, layout.rotary, around)
         if torch.is_grad_enabled() and self.gradient_checkpointing:
             assert self._gradient_checkpointing_func is not None
             answer = self._gradient_checkpointing_func(block, *arguments)
@@ -260,7 +276,7 @@ class MemoryWanTransformer(WanTransformer3DModel):
         if not any(wanted):
             return (None,) * len(parts)
         around = _around(given, layout, index, "queries and keys")
-        query, key = self.blocks[index](hidden, given.text, layout.modulation, layout.rotary, around)
+        query, key = self.blocks[index](hidden, given.text_of(index), layout.modulation, layout.rotary, around)
         _, key_parts = split(key, 0, parts)
         whole = [part for part, each in zip(key_parts, wanted, strict=True) if each]
         frame_key = torch.cat([frame_keys(part.tokens.flatten(1, 3), part) for part in whole], dim=1)

@@ -59,6 +59,19 @@ def attend(
     return attention.to_out[1](attention.to_out[0](mixed)), (key, value)
 
 
+def read(attention: Any, hidden: Tensor, text: KeyValue) -> Tensor:
+    """Cross-attention of a Wan block over the keys and values of a text, `[B, L, D]`."""
+    query = attention.norm_q(attention.to_q(hidden)).unflatten(2, (attention.heads, -1))
+    mixed = _mix(attention, query, text, None).flatten(2, 3).type_as(query)
+    return attention.to_out[1](attention.to_out[0](mixed))
+
+
+def text_keys(attention: Any, text: Tensor) -> KeyValue:
+    """Keys, normalised, and values of a text `[B, words, D]`: all that cross-attention wants of it."""
+    key, value = attention.norm_k(attention.to_k(text)), attention.to_v(text)
+    return key.unflatten(2, (attention.heads, -1)), value.unflatten(2, (attention.heads, -1))
+
+
 def queries(attention: Any, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     """Queries `[B, L, N, H]`, normalised and rotated."""
     return rotate(attention.norm_q(attention.to_q(hidden)).unflatten(2, (attention.heads, -1)), rotary)

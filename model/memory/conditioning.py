@@ -6,9 +6,17 @@ import torch
 from torch import Tensor
 
 from model.config import MergeConfig
-from model.memory.attention import MemoryCache
+from model.memory.attention import KeyValue, MemoryCache
 from model.memory.merging import MergePlan
-from model.memory.sequence import ConditionVideo
+from model.memory.sequence import ConditionVideo, Part
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is the same at every step of a segment: tokens of the videos, and keys and values of the text by block."""
+
+    parts: list[Part]
+    text: tuple[KeyValue, ...]
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,7 @@ class Conditioning:
     `target_cameras` are `[R|t]` by latent frame, `[B, T, 12]`. `cached` lets memory attend to memory only, under
     `memory_text` `[B or 1, words, text_dim]`; with `cache` its keys and values are not computed again, and `videos`
     holds the live ones alone. A `plan` is obeyed instead of scoring; with `plan_only` nothing else is asked for.
+    With what is `prepared` neither the videos nor the text that the pass is given are looked at again.
     `range_frames` is the length of a temporal range (supplement E), None for that of the longest video or the target: a
     pass that holds only some of the videos has to be told.
     """
@@ -32,11 +41,17 @@ class Conditioning:
     plan: MergePlan | None = None
     plan_only: bool = False
     range_frames: int | None = None
+    prepared: Prepared | None = None
 
     def __post_init__(self) -> None:
         live = [video.live for video in self.videos]
         assert live == sorted(live, reverse=True), "live videos come before memories"
         assert not self.cached or self.cache or self.memory_text is not None, "cached memory runs under one fixed text"
+
+    @property
+    def empty(self) -> bool:
+        """Whether the target is alone."""
+        return not self.videos and self.cache is None
 
     @property
     def memories(self) -> int:

@@ -40,13 +40,14 @@ class Pass:
     """What stays the same in one forward pass.
 
     `embedded` are the times by column, `[B, G, D]` for the output and `[B, G, 6, D]` for the blocks. `text` and
-    `memory_text` `[B, words, D]` are embedded too; without the latter memory reads the text of the target.
+    `memory_text` `[B, words, D]` are embedded too; without the latter memory reads the text of the target, whose keys
+    and values by block may be there instead.
     """
 
     target: Target
     times: Times
     embedded: tuple[Tensor, Tensor]
-    text: Tensor
+    text: Tensor | tuple[KeyValue, ...]
     memory_text: Tensor | None
     conditioning: Conditioning
     range_frames: int
@@ -63,9 +64,13 @@ class Pass:
             target_length=self.target.length,
         )
 
+    def text_of(self, index: int) -> Tensor | KeyValue:
+        """The target's text for block `index`."""
+        return self.text if isinstance(self.text, Tensor) else self.text[index]
+
     def output_modulation(self) -> Modulation:
         """For the target's tokens alone."""
-        return self._looked_up(self.embedded[0][:, :, None], self.times.target)
+        return _looked_up(self.embedded[0][:, : self.times.memory, None], self.times.target)
 
     def visibility(self, layout: "Layout", index: int) -> Visibility:
         """Who may look where in block `index`, whose past keys are those of the cache."""
@@ -78,12 +83,7 @@ class Pass:
         return Visibility(layout.live_length if conditioning.cached else None, present)
 
     def _modulation(self, parts: Sequence[Part]) -> Modulation:
-        return self._looked_up(self.embedded[1], self.times.of_sequence(parts))
-
-    def _looked_up(self, values: Tensor, columns: Tensor) -> Modulation:
-        """By token only where there is more than one time: without memory, a single timestep serves all."""
-        single = self.times.values.shape[1] == 2 and len(columns) == len(self.times.target)
-        return Modulation(values, None if single else columns)
+        return _looked_up(self.embedded[1], self.times.of_sequence(parts))
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ class Layout:
     @property
     def length(self) -> int:
         return self.rotary[0].shape[1]
+
+
+def _looked_up(values: Tensor, columns: Tensor) -> Modulation:
+    """By token only where there is more than one time."""
+    return Modulation(values, None if values.shape[1] == 1 else columns)
 
 
 def flatten_rotary(target: Rotary | None, parts: Sequence[Part]) -> tuple[Tensor, Tensor]:

@@ -16,15 +16,14 @@ from model.memory.sequence import Part
 
 @dataclass(frozen=True)
 class Times:
-    """Distinct timesteps `values` `[B, G]`, and which of them each target token has, `target` `[L]`."""
+    """Distinct timesteps `values` `[B, G]`, and which of them each target token has, `target` `[L]`.
+
+    Behind the target's own stands that of memory, 0, in column `memory`, where there is memory.
+    """
 
     values: Tensor
     target: Tensor
-
-    @property
-    def memory(self) -> int:
-        """The column of timestep 0, which memory has; it is always the last."""
-        return self.values.shape[1] - 1
+    memory: int
 
     def of_sequence(self, parts: Sequence[Part]) -> Tensor:
         """The column of every token of the sequence `[L]`; live videos have the last target token's."""
@@ -51,11 +50,10 @@ class Modulation:
         return part[:, :1] if self.columns is None else part[:, self.columns]
 
 
-def times_of(timestep: Tensor, target_length: int, tokens_per_frame: int) -> Times:
-    """Times of a timestep `[B]`, or `[B, L]` by target token and the same within a frame, and 0 for memory."""
-    if timestep.ndim == 1:
-        distinct, target = timestep[:, None], timestep.new_zeros(target_length, dtype=torch.long)
-    else:
-        distinct = timestep[:, ::tokens_per_frame]
-        target = torch.arange(distinct.shape[1], device=timestep.device).repeat_interleave(tokens_per_frame)
-    return Times(torch.cat([distinct, torch.zeros_like(distinct[:, :1])], dim=1), target)
+def times_of(timestep: Tensor, target_length: int, tokens_per_frame: int, memory: bool) -> Times:
+    """Times of a timestep `[B]` or `[B, 1]`, or `[B, L]` by target token and the same within a frame; 0 for memory."""
+    distinct = timestep[:, None] if timestep.ndim == 1 else timestep[:, ::tokens_per_frame]
+    count = distinct.shape[1]
+    target = torch.arange(count, device=timestep.device).repeat_interleave(target_length // count)
+    values = torch.cat([distinct, torch.zeros_like(distinct[:, :1])], dim=1) if memory else distinct
+    return Times(values, target, count)

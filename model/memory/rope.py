@@ -61,7 +61,7 @@ def rotary_grid(
 
 def coarsen(rotary: Rotary, factor: int) -> Rotary:
     """The mean cosine and sine over `factor` x `factor` cells, edges repeated where that does not divide."""
-    return Rotary(*(_pool(part, factor) for part in rotary))
+    return Rotary(*_pool(torch.cat(rotary), factor).chunk(2))
 
 
 def memory_rotary(

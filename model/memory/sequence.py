@@ -122,8 +122,7 @@ def token_presence(target_length: int, parts: Sequence[Part]) -> Tensor | None:
 
 
 def _take(values: Tensor, chosen: Tensor) -> Tensor:
-    index = chosen.reshape(*chosen.shape, *[1] * (values.ndim - 2))
-    return torch.take_along_dim(values, index, dim=1)
+    return values[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]
 
 
 def _alike(one: Part, other: Part) -> bool:

@@ -1,5 +1,6 @@
 """The editor: one segment, its memories, its predecessor, and everything that can be asked of it."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,28 @@ def test_texts_are_read_once_for_all_segments(folder: Path, monkeypatch: pytest.
     assert read == [PROMPT, "make it night"]
     assert_array_equal(edits[0].frames, edits[3].frames)
     assert np.abs(edits[0].frames - edits[2].frames).max() > 1e-3
+
+
+def test_what_no_step_changes_is_computed_once(
+    folder: Path, memories: tuple[Memory, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In 2 steps of 2 branches: tokens of the memories, and keys and values of the text that each branch reads."""
+    editor = MemoryEditor.from_pretrained(folder)
+    transformer, called = editor.backbone.transformer, Counter[str]()
+
+    def count(name: str, module: torch.nn.Module) -> None:
+        module.register_forward_hook(lambda *_: called.update([name]))
+
+    count("memory", transformer.memory_tokenizers["4"])
+    count("text", transformer.condition_embedder.text_embedder)
+    count("key", transformer.blocks[-1].attn2.to_k)
+    count("query", transformer.blocks[-1].attn2.to_q)
+    monkeypatch.setattr(type(transformer), "dtype", property(lambda _: called.update(["dtype"])))
+    editor.edit(CLIP, PROMPT, config=config())
+    assert called == {"text": 2, "key": 2, "query": 4}
+    called.clear()
+    editor.edit(CLIP, PROMPT, memories, config=config())
+    assert called == {"memory": 2 * len(memories), "text": 2, "key": 2, "query": 4}
 
 
 def passes(editor: MemoryEditor, memories: tuple[Memory, ...], speed: SpeedConfig) -> tuple[int, EditedSegment]:

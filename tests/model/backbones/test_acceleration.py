@@ -12,7 +12,7 @@ from model.backbones.acceleration import accelerate, fastest_attention, offload
 from model.backbones.transformer import Conditioning, MemoryWanTransformer
 from model.config import SPEEDS, MergeConfig, SpeedConfig
 from model.errors import RequestError
-from tests.model.toy import memories, predict, target, toy_transformer
+from tests.model.toy import FRAMES, memories, predict, target, toy_transformer
 
 CPU = torch.device("cpu")
 JOINT = Conditioning(memories(), MergeConfig(fraction=0.5))
@@ -106,8 +106,18 @@ def test_offloaded_blocks_give_the_very_results(cached: bool) -> None:
 
     def result() -> torch.Tensor:
         known = Conditioning(cached=True, cache=model.remember(asked)) if cached else asked
-        return predict(model, given, known)
+        return predict(model, given, model.prepare(given[2], known, FRAMES))
 
     expected = result()
     offload(model, CPU)
     assert torch.equal(result(), expected)
+
+
+@torch.no_grad()
+def test_every_block_is_prepared_through_its_forward() -> None:
+    """Else what brings its weights in, or compiles it, would not reach it."""
+    model, given, called = toy_transformer(), target(), []
+    for block in model.blocks:
+        block.register_forward_hook(lambda module, *_: called.append(module))
+    model.prepare(given[2], JOINT, FRAMES)
+    assert called == list(model.blocks)

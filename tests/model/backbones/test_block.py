@@ -89,6 +89,20 @@ def test_what_is_kept_is_what_attention_used() -> None:
 
 
 @torch.no_grad()
+def test_the_keys_of_a_text_stand_for_it() -> None:
+    """Asked for once, without anything else; secluded memory still reads its own text."""
+    block, (hidden, text, times, rotary) = a_block(), inputs()
+    keys_of_text = block(text, text, None, None, Surroundings(0, 0, answer="text keys"))
+    fixed = torch.randn(1, 3, WIDTH)
+    for around in (
+        Surroundings(TARGET, TARGET),
+        Surroundings(TARGET, TARGET, visible=Visibility(TARGET), memory_text=fixed),
+    ):
+        read, known = (block(hidden, given, Modulation(times), rotary, around) for given in (text, keys_of_text))
+        assert torch.equal(known, read)
+
+
+@torch.no_grad()
 def test_fresh_camera_modules_change_nothing() -> None:
     plain, with_cameras = a_block(), a_block(cameras=True)
     with_cameras.load_state_dict(plain.state_dict(), strict=False)

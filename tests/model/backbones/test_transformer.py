@@ -66,7 +66,33 @@ def test_with_nothing_to_be_conditioned_on_it_is_the_base(by_token: bool) -> Non
     if by_token:
         timestep = (torch.rand(2, FRAMES) * 1000).repeat_interleave(4 * 6, dim=1)
     expected = base_of(model)(latents, timestep, text).sample
-    assert_close(predict(model, (latents, timestep, text), Conditioning()), expected, **EXACT)
+    assert torch.equal(predict(model, (latents, timestep, text), Conditioning()), expected)
+
+
+@torch.no_grad()
+def test_one_time_for_all_tokens_is_the_base_with_a_time_by_token() -> None:
+    """The same bits, though it is embedded once and not as often as there are tokens."""
+    model = toy_transformer()
+    latents, timestep, text = target(batch=2)
+    once = timestep[:, None]
+    expected = base_of(model)(latents, once.expand(-1, FRAMES * 4 * 6), text).sample
+    assert torch.equal(predict(model, (latents, once, text), Conditioning()), expected)
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["base", "lora"])
+@pytest.mark.parametrize("cached", [False, True], ids=["joint", "cached"])
+@torch.no_grad()
+def test_what_is_prepared_once_gives_the_very_bits_at_every_step(cached: bool, lora: bool) -> None:
+    """And is all that is looked at: later steps may be given another text."""
+    model, conditioning = toy_transformer(cameras=True), everything(cached=cached, cameras=True)
+    if lora:
+        model.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_k", "to_v"], init_lora_weights=False))
+    latents, _, text = target(2)
+    prepared = model.prepare(text, conditioning, FRAMES)
+    for time in (900.0, 100.0):
+        timestep = torch.full((2,), time)
+        expected = predict(model, (latents, timestep, text), conditioning)
+        assert torch.equal(predict(model, (latents, timestep, torch.zeros_like(text)), prepared), expected)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from model.backbones.transformer import Conditioning, MemoryWanTransformer
 from model.config import MergeConfig
-from model.memory.attention import EVERYWHERE, KeyValue, Visibility, attend, keys, queries
+from model.memory.attention import EVERYWHERE, KeyValue, Visibility, attend, keys, queries, read, text_keys
 from model.memory.rope import rotary_grid
 from model.memory.sequence import ConditionVideo
 from tests.model.toy import DEPTH, OFF, TEXT, memories, predict, target, toy_transformer
@@ -56,6 +56,13 @@ def masked(
     moved = (each.transpose(1, 2) for each in (query, all_keys, all_values))
     mixed = F.scaled_dot_product_attention(*moved, attn_mask=mask[:, None]).transpose(1, 2).flatten(2)
     return attention.to_out[1](attention.to_out[0](mixed)), own
+
+
+@torch.no_grad()
+def test_reading_the_keys_of_a_text_is_reading_the_text() -> None:
+    """Bit for bit what diffusers' cross-attention computes."""
+    attention, hidden, text = an_attention(), torch.randn(2, LENGTH, WIDTH), torch.randn(2, 5, WIDTH)
+    assert torch.equal(read(attention, hidden, text_keys(attention, text)), attention(hidden, text, None, None))
 
 
 @torch.no_grad()

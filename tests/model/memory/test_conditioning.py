@@ -28,6 +28,12 @@ def test_cached_memory_needs_its_fixed_text_or_its_cache() -> None:
     assert Conditioning(cached=True, cache=MemoryCache((), ())).memories == 0
 
 
+def test_it_is_empty_where_the_target_is_alone() -> None:
+    assert Conditioning().empty
+    assert not Conditioning(memories()).empty
+    assert not Conditioning(cached=True, cache=MemoryCache((), ())).empty
+
+
 def test_memories_are_counted_by_sample() -> None:
     """The user's video is none, live or cached."""
     always = memories((4, 4), batch=3)

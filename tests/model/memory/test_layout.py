@@ -22,11 +22,11 @@ def a_part(frames: int, rows: int, columns: int, start: int, **options: object) 
     return Part(torch.randn(2, frames, rows, columns, WIDTH), rotary, torch.arange(frames).expand(2, -1), **given)
 
 
-def a_pass(conditioning: Conditioning | None = None, by_token: bool = False) -> Pass:
+def a_pass(conditioning: Conditioning | None = None, by_token: bool = False, memory: bool = True) -> Pass:
     length = GRID[0] * GRID[1] * GRID[2]
     target = Target(torch.randn(2, length, WIDTH), rotary_grid(range(2), 2, 3, HEAD), GRID)
     timestep = torch.tensor([[3.0], [9.0]]).expand(2, length) if by_token else torch.tensor([3.0, 9.0])
-    times = times_of(timestep, length, target.tokens_per_frame)
+    times = times_of(timestep, length, target.tokens_per_frame, memory)
     distinct = times.values.shape[1]
     embedded = (torch.randn(2, distinct, WIDTH), torch.randn(2, distinct, 6, WIDTH))
     return Pass(target, times, embedded, torch.randn(2, 4, WIDTH), None, conditioning or Conditioning(), 2)
@@ -82,7 +82,9 @@ def test_the_target_has_its_time_and_memory_has_zero(by_token: bool) -> None:
 
 
 def test_a_single_time_is_never_spread_over_tokens() -> None:
-    assert a_pass().lay_out([]).modulation.columns is None
+    alone = a_pass(memory=False)
+    assert alone.lay_out([a_part(1, 1, 2, start=2, live=True)]).modulation.columns is None
+    assert alone.output_modulation().columns is None
     assert a_pass().output_modulation().columns is None
     assert a_pass(by_token=True).lay_out([]).modulation.columns is not None
 

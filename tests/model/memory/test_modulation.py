@@ -17,7 +17,7 @@ def a_part(frames: int, live: bool) -> Part:
 
 
 def test_one_timestep_serves_the_target_and_zero_serves_memory() -> None:
-    times = times_of(torch.tensor([700.0, 30.0]), 4, 2)
+    times = times_of(torch.tensor([700.0, 30.0]), 4, 2, memory=True)
     assert times.values.tolist() == [[700, 0], [30, 0]]
     assert times.target.tolist() == [0, 0, 0, 0]
     assert times.of_sequence([a_part(2, live=True), a_part(3, live=False)]).tolist() == [0] * 4 + [0] * 4 + [1] * 6
@@ -26,7 +26,8 @@ def test_one_timestep_serves_the_target_and_zero_serves_memory() -> None:
 def test_a_timestep_by_token_is_one_by_frame() -> None:
     """Also where the first frames are clean: a live video has the time of the frames that are not."""
     by_frame = torch.tensor([[0.0, 800.0, 800.0]])
-    times = times_of(by_frame.repeat_interleave(TOKENS_PER_FRAME, dim=1), 3 * TOKENS_PER_FRAME, TOKENS_PER_FRAME)
+    by_token = by_frame.repeat_interleave(TOKENS_PER_FRAME, dim=1)
+    times = times_of(by_token, 3 * TOKENS_PER_FRAME, TOKENS_PER_FRAME, memory=True)
     assert times.values.tolist() == [[0, 800, 800, 0]]
     assert times.target.tolist() == [0] * 6 + [1] * 6 + [2] * 6
     assert times.memory == 3
@@ -35,8 +36,15 @@ def test_a_timestep_by_token_is_one_by_frame() -> None:
 
 
 def test_without_a_target_there_is_only_memory() -> None:
-    times = times_of(torch.zeros(1), 0, 0)
+    times = times_of(torch.zeros(1), 0, 0, memory=True)
     assert times.of_sequence([a_part(2, live=False)]).tolist() == [1] * 4
+
+
+@pytest.mark.parametrize("timestep", [torch.tensor([700.0]), torch.tensor([[700.0]])], ids=["by-sample", "by-token"])
+def test_without_memory_one_timestep_is_all_there_is(timestep: torch.Tensor) -> None:
+    times = times_of(timestep, 4, 2, memory=False)
+    assert times.values.tolist() == [[700]]
+    assert times.of_sequence([a_part(2, live=True)]).tolist() == [0] * 8
 
 
 @pytest.mark.parametrize("columns", [None, torch.tensor([0, 2, 2, 1])])
