@@ -150,7 +150,7 @@ class MemoryEditor:
         self,
         given: "_Given",
         instruction: str,
-        conditionings: tuple[Conditioning | None, Conditioning | None],
+        conditionings: tuple[Conditioning, Conditioning],
         config: EditConfig,
         progress: Progress | None,
     ) -> Float[Tensor, "1 channel time row column"]:
