@@ -42,7 +42,16 @@ from model.config import PLAIN, EditConfig, Precision, SpeedConfig
 from model.errors import RequestError, WeightsError
 from model.memory.conditioning import Conditioning
 from model.memory.merging import MergePlan
-from model.sampling import ForecastVelocity, GuidedVelocity, Progress, Velocity, begin_with, denoise, draw_noise
+from model.sampling import (
+    ForecastVelocity,
+    GuidedVelocity,
+    Progress,
+    Velocity,
+    begin_with,
+    denoise,
+    draw_noise,
+    part_of,
+)
 from model.types import EditedSegment, Memory, Merge, ViewMemory
 
 BACKBONES: dict[str, type[LucyEdit] | type[ReCam]] = {"LucyEditPipeline": LucyEdit, "WanPipeline": ReCam}
@@ -128,12 +137,12 @@ class MemoryEditor:
         conditionings = self._conditionings(encoded, memories, trajectory, config)
         given = _Given(encoded, noise, clean, config.sampling.scale(recalls=bool(memories)))
         drafts = 1 if memories or trajectory is not None else config.sampling.first_drafts
-        latents = self._denoise(given, instruction, conditionings, config, _part(progress, 0, drafts))
+        latents = self._denoise(given, instruction, conditionings, config, part_of(progress, 0, drafts))
         for number in range(1, drafts):
             draft = Memory("draft", _as_array(latents), _as_array(encoded))
             again = self._conditionings(encoded, [draft], None, config)
             given = replace(given, guidance=config.sampling.scale(recalls=True))
-            latents = self._denoise(given, instruction, again, config, _part(progress, number, drafts))
+            latents = self._denoise(given, instruction, again, config, part_of(progress, number, drafts))
         watch.lap("denoise")
         video = self.backbone.decode(latents)
         frames = rearrange((video / 2 + 0.5).clamp(0, 1), "1 c f h w -> f h w c").float().cpu().numpy()
@@ -296,13 +305,6 @@ class _Given:
     @property
     def clean_frames(self) -> int:
         return 0 if self.clean is None else self.clean.shape[2]
-
-
-def _part(progress: Progress | None, number: int, parts: int) -> Progress | None:
-    """The progress of one of several equal parts, told as that of the whole."""
-    if progress is None:
-        return None
-    return lambda done, planned: progress(number * planned + done, parts * planned)
 
 
 def _as_array(latents: Float[Tensor, "1 channel time row column"]) -> Float[np.ndarray, "channel time row column"]:

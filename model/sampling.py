@@ -25,6 +25,13 @@ def draw_noise(shape: tuple[int, ...], seed: int, device: torch.device) -> Tenso
     return torch.randn(shape, generator=generator, dtype=torch.float32).to(device)
 
 
+def part_of(progress: Progress | None, number: int, parts: int) -> Progress | None:
+    """For one of several equal parts, `number` from 0: what tells of it as of a part of the whole."""
+    if progress is None:
+        return None
+    return lambda done, planned: progress(number * planned + done, parts * planned)
+
+
 def denoise(
     scheduler: Any,
     velocity: Velocity,
