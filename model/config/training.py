@@ -39,6 +39,8 @@ class MixConfig(Config):
     """Chance that memories contradict an instruction that fixes the result: it is the text that must be obeyed."""
     one_tokenizer: float = Field(default=0.5, ge=0, le=1)
     """Chance that one random tokeniser serves all memories; otherwise the best get the finer one."""
+    patches: tuple[Literal[2, 4, 8], Literal[2, 4, 8]] = (4, 8)
+    """Rows and columns of latents in a token of the finer and of the coarser tokeniser (see `TokenConfig`)."""
     merging: float = Field(default=0.5, ge=0, le=1)
     """Chance that frames are merged, a share of them drawn from `merge_share`."""
     merge_share: tuple[float, float] = (0.3, 0.7)

@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from model.config import MixConfig
-from model.memory.tokenizers import COARSE, FINE
 from model.types import TrainingClip
 
 
@@ -67,7 +66,7 @@ def draw_batch(
     with_previous = count > 0 and shape.random() < mix.previous
     places = [_draw_places(clip, count, with_previous, mix.changed, random) for clip in drawn]
     versions = [_draw_versions(clip, mix.disagreeing, random) for clip in drawn]
-    patches = _draw_patches(count, mix.one_tokenizer, shape)
+    patches = _draw_patches(count, mix, shape)
     targets = [place[0] for place in places]
     return Batch(
         instructions=tuple("" if random.random() < mix.text_dropout else clip.instruction for clip in drawn),
@@ -108,11 +107,12 @@ def _draw_versions(clip: TrainingClip, disagreeing: float, random: np.random.Gen
     return 0, int(random.integers(1, len(clip.versions))) if contradicted else 0
 
 
-def _draw_patches(count: int, one: float, random: np.random.Generator) -> list[int]:
-    if random.random() < one:
-        return [int(random.choice([FINE, COARSE]))] * count
+def _draw_patches(count: int, mix: MixConfig, random: np.random.Generator) -> list[int]:
+    if random.random() < mix.one_tokenizer:
+        return [int(random.choice(mix.patches))] * count
+    finer, coarser = mix.patches
     fine = int(random.integers(count + 1))
-    return [FINE] * fine + [COARSE] * (count - fine)
+    return [finer] * fine + [coarser] * (count - fine)
 
 
 def _memory(

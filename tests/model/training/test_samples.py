@@ -102,6 +102,9 @@ def test_counts_tokenisers_and_merging_follow_the_mix() -> None:
         frozenset({FINE}),
         frozenset({COARSE}),
     }
+    finer = [draw(seed, memories=(0, 0, 0, 1), one_tokenizer=0, patches=(2, 4)) for seed in range(DRAWS)]
+    assert {memory.patch for batch in finer for memory in batch.memories} == {2, 4}
+    assert all([m.patch for m in batch.memories] == sorted(m.patch for m in batch.memories) for batch in finer)
     assert all(batch.merge_share is not None and 0.3 <= batch.merge_share <= 0.7 and batch.cached for batch in one)
     mixed = [draw(seed, memories=(0, 0, 0, 1), one_tokenizer=0, merging=0, cached=0) for seed in range(DRAWS)]
     assert all([m.patch for m in batch.memories] == sorted(m.patch for m in batch.memories) for batch in mixed)
