@@ -147,7 +147,7 @@ def test_memories_may_lie_in_a_bucket(
     ("trouble", "attempts"),
     [
         ("error", 3),
-        ("death", 2),
+        pytest.param("death", 2, marks=pytest.mark.slow),  # tests/flows/test_edit.py has a dead Editor replaced
         pytest.param("memory", 3, marks=pytest.mark.slow),
         pytest.param("hang", 2, marks=pytest.mark.slow),
     ],

@@ -147,7 +147,9 @@ def test_sessions_share_a_memory_only_when_asked(film: Path, cluster: None, tmp_
     assert recalled_from(None, "third") == {"third"}
 
 
-@pytest.mark.parametrize(("name", "shots"), [("bikes.mp4", 6), ("bigbuckbunny.mp4", 1)])
+@pytest.mark.parametrize(
+    ("name", "shots"), [pytest.param("bikes.mp4", 6, marks=pytest.mark.slow), ("bigbuckbunny.mp4", 1)]
+)
 def test_real_footage(name: str, shots: int, footage: Path, cluster: None, tmp_path: Path) -> None:
     report = edit(request(footage / name, tmp_path))
     assert_same_timing_and_sound(footage / name, report)

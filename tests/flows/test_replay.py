@@ -22,11 +22,12 @@ class AskedError(Exception):
 def ask(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What a command line asks for, without running it."""
 
-    def stop(request: VideoRequest) -> None:
-        raise AskedError(request)
+    def stop(asked: VideoRequest) -> None:
+        raise AskedError(asked)
 
     monkeypatch.setattr(edit, "edit", stop)
     monkeypatch.setattr(novel_views, "view", stop)
+    monkeypatch.setattr("flows.request.require_torchao", lambda kind: None)  # nothing is run
 
     def ask(*words: str) -> VideoRequest:
         with pytest.raises(AskedError) as caught:
