@@ -28,7 +28,7 @@ COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not
 
 @dataclass(frozen=True)
 class Found:
-    """What the store held for a segment, and by how much edits had changed a memory at `most`, by turn."""
+    """What the store held for a segment, and by turn how much the memory was changed that was changed `most`."""
 
     candidates: list[Candidate]
     most: Mapping[TurnKey, float]
@@ -78,7 +78,7 @@ class Query:
         return choose(worthy, self.config.top_k, previous, self.config.coverage)
 
     def _search(self, most: Mapping[TurnKey, float]) -> Found:
-        """What is most alike, of all that was changed enough where edits changed `most` by that much."""
+        """What is most alike, of all that was changed enough beside what was changed `most` in its turn."""
         least = {turn: self.config.least_change * change for turn, change in most.items()}
         limit, row = self._pool + (self.edited is not None), self.row
         hits = self.memory.search(self.turns, row.descriptor, row.descriptor_name, limit, self.reach, least)
