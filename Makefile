@@ -14,7 +14,8 @@ demo: $(VENV)/.installed
 	else echo "without a network the demo ends here: its second clip is a real one, out of a public package"; fi
 
 train-demo: $(VENV)/.installed
-	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out $(OUT)/train-demo
+	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out out/train-demo
+	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/finer.yaml --out out/train-demo-finer
 
 train-demo-views: $(VENV)/.installed
 	$(BIN)/memory-v2v train checkpoints/demo-views/manifest.yaml --config checkpoints/demo-views/training.yaml --out $(OUT)/train-demo-views

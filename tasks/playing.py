@@ -95,13 +95,12 @@ def recall_random(clip: Clip, changes: Sequence[float], config: RetrievalConfig)
 def recall_similar(clip: Clip, changes: Sequence[float], config: RetrievalConfig) -> list[int]:
     """The previous one in the same shot, then those that look most alike: what `tasks/recall.py` recalls."""
     at, most = len(changes), max(changes, default=0.0)
-    changed = [index for index in range(at) if is_changed(changes[index], most, config)]
-    previous = clip.previous(at) if at - 1 in changed else None
+    previous = clip.previous(at)
     scores = rank_by_descriptor(clip.descriptors[at], clip.descriptors[:at])
     candidates = [
         Candidate(f"{index:06d}", float(score), clip.descriptors[index])
         for index, score in enumerate(scores)
-        if index in changed and (score >= config.least or index == previous)
+        if index == previous or (score >= config.least and is_changed(changes[index], most, config))
     ]
     name = None if previous is None else f"{previous:06d}"
     return [int(recall.id) for recall in choose(candidates, config.top_k, name, config.coverage)]

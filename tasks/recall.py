@@ -28,7 +28,7 @@ COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not
 
 @dataclass(frozen=True)
 class Found:
-    """What the store held for a segment, and by how much edits had changed a memory at `most`, by turn."""
+    """What the store held for a segment, and by turn how much the memory was changed that was changed `most`."""
 
     candidates: list[Candidate]
     most: Mapping[TurnKey, float]
@@ -73,15 +73,12 @@ class Query:
         nearest = sorted(known.values(), key=lambda candidate: candidate.precedence)[: self._pool]
         if previous is not None and all(candidate.id != previous for candidate in nearest):
             before = next((one for one in late if one.id == previous), None) or self.memory.row(previous)
-            if self._is_changed(before, most):
-                nearest.append(self._candidate(before))
-            else:
-                previous = None
+            nearest.append(self._candidate(before))
         worthy = [one for one in nearest if one.score >= self.config.least or one.id == previous]
         return choose(worthy, self.config.top_k, previous, self.config.coverage)
 
     def _search(self, most: Mapping[TurnKey, float]) -> Found:
-        """What is most alike, of all that was changed enough where edits changed `most` by that much."""
+        """What is most alike, of all that was changed enough beside what was changed `most` in its turn."""
         least = {turn: self.config.least_change * change for turn, change in most.items()}
         limit, row = self._pool + (self.edited is not None), self.row
         hits = self.memory.search(self.turns, row.descriptor, row.descriptor_name, limit, self.reach, least)

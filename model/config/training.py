@@ -57,6 +57,12 @@ class MixConfig(Config):
     text_dropout: float = Field(default=0.05, ge=0, le=1)
     """Chance of an empty instruction, which guidance needs."""
 
+    @model_validator(mode="after")
+    def _finer_is_finer(self) -> "MixConfig":
+        if self.patches[0] > self.patches[1]:
+            raise ValueError(f"patches {self.patches}: the finer tokeniser comes first")
+        return self
+
 
 class OptimConfig(Config):
     """How weights move."""

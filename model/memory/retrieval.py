@@ -59,7 +59,7 @@ def change_of(edited: Float[np.ndarray, "..."], source: Float[np.ndarray, "..."]
 
 
 def is_changed(change: float, most: float, config: RetrievalConfig) -> bool:
-    """Whether a memory was changed enough to be recalled, where its edit changed `most` by that much."""
+    """Whether a memory was changed enough to be recalled; of the memories of its turn one was changed `most`."""
     return change == UNKNOWN or change >= config.least_change * most
 
 

@@ -140,15 +140,19 @@ def test_what_was_hardly_changed_is_not_recalled_whenever_the_store_was_searched
     assert ids(look_up(memory, row, config, earlier[-8:] if late < 9 else earlier)) == [one.id for one in worthy[:2]]
 
 
-def test_a_previous_segment_that_was_hardly_changed_gives_way(rows: list[MemoryRow], tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [0, 1, 3])
+def test_the_previous_segment_is_recalled_however_little_it_was_changed(
+    late: int, rows: list[MemoryRow], tmp_path: Path
+) -> None:
+    """It shows the present place, where perhaps there was nothing to edit."""
     *earlier, row = rows
-    config = RetrievalConfig(top_k=2, least=-1, least_change=0.5)
-    for change, comes in ((0.1, False), (0.9, True)):
-        those = changed(earlier, [1.0] * 8 + [change])
-        recalled = look_up(store_of(tmp_path / str(comes), those), row, config, (), those[-1].id)
-        assert (recalled[0].reason == "previous") is comes
-        assert (those[-1].id in ids(recalled)) is comes
-        assert len(recalled) == 2
+    earlier = changed(earlier, [0.1] * 4 + [1.0] * 4 + [0.1])
+    memory = store_of(tmp_path, earlier[: len(earlier) - late])
+    config = RetrievalConfig(top_k=3, least=-1, least_change=0.5)
+    recalled = look_up(memory, row, config, earlier[-8:], earlier[-1].id)
+    assert (recalled[0].id, recalled[0].reason) == (earlier[-1].id, "previous")
+    assert len(recalled) == 3
+    assert set(ids(recalled[1:])) < {one.id for one in earlier[4:8]}
 
 
 def test_an_edit_of_a_whole_picture_does_not_shut_out_small_ones_of_another_turn(

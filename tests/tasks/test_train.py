@@ -48,13 +48,17 @@ def test_a_run_is_finished_only_with_its_record_and_its_model(missing: str | Non
 
 
 @pytest.mark.slow
-def test_two_workers_train_as_one(cluster: None, tmp_path: Path) -> None:
-    """With gloo, under Ray Train: both step together and the loss falls, the same however state is kept."""
+def test_two_workers_train_as_one(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With gloo, under Ray Train: both step together and the loss falls, the same however state is kept.
+
+    Paths are relative, as users give them, though workers have a working directory of their own.
+    """
     from tests.flows.test_training import run_flow
 
+    monkeypatch.chdir(tmp_path)
     curves = []
     for strategy in ("ddp", "fsdp"):
-        folder = tmp_path / strategy
+        folder = Path(strategy)
         folder.mkdir()
         lines = ("threads: 1", f"threads: 1\nworkers: 2\nstrategy: {strategy}")
         report: dict[str, Any] = run_flow(folder, lines)

@@ -7,6 +7,7 @@ import pytest
 
 from flows.environment import user_folder
 from model.errors import WeightsError
+from storage.datasets.manifest import read_run_config
 from tasks import weights
 from tasks.weights import (
     NOVEL_VIEWS,
@@ -18,6 +19,8 @@ from tasks.weights import (
     read_preset,
     require_kind,
 )
+
+DEMO = Path(__file__).parents[2] / "checkpoints/demo"
 
 
 def test_untrained_is_built_once(tmp_path: Path) -> None:
@@ -92,3 +95,10 @@ def test_a_model_of_no_known_kind_is_refused(index: str, tmp_path: Path) -> None
     with pytest.raises(WeightsError, match="ReCamMaster-like") as caught:
         require_kind(tmp_path, NOVEL_VIEWS)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_the_demo_is_used_as_the_second_part_of_its_recipe_leaves_it() -> None:
+    config = read_run_config(DEMO / "finer.yaml")
+    tokens, mix = config.preset.edit.tokens, config.training.mix
+    assert config.preset == read_preset(DEMO)
+    assert mix.patches == (tokens.fine_patch, tokens.coarse_patch)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from model.config import TokenConfig
+from model.config import MixConfig, TokenConfig
 from model.memory.tokenizers import COARSE, FINE, MemoryTokenizer, memory_patch, pad_to_multiple
 
 CHANNELS, WIDTH = 6, 10
@@ -95,3 +95,9 @@ def test_the_budget_is_a_config(tokens: TokenConfig, expected: list[int]) -> Non
 def test_a_budget_that_makes_no_sense_is_refused(given: dict[str, Literal[4, 8]]) -> None:
     with pytest.raises(ValidationError):
         TokenConfig(**given)
+
+
+@pytest.mark.parametrize("patches", [(8, 4), (3, 4)])
+def test_a_mix_of_tokenisers_that_makes_no_sense_is_refused(patches: tuple[int, int]) -> None:
+    with pytest.raises(ValidationError, match="patches"):
+        MixConfig.model_validate({"patches": patches})
