@@ -83,7 +83,7 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
     found = out / RUN
     if found.is_file() and json.loads(found.read_text())["id"] != id:
         raise RequestError(f"{out}: holds a run of another manifest or config; choose another --out, or remove it")
-    return TrainingWork(dataset, settings, out, cache, id)
+    return TrainingWork(dataset, settings, out.resolve(), cache, id)  # actors have a working directory of their own
 
 
 @task(task_run_name="start of {work.out.name}", cache_policy=NO_CACHE, persist_result=False)
