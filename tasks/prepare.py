@@ -1,7 +1,8 @@
 """Everything that training needs before its first step: the run by name, a model to start from, and clips as latents.
 
 Each piece is made once and found again: a killed run goes on where it was, and two runs of one folder share nothing
-stale, since names cover all that they are made from.
+stale, since names cover all that they are made from. Paths are made absolute here, since actors and workers have a
+working directory of their own.
 """
 
 import json
@@ -83,7 +84,7 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
     found = out / RUN
     if found.is_file() and json.loads(found.read_text())["id"] != id:
         raise RequestError(f"{out}: holds a run of another manifest or config; choose another --out, or remove it")
-    return TrainingWork(dataset, settings, out.resolve(), cache, id)  # actors have a working directory of their own
+    return TrainingWork(dataset, settings, out.resolve(), cache, id)
 
 
 @task(task_run_name="start of {work.out.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -95,7 +96,7 @@ def prepare_start(work: TrainingWork, trainer: Any) -> Path:
         RunError: footage could not be downloaded.
     """
     if work.config.start is not None:
-        return locate_weights(work.config.start, work.cache)
+        return locate_weights(work.config.start, work.cache).resolve()
     folder = work.out / START
     if not (folder / PRESET_FILE).is_file():
         sources = [each for each in work.dataset.training if isinstance(each, DrawnSource)]
@@ -170,7 +171,7 @@ def _files(source: Source, split: Split, folder: Path, codec: str) -> tuple[Path
         made_by = {path: read_header(path)["codec"] for path in encoded_files(source, split)}
     if foreign := next((path for path, made in made_by.items() if made != codec), None):
         raise RequestError(f"{foreign}: made with codec {made_by[foreign][:12]}; expected the model's, {codec[:12]}")
-    return tuple(made_by)
+    return tuple(path.resolve() for path in made_by)
 
 
 def _drawings(source: Source) -> list[Drawing]:

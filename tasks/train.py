@@ -61,8 +61,8 @@ def train_on_clips(work: TrainingWork, prepared: Prepared, trainer: Any, device:
     config, steps = work.config, work.config.training.steps
     (work.out / RUN).write_text(json.dumps({"id": work.id}))
     threads = config.threads or max(1, (os.cpu_count() or 1) // config.workers)
-    start, out = prepared.start.resolve(), work.out.resolve()  # workers have a working directory of their own
-    job = TrainJob(start, _resolved(prepared.training), _resolved(prepared.validation), config, out, device, threads)
+    lists = prepared.training, prepared.validation
+    job = TrainJob(prepared.start, *lists, config, work.out, device, threads)
     resumed = _steps_saved(work.out)
     with EditProgress("train", steps, f"train-{work.id[:12]}", "steps") as progress:
         running, said = trainer.train.remote(job), _steps(read_curve(work.out))
@@ -137,10 +137,6 @@ def _record(work: TrainingWork, prepared: Prepared, trained: Trained, device: st
         "dataset": work.dataset.model_dump(mode="json"),
         "config": work.config.model_dump(mode="json"),
     }
-
-
-def _resolved(files: Files) -> Files:
-    return tuple((tuple(path.resolve() for path in paths), share) for paths, share in files)
 
 
 def _named(files: Files, split: Split) -> dict[str, Any]:
