@@ -14,6 +14,7 @@ from PIL import Image
 
 from flows.training import TrainingReport, train, train_model
 from model.config import EditConfig, SamplingConfig
+from model.errors import WeightsError
 from tests.training_files import write_files
 
 
@@ -104,3 +105,10 @@ def test_the_same_command_goes_on_after_a_kill(
     assert report["resumed"] >= 10
     assert report["trained"] == 40 - report["resumed"]
     assert (tmp_path / "out/curve.jsonl").read_text() == (trained[0] / "out/curve.jsonl").read_text()
+
+
+def test_nothing_is_written_where_the_model_to_go_on_from_is_missing(cluster: None, tmp_path: Path) -> None:
+    small = "small: {width: 32, heads: 2, depth: 2, feed_forward: 64, channels: 8, text_width: 16}"
+    with pytest.raises(WeightsError, match=r"nowhere/model: no such model folder"):
+        run_flow(tmp_path, (small, "start: nowhere/model"))
+    assert not (tmp_path / "out").exists()
