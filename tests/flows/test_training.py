@@ -109,6 +109,6 @@ def test_the_same_command_goes_on_after_a_kill(
 
 def test_nothing_is_written_where_the_model_to_go_on_from_is_missing(cluster: None, tmp_path: Path) -> None:
     small = "small: {width: 32, heads: 2, depth: 2, feed_forward: 64, channels: 8, text_width: 16}"
-    with pytest.raises(WeightsError, match=r"nowhere/model: no such model folder"):
-        run_flow(tmp_path, (small, "start: nowhere/model"))
+    with pytest.raises(WeightsError, match=r"nowhere: no such model folder"):
+        run_flow(tmp_path, (small, "start: ./nowhere"))
     assert not (tmp_path / "out").exists()
