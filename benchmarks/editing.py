@@ -8,8 +8,8 @@ computes. `benchmarks/shapes.py` says what the variants are.
     python benchmarks/editing.py [--json] [--write] [--memories 0 3 10] [--repetitions 5]
 
 `stock` is diffusers' transformer as its pipeline calls it: for LucyEdit with a timestep by token, for ReCamMaster on
-target and user's video, which stock diffusers does not know, through our loop. Where memory is computed once, its cost
-is spread over the 100 forwards of 50 steps with guidance.
+target and user's video, which stock diffusers does not know, through our loop. What is computed once a segment (keys
+and values of the text and of cached memories, tokens) is spread over the 100 forwards of 50 steps with guidance.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def measure(case: Case, counts: Sequence[int], repetitions: int, variants: Seque
             figures[str(memories)][variant] = {
                 "seconds": spread(own),
                 "times_stock": ratio(own, times[STOCK]),
-                "operations_times_stock": tidy(_operations(here, variant) / _operations(here, STOCK)),
+                "operations_times_stock": tidy(operations(here, variant) / operations(here, STOCK)),
                 **peaks[variant],
             }
         say(f"{case.style}, {memories} memories: done")
@@ -106,16 +106,9 @@ def _stock(case: Case, model: MemoryWanTransformer, base: Any) -> Callable[[], o
 
 def _prepare(case: Case, model: MemoryWanTransformer, variant: str) -> tuple[Callable[[], object], float]:
     """One forward of a variant, and the seconds that are spent once a segment before it."""
-    given = case.conditioning(variant)
-    if not variant.startswith("cached") or all(video.live for video in given.videos):
-        return partial(case.run, model, given), 0.0
-
-    def remember() -> Any:
-        return case.remember(model, case.planned(model, variant))
-
-    given = remember()
-    once = clock_of(case.device)(finished(remember, case.device))
-    return partial(case.run, model, given), once
+    ready = partial(case.ready, model, variant)
+    run = partial(case.run, model, ready())
+    return run, clock_of(case.device)(finished(ready, case.device))
 
 
 def clock_of(device: str) -> Clock:
@@ -147,11 +140,11 @@ def _peak_bytes(run: Callable[[], object], device: str) -> dict[str, float]:
     }
 
 
-def _operations(case: Case, variant: str) -> float:
-    """Of one forward, on the meta device, at one block a phase."""
+def operations(case: Case, variant: str) -> float:
+    """TFLOPs of one forward, on the meta device, at one block a phase."""
     memories = 0 if variant == STOCK else case.memories
     counted = Case(case.base, case.style, memories)
-    return count(counted, "dynamic" if variant == STOCK else variant)
+    return count(counted, "dynamic") if variant == STOCK else count(counted, variant, prepared=True)
 
 
 def as_markdown(figures: Figures) -> str:

@@ -1,5 +1,7 @@
 """The parts of `benchmarks/gpu.py`: what is measured on a card, each side by side with what it is compared to."""
 
+import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,18 +14,17 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 
 import editing
-from flops import count
 from model.backbones.acceleration import ON_GPUS, accelerate, offload
 from model.backbones.transformer import MemoryWanTransformer
 from model.config import SpeedConfig
-from model.errors import RequestError
+from model.memory.conditioning import Conditioning
 from reporting import Figures, ratio, say, spread, take_turns, tidy
 from shapes import REAL, SMALL, Case, stock_of
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "A100": 312, "4090": 165}
 """Dense bfloat16, by what is in a card's name."""
-REPETITIONS, WARM_UPS = 5, 2
-MEMORIES = (0, 3, 10)
+REPETITIONS = 5
+MEMORIES = (0, 1, 3, 5, 10)
 CARDS_GB = (24, 16)
 GIB = 2**30
 
@@ -80,9 +81,21 @@ def rehearsal_bench(device: str) -> Bench:
 
 def timed(bench: Bench, runs: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
     """Seconds of each, with the device's work done."""
-    return take_turns(
-        {name: editing.finished(run, bench.device) for name, run in runs.items()}, bench.repetitions, WARM_UPS
-    )
+    return take_turns({name: editing.finished(run, bench.device) for name, run in runs.items()}, bench.repetitions)
+
+
+def attempt(run: Callable[[], Figures | None]) -> Figures | None:
+    """The figures of `run`, or what went wrong: one way must not cost the others their turn on the card."""
+    try:
+        return run()
+    except Exception as fault:  # noqa: BLE001 - compilers, kernels and allocators fail each in its own way
+        return {"failed": f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"}
+
+
+def _add(figures: Figures, name: str, measured: Callable[[], Figures | None]) -> None:
+    """Measure one way and tell it at once: should a later one end the process, this one is not lost."""
+    figures[name] = attempt(measured)
+    say(f"{name}: {json.dumps(figures[name])}")
 
 
 def measure_attention(bench: Bench) -> Figures:
@@ -130,15 +143,20 @@ def measure_lucy(bench: Bench) -> Figures:
     """Times at full depth; the naive way, which takes minutes, at one block a phase."""
     variants = ("dynamic", "merge_all", "cached", "cached_merge")
     shallow = bench.lucy.at_depth((1, 1, 1))
-    naive = editing.measure(shallow, bench.memories, bench.repetitions, ("uniform", *variants[:2]))
+    naive = editing.measure(shallow, _fewer(bench), bench.repetitions, ("uniform", *variants[:2]))
     return {"full": _with_mfu(bench, bench.lucy, bench.memories, variants), "shallow": naive}
+
+
+def _fewer(bench: Bench) -> tuple[int, ...]:
+    """The numbers of memories that a longer measurement has time for: none, and the most."""
+    return tuple({bench.memories[0]: None, bench.memories[len(bench.memories) // 2]: None, bench.memories[-1]: None})
 
 
 def measure_recam(bench: Bench) -> Figures:
     """Times at a third of the depth; the naive way at a tenth, with three memories."""
     variants = ("dynamic", "merge_all", "cached", "cached_user")
     naive = editing.measure(bench.recam.at_depth((1, 1, 1)), bench.memories[:2], 1, ("uniform", *variants[:2]))
-    return {"third": _with_mfu(bench, bench.recam, bench.memories, variants), "shallow": naive}
+    return {"third": _with_mfu(bench, bench.recam, _fewer(bench), variants), "shallow": naive}
 
 
 def _with_mfu(bench: Bench, case: Case, memories: Sequence[int], variants: Sequence[str]) -> Figures:
@@ -146,8 +164,7 @@ def _with_mfu(bench: Bench, case: Case, memories: Sequence[int], variants: Seque
     figures = editing.measure(case, memories, bench.repetitions, variants)
     for number, by_variant in figures.items():
         for variant, told in by_variant.items():
-            here = Case(case.base, case.style, 0 if variant == editing.STOCK else int(number))
-            work = count(here, "dynamic" if variant == editing.STOCK else variant)
+            work = editing.operations(case.with_memories(int(number)), variant)
             told["tflops_a_second"] = tidy(work / told["seconds"]["median"])
             if peak := _peak(bench):
                 told["mfu"] = tidy(told["tflops_a_second"] / peak)
@@ -161,60 +178,63 @@ def _peak(bench: Bench) -> float | None:
 
 @torch.no_grad()
 def measure_speed(bench: Bench) -> Figures:
-    """By way: seconds alone and with cached memories, and the change of the result in parts of its norm."""
+    """By way: parts of stock diffusers' seconds, alone and with cached memories, and the change of the result."""
+    exact = SpeedConfig(compile=True, attention="auto")
     ways = {
         "as it is": SpeedConfig(),
-        "attention": SpeedConfig(attention="auto"),
-        "compiled": SpeedConfig(compile=True),
-        "compiled, attention": SpeedConfig(compile=True, attention="auto"),
-        "int8": SpeedConfig(compile=True, quantize="int8"),
-        "fp8": SpeedConfig(compile=True, quantize="fp8"),
+        "exact": exact,
+        "exact, fp8": exact.model_copy(update={"quantize": "fp8"}),
+        "exact, int8": exact.model_copy(update={"quantize": "int8"}),
     }
+    model = _same_model(bench)
+    stock = stock_of(model)
     figures: Figures = {}
-    plain: Tensor | None = None
+    _add(figures, "both guidance branches at once", lambda: _measure_both_branches(bench, stock))
+    ready = {"alone": bench.lucy.with_memories(0).ready(model, "dynamic"), "cached": bench.lucy.ready(model, "cached")}
+    plain = _same_edit(bench, model, ready["cached"])
     for name, speed in ways.items():
-        torch.manual_seed(0)
-        model = bench.lucy.model(bench.lucy.base.phases)
-        stock = stock_of(model) if name == "as it is" else None
-        try:
-            accelerate(model, speed, torch.device(bench.device))
-        except RequestError as fault:
-            say(f"{name} left out: {fault}")
-            continue
-        figures[name] = _measure_way(bench, model)
-        result = _same_edit(bench, model)
-        plain = result if plain is None else plain
-        figures[name]["moved"] = tidy(float((result - plain).norm() / plain.norm()))
-        if stock is not None:
-            figures |= _measure_stock(bench, stock)
-        say(f"{name}: done")
-        del model, stock
+        model = _same_model(bench)
+        torch._dynamo.reset()
+        _add(figures, name, lambda model=model, speed=speed: _measure_way(bench, model, speed, stock, ready, plain))
     return figures
 
 
-def _measure_way(bench: Bench, model: MemoryWanTransformer) -> Figures:
-    """Without memories, and with all of them cached."""
-    alone, full = bench.lucy.with_memories(0), bench.lucy
-    cached = full.remember(model, full.planned(model, "cached_merge"))
-    runs = {
-        "alone": partial(alone.run, model, alone.conditioning("dynamic")),
-        "cached": partial(full.run, model, cached),
-    }
-    return {name: {"seconds": spread(times)} for name, times in timed(bench, runs).items()}
+def _same_model(bench: Bench) -> MemoryWanTransformer:
+    torch.manual_seed(0)
+    return bench.lucy.model(bench.lucy.base.phases)
 
 
-def _same_edit(bench: Bench, model: MemoryWanTransformer) -> Tensor:
+def _same_edit(bench: Bench, model: MemoryWanTransformer, given: Conditioning) -> Tensor:
     """The velocity from the same noise and the same memories, whatever was done to the model."""
     torch.manual_seed(1)
-    return bench.lucy.run(model, bench.lucy.conditioning("dynamic")).float()
+    return bench.lucy.run(model, given).float()
 
 
-def _measure_stock(bench: Bench, stock: Any) -> Figures:
-    """diffusers' own forward, and both guidance branches at once in parts of two of them."""
+def _measure_way(
+    bench: Bench,
+    model: MemoryWanTransformer,
+    speed: SpeedConfig,
+    stock: Any,
+    ready: Mapping[str, Conditioning],
+    plain: Tensor,
+) -> Figures:
+    """Seconds until it is compiled; without memories and with all of them cached, beside stock; how far it moves."""
+    started = time.perf_counter()
+    accelerate(model, speed, torch.device(bench.device))
+    moved = float((_same_edit(bench, model, ready["cached"]) - plain).norm() / plain.norm())
+    runs = {name: partial(bench.lucy.run, model, given) for name, given in ready.items()}
+    runs["alone"]()
+    begun = tidy(time.perf_counter() - started)
+    times = timed(bench, {"stock": partial(bench.lucy.run_stock, stock), **runs})
+    told = {name: {"seconds": spread(each), "times_stock": ratio(each, times["stock"])} for name, each in times.items()}
+    return {**told, "moved": tidy(moved), "seconds until it runs": begun}
+
+
+def _measure_both_branches(bench: Bench, stock: Any) -> Figures:
+    """Both guidance branches in one batch, in parts of two forwards; of diffusers' own model."""
     runs = {"one": partial(bench.lucy.run_stock, stock), "two": partial(_both_branches, bench, stock)}
     times = timed(bench, runs)
-    batched = ratio(times["two"], [2 * each for each in times["one"]])
-    return {"stock": {"seconds": spread(times["one"])}, "both guidance branches at once": {"times_two": batched}}
+    return {"times_two": ratio(times["two"], [2 * each for each in times["one"]])}
 
 
 def _both_branches(bench: Bench, stock: Any) -> None:
@@ -234,25 +254,32 @@ def measure_vae(bench: Bench) -> Figures:
     video = torch.rand(1, 3, frames, height, width, device=bench.device) * 2 - 1
     latents = vae.encode(video).latent_dist.mode()
     model = case.model(case.base.phases)
-    forward = partial(case.run, model, case.conditioning("dynamic"))
+    forward = partial(case.run, model, case.ready(model, "dynamic"))
 
     def decode() -> None:
         vae.decode(latents)
 
-    runs: dict[str, Callable[[], object]] = {"encode": lambda: vae.encode(video), "decode": decode}
+    figures: Figures = {}
+    apart: dict[str, Callable[[], object]] = {"encode": lambda: vae.encode(video), "decode": decode}
+    for name, run in apart.items():
+        _add(figures, name, lambda run=run: _time_and_peak(bench, run))
     if bench.on_card:
-        runs["forward, then decode"] = lambda: (forward(), decode())
-        runs["side by side"] = partial(_beside, forward, decode)
-    figures = {name: {"seconds": spread(times)} for name, times in timed(bench, runs).items()}
-    for name, tile in (("decode in tiles of 256", 256), ("decode in tiles of 128", 128)):
+        both = {"one after the other": lambda: (forward(), decode()), "side by side": partial(_beside, forward, decode)}
+        _add(
+            figures, "a forward and a decode", lambda: {name: spread(each) for name, each in timed(bench, both).items()}
+        )
+    for tile in (256, 128):
         vae.enable_tiling(tile, tile, tile * 3 // 4, tile * 3 // 4)
-        figures[name] = {"seconds": spread(timed(bench, {name: decode})[name]), **_peak_of(bench, decode)}
+        _add(figures, f"decode in tiles of {tile}", lambda: _time_and_peak(bench, decode))
     vae.disable_tiling()
-    figures["decode"] |= _peak_of(bench, decode)
     vae.decoder.bfloat16(), vae.post_quant_conv.bfloat16()
     latents = latents.bfloat16()
-    figures["decode in bfloat16"] = {"seconds": spread(timed(bench, {"it": decode})["it"]), **_peak_of(bench, decode)}
+    _add(figures, "decode in bfloat16", lambda: _time_and_peak(bench, decode))
     return figures
+
+
+def _time_and_peak(bench: Bench, run: Callable[[], object]) -> Figures:
+    return {"seconds": spread(timed(bench, {"it": run})["it"]), **_peak_of(bench, run)}
 
 
 def _beside(forward: Callable[[], object], decode: Callable[[], object]) -> None:
@@ -275,31 +302,32 @@ def _peak_of(bench: Bench, run: Callable[[], object]) -> Figures:
 
 @torch.no_grad()
 def measure_small_cards(bench: Bench) -> Figures:
-    """A forward with all memories under a cap: as it is, and with blocks offloaded; None where it does not fit."""
+    """A forward with all memories under a cap: as it is, in 8 bits, and with blocks offloaded; None does not fit."""
+    ways: dict[str, Callable[[Any], object]] = {
+        "whole": lambda model: None,
+        "int8": lambda model: accelerate(model, SpeedConfig(quantize="int8"), torch.device(bench.device)),
+        "offloaded": lambda model: offload(model.to("cpu"), torch.device(bench.device)),
+    }
     figures: Figures = {}
-    for gigabytes in CARDS_GB if bench.on_card else (None,):
-        for name, offloaded in (("whole", False), ("offloaded", True)):
+    for name, change in ways.items():
+        model = _same_model(bench)
+        failed = attempt(lambda change=change, model=model: change(model) or {})
+        for gigabytes in CARDS_GB if bench.on_card else (None,):
             for variant in ("merge_all", "cached_merge"):
-                key = f"{gigabytes} GB, {name}, {variant}"
                 with _capped(gigabytes):
-                    figures[key] = _fit(bench, offloaded, variant)
-                say(f"{key}: {figures[key]}")
+                    _add(
+                        figures,
+                        f"{gigabytes} GB, {name}, {variant}",
+                        lambda model=model, variant=variant, failed=failed: failed or _fit(bench, model, variant),
+                    )
+        del model
     return figures
 
 
-def _fit(bench: Bench, offloaded: bool, variant: str) -> Figures | None:
-    case = replace(bench.lucy, device="cpu") if offloaded else bench.lucy
+def _fit(bench: Bench, model: MemoryWanTransformer, variant: str) -> Figures | None:
     try:
-        model = case.model(case.base.phases)
-        if offloaded:
-            offload(model, torch.device(bench.device))
-        case = bench.lucy
-        given = case.conditioning(variant)
-        if variant.startswith("cached"):
-            given = case.remember(model, case.planned(model, variant))
-        run = partial(case.run, model, given)
-        times = timed(bench, {"it": run})["it"]
-        return {"seconds": spread(times), **_peak_of(bench, run)}
+        run = partial(bench.lucy.run, model, bench.lucy.ready(model, variant))
+        return _time_and_peak(bench, run)
     except torch.OutOfMemoryError:
         return None
 

@@ -159,6 +159,13 @@ class Case:
         cache = model.remember(replace(given, videos=memory), plan.share(live=False))
         return replace(given, videos=live, cache=cache, plan=plan.share(live=True))
 
+    def ready(self, model: MemoryWanTransformer, variant: str) -> Conditioning:
+        """The conditioning as the steps of an edit use it: what none of them changes is computed."""
+        given = self.conditioning(variant)
+        if variant.startswith("cached") and not all(video.live for video in given.videos):
+            given = self.remember(model, replace(given, plan=self.plan(model, given)))
+        return model.prepare(self.words(), given, self.base.latent[0])
+
 
 def in_precision(model: MemoryWanTransformer, dtype: torch.dtype) -> MemoryWanTransformer:
     """In `dtype`, but for what diffusers keeps in float32 when it loads a model."""

@@ -126,6 +126,8 @@ class MemoryWanTransformer(WanTransformer3DModel):
                 return_dict,
                 attention_kwargs,
             )
+        if frames := (attention_kwargs or {}).get("prepare_for"):
+            return self._prepare(encoder_hidden_states, conditioning, frames)
         given = self._begin(hidden_states, timestep, encoder_hidden_states, conditioning)
         ready = conditioning.prepared
         parts = ready.parts if ready else self.tokenize(conditioning.videos, given.range_frames)
@@ -135,7 +137,14 @@ class MemoryWanTransformer(WanTransformer3DModel):
         return output if return_dict else (output.sample,)
 
     def prepare(self, text: Tensor, conditioning: Conditioning, frames: int) -> Conditioning:
-        """The conditioning of a target of so many latent frames, with what is the same at every step under `text`."""
+        """The conditioning of a target of so many latent frames, with what is the same at every step under `text`.
+
+        Through `forward`, where offloading from outside brings the weights.
+        """
+        nothing = text[:, :0]
+        return self(nothing, nothing, text, attention_kwargs={"conditioning": conditioning, "prepare_for": frames})
+
+    def _prepare(self, text: Tensor, conditioning: Conditioning, frames: int) -> Conditioning:
         states = self.condition_embedder.text_embedder(text)
         keys = tuple(block(states, states, None, None, TEXT_KEYS) for block in self.blocks)
         parts = self.tokenize(conditioning.videos, conditioning.range_length(frames))

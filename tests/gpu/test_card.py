@@ -20,10 +20,7 @@ def case() -> Case:
 
 def result(case: Case, model: MemoryWanTransformer, cached: bool = False) -> torch.Tensor:
     torch.manual_seed(1)
-    given = case.conditioning("merge_all")
-    if cached:
-        given = case.remember(model, case.planned(model, "cached_merge"))
-    return case.run(model, given).float()
+    return case.run(model, case.ready(model, "cached_merge" if cached else "merge_all")).float()
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -95,9 +95,9 @@ def test_what_no_step_changes_is_computed_once(
 
 
 def passes(editor: MemoryEditor, memories: tuple[Memory, ...], speed: SpeedConfig) -> tuple[int, EditedSegment]:
-    """How often the transformer ran for one segment of 12 steps with guidance, and the segment."""
+    """How many velocities the transformer computed for one segment of 12 steps with guidance, and the segment."""
     ran: list[object] = []
-    hook = editor.backbone.transformer.register_forward_hook(lambda *_: ran.append(None))
+    hook = editor.backbone.transformer.proj_out.register_forward_hook(lambda *_: ran.append(None))
     faster = MemoryEditor(editor.backbone, speed)
     steps = config(sampling=SamplingConfig(steps=12, guidance=3.0), merging=MergeConfig(fraction=0.5))
     edited = faster.edit(CLIP, PROMPT, memories, 4, steps)

@@ -113,11 +113,27 @@ def test_offloaded_blocks_give_the_very_results(cached: bool) -> None:
     assert torch.equal(result(), expected)
 
 
+@pytest.mark.parametrize("cached", [False, True], ids=["joint", "cached"])
 @torch.no_grad()
-def test_every_block_is_prepared_through_its_forward() -> None:
-    """Else what brings its weights in, or compiles it, would not reach it."""
-    model, given, called = toy_transformer(), target(), []
-    for block in model.blocks:
-        block.register_forward_hook(lambda module, *_: called.append(module))
-    model.prepare(given[2], JOINT, FRAMES)
-    assert called == list(model.blocks)
+def test_every_weight_is_used_inside_the_forward_that_brings_it_in(cached: bool) -> None:
+    """Offloading hangs on the forward of each block, and for all that is in no block on the model's own."""
+    model, given = toy_transformer(), target()
+    outside, entered = [], set()
+    for owner in (model, *model.blocks):
+        owner.register_forward_pre_hook(lambda module, _: entered.add(module))
+        owner.register_forward_hook(lambda module, *_: entered.discard(module))
+    for name, module in model.named_modules():
+        if next(module.parameters(recurse=False), None) is None or module in (model, *model.blocks):
+            continue
+        owner = model.get_submodule(".".join(name.split(".")[:2])) if name.startswith("blocks.") else model
+        module.register_forward_pre_hook(
+            lambda _, __, name=name, owner=owner: outside.append(name) if owner not in entered else None
+        )
+    text = torch.randn(1, 4, model.config["text_dim"])
+    known = JOINT
+    if cached:
+        asked = Conditioning(memories(), JOINT.merging, cached=True, memory_text=text)
+        plan = model.plan_merges(*given, asked)
+        known = Conditioning(cached=True, cache=model.remember(asked, plan))
+    predict(model, given, model.prepare(given[2], known, FRAMES))
+    assert outside == []
