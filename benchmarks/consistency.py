@@ -65,6 +65,14 @@ def prove_here(config: ProofConfig) -> "Figures":
     return sum_up_proof(config, cache)
 
 
+def figures_by_seed(config: ProofConfig) -> "list[Figures]":
+    """What each of several models has alone, from the verdicts written down; nothing where there is one."""
+    from tasks.evaluate import sum_up_proof
+
+    alone = [config.model_copy(update={"weights": (name,)}) for name in config.weights]
+    return [sum_up_proof(each, user_folder("cache")) for each in alone] if len(alone) > 1 else []
+
+
 def as_json(figures: "Figures") -> str:
     """One object: by method and measure, `{"value", "low", "high", "n"}`."""
     return json.dumps(
@@ -86,13 +94,15 @@ def _cell(figure: "Figure") -> str:
     return f"{figure.value:.{digits}f} ({figure.low:.{digits}f}, {figure.high:.{digits}f})"
 
 
-def as_verdict(claim: Claim, figures: "Figures") -> str:
-    """One row: what is claimed, what was measured, and whether it holds."""
+def as_verdict(claim: Claim, figures: "Figures", by_seed: "Sequence[Figures]" = ()) -> str:
+    """One row: what is claimed, what was measured, in all and by each training seed, and whether it holds."""
     bound = f"{'at least' if claim.at_least else 'at most'} {claim.bound:g}"
-    return f"| {claim.text} | {bound} | {claim.value(figures):.2f} | {'yes' if claim.holds(figures) else '**no**'} |"
+    alone = f" | {', '.join(f'{claim.value(each):.2f}' for each in by_seed)}" if by_seed else ""
+    holds = "yes" if claim.holds(figures) else "**no**"
+    return f"| {claim.text} | {bound} | {claim.value(figures):.2f}{alone} | {holds} |"
 
 
-def write_proof(config: ProofConfig, figures: "Figures") -> None:
+def write_proof(config: ProofConfig, figures: "Figures", by_seed: "Sequence[Figures]" = ()) -> None:
     """Renew docs/proof.md, its pictures, and the README's table."""
     from model.metrics.measured import MeasuredEditor
     from storage.plot import draw_bars
@@ -113,17 +123,18 @@ def write_proof(config: ProofConfig, figures: "Figures") -> None:
     editor = MeasuredEditor.from_pretrained(model.folder)
     blocks = show_videos(editor, model.preset, world_of(config, model), config.seed, SHOWN_VIDEOS)
     draw_sheet(SHEET, blocks, SCALE)
-    PROOF.write_text(as_page(config, figures))
+    PROOF.write_text(as_page(config, figures, by_seed))
     readme = ROOT / "README.md"
     before, rest = readme.read_text().split(BEGIN)
     short = as_table(figures, tuple(BARS))
     readme.write_text(f"{before}{BEGIN}\n\n{short}\n\n{END}{rest.split(END)[1]}")
 
 
-def as_page(config: ProofConfig, figures: "Figures") -> str:
-    """docs/proof.md."""
+def as_page(config: ProofConfig, figures: "Figures", by_seed: "Sequence[Figures]" = ()) -> str:
+    """docs/proof.md; what each of several training seeds has alone is told by claim."""
     models = f"{len(config.weights)} training seed{'s' if len(config.weights) > 1 else ''}"
-    verdicts = "\n".join(as_verdict(claim, figures) for claim in CLAIMS)
+    head = ["claim", "bound", "measured", *(["by training seed"] if by_seed else []), "holds"]
+    verdicts = "\n".join(as_verdict(claim, figures, by_seed) for claim in CLAIMS)
     return f"""# Proof: memory keeps independent edits consistent
 
 {date.today().isoformat()}: {config.videos} held-out videos of {config.segments} segments, {config.looks} of real
@@ -137,8 +148,8 @@ Methods are described in `benchmarks/consistency.py`, measures in `model/metrics
 
 ## What is claimed
 
-| claim | bound | measured | holds |
-|---|---|---|---|
+| {" | ".join(head)} |
+|{"---|" * len(head)}
 {verdicts}
 
 ## All figures
@@ -184,7 +195,7 @@ def main() -> None:
     except MemoryV2VError as fault:
         sys.exit(f"error: {fault}")
     if options.write:
-        write_proof(config, figures)
+        write_proof(config, figures, figures_by_seed(config))
     if options.json:
         print(as_json(figures))
 

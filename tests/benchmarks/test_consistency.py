@@ -84,6 +84,18 @@ def test_the_pages_are_made_from_the_figures(hasty: str, tmp_path: Path, monkeyp
             assert min(picture.size) > 100
 
 
+def test_every_training_seed_is_told_beside_all_of_them() -> None:
+    config, _ = consistency.parse([*SMALL[:-3], "--weights", "one", "other"])
+
+    def figures(value: float) -> dict[str, dict[str, Figure]]:
+        return {method: {name: Figure(value, 0.25, 0.75, 2) for name in consistency.COLUMNS} for method in NINE}
+
+    page = consistency.as_page(config, figures(0.5), [figures(0.4), figures(0.96)])
+    assert "2 training seeds" in page
+    assert "| claim | bound | measured | by training seed | holds |\n|---|---|---|---|---|\n" in page
+    assert "| agreement after gaps: memory | at least 0.95 | 0.50 | 0.40, 0.96 | **no** |" in page
+
+
 def test_a_page_of_some_methods_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         consistency.parse(["--write", "--methods", "ind", "memory"])
