@@ -1,6 +1,9 @@
 """What is done to a loaded model: its results stay, and what a machine lacks is told in one sentence."""
 
+import copy
+from dataclasses import replace
 from importlib.util import find_spec
+from shutil import which
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from model.backbones.acceleration import accelerate, fastest_attention, offload
 from model.backbones.transformer import Conditioning, MemoryWanTransformer
 from model.config import SPEEDS, MergeConfig, SpeedConfig
 from model.errors import RequestError
+from shapes import in_precision
 from tests.model.toy import FRAMES, memories, predict, target, toy_transformer
 
 CPU = torch.device("cpu")
@@ -137,3 +141,26 @@ def test_every_weight_is_used_inside_the_forward_that_brings_it_in(cached: bool)
         known = Conditioning(cached=True, cache=model.remember(asked, plan))
     predict(model, given, model.prepare(given[2], known, FRAMES))
     assert outside == []
+
+
+@pytest.mark.skipif(which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("default")  # torch's compiler warns of its own insides
+@torch.no_grad()
+def test_compiled_blocks_differ_by_rounding_alone() -> None:
+    """In float32 by millionths; in bfloat16 by as much as both differ from float32, and no more."""
+    exact, given, asked = toy_transformer(), target(), Conditioning(memories())
+    truth = predict(exact, given, asked)
+    half = in_precision(copy.deepcopy(exact), torch.bfloat16)
+    videos = tuple(replace(video, latents=video.latents.bfloat16()) for video in asked.videos)
+    rounded = (given[0].bfloat16(), given[1], given[2].bfloat16()), Conditioning(videos)
+    plain = distance(predict(half, *rounded), truth)
+    for model in (exact, half):
+        accelerate(model, SpeedConfig(compile=True), CPU)
+    assert distance(predict(exact, given, asked), truth) < 1e-5
+    assert distance(predict(half, *rounded), truth) < 1.5 * plain
+    assert 1e-4 < plain < 0.05
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """In parts of the other's norm."""
+    return float((one.float() - other).norm() / other.norm())
