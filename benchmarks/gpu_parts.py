@@ -148,8 +148,9 @@ def measure_lucy(bench: Bench) -> Figures:
 
 
 def _fewer(bench: Bench) -> tuple[int, ...]:
-    """The numbers of memories that a longer measurement has time for: none, and the most."""
-    return tuple({bench.memories[0]: None, bench.memories[len(bench.memories) // 2]: None, bench.memories[-1]: None})
+    """The numbers of memories that a longer measurement has time for: none, some, and the most."""
+    counts = bench.memories
+    return tuple(dict.fromkeys((counts[0], counts[len(counts) // 2], counts[-1])))
 
 
 def measure_recam(bench: Bench) -> Figures:
@@ -265,9 +266,7 @@ def measure_vae(bench: Bench) -> Figures:
         _add(figures, name, lambda run=run: _time_and_peak(bench, run))
     if bench.on_card:
         both = {"one after the other": lambda: (forward(), decode()), "side by side": partial(_beside, forward, decode)}
-        _add(
-            figures, "a forward and a decode", lambda: {name: spread(each) for name, each in timed(bench, both).items()}
-        )
+        _add(figures, "a forward and a decode", lambda: {name: spread(t) for name, t in timed(bench, both).items()})
     for tile in (256, 128):
         vae.enable_tiling(tile, tile, tile * 3 // 4, tile * 3 // 4)
         _add(figures, f"decode in tiles of {tile}", lambda: _time_and_peak(bench, decode))
@@ -315,16 +314,14 @@ def measure_small_cards(bench: Bench) -> Figures:
         for gigabytes in CARDS_GB if bench.on_card else (None,):
             for variant in ("merge_all", "cached_merge"):
                 with _capped(gigabytes):
-                    _add(
-                        figures,
-                        f"{gigabytes} GB, {name}, {variant}",
-                        lambda model=model, variant=variant, failed=failed: failed or _fit(bench, model, variant),
-                    )
+                    _add(figures, f"{gigabytes} GB, {name}, {variant}", partial(_fit, bench, failed, model, variant))
         del model
     return figures
 
 
-def _fit(bench: Bench, model: MemoryWanTransformer, variant: str) -> Figures | None:
+def _fit(bench: Bench, failed: Figures | None, model: MemoryWanTransformer, variant: str) -> Figures | None:
+    if failed:
+        return failed
     try:
         run = partial(bench.lucy.run, model, bench.lucy.ready(model, variant))
         return _time_and_peak(bench, run)
