@@ -144,6 +144,10 @@ class FootageSource(Config):
     first_seed: int = Field(default=0, ge=0)
     wording: Literal["training", "held-out"] = "training"
     """`held-out` has phrases and pictures that `training` never has."""
+    versions: int = Field(default=2, ge=2)
+    """Looks that a clip was given, where its text leaves the look open."""
+    recoloured: float = Field(default=0.0, ge=0, le=1)
+    """Share of clips that are given a look before they are edited, so that few pictures show many colours."""
     world: WorldConfig = WorldConfig()
     share: float = Field(default=1.0, ge=0.01, le=100)
     """See `SyntheticSource`."""

@@ -39,8 +39,18 @@ GLIDE = 1.2  # pixels a frame at most
 MOST_FRAMES = 200  # of a film
 
 
-def footage_clip(config: WorldConfig, seed: int, folder: Path, wording: Wording = "training") -> EditedClip:
-    """The clip of a seed, in two versions where the look is left open, from files below `folder`.
+def footage_clip(
+    config: WorldConfig,
+    seed: int,
+    folder: Path,
+    wording: Wording = "training",
+    versions: int = 2,
+    recoloured: float = 0.0,
+) -> EditedClip:
+    """The clip of a seed, in so many versions where the look is left open, from files below `folder`.
+
+    A share of clips is `recoloured` by a look before anything is done to them: there are few pictures, whose colours
+    should not be learned by heart.
 
     Raises:
         RunError: the footage is not there and could not be downloaded.
@@ -49,13 +59,19 @@ def footage_clip(config: WorldConfig, seed: int, folder: Path, wording: Wording 
     source = _shots(config, random, fetch(TRAINING if wording == "training" else HELD_OUT, folder))
     instruction, fixed = looks_wording(random, wording == "held-out")
     light = source.astype(np.float32) / 255
+    if recoloured and random.random() < recoloured:
+        light = apply_look(draw_look(random), light)
+        source = _as_frames(light)
     if fixed is None:
-        edited = [apply_look(draw_look(random), light) for _ in range(2)]
+        edited = [apply_look(draw_look(random), light) for _ in range(versions)]
     else:
         edited = [apply_fixed(fixed, light), apply_look(draw_look(random), light)]
-    versions = tuple(np.rint(each * 255).astype(np.uint8) for each in edited)
-    regions = np.zeros(source.shape[:3], bool)
-    return EditedClip(f"footage-{wording}-{seed}", instruction, fixed is not None, source, versions, regions)
+    results, regions = tuple(_as_frames(each) for each in edited), np.zeros(source.shape[:3], bool)
+    return EditedClip(f"footage-{wording}-{seed}", instruction, fixed is not None, source, results, regions)
+
+
+def _as_frames(light: np.ndarray) -> Frames:
+    return np.rint(light * 255).astype(np.uint8)
 
 
 def _shots(config: WorldConfig, random: np.random.Generator, paths: Sequence[Path]) -> Frames:

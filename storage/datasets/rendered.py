@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from model.config import DrawnSource, WorldConfig
+from model.config import DrawnSource, FootageSource, WorldConfig
 from storage.content_id import hash_file, identify
 from storage.datasets import clip, footage, looks, packages, panorama, shapes, synthetic, wording
 from storage.datasets.clip import EditedClip
@@ -20,23 +20,26 @@ PAINTERS = (clip, footage, looks, packages, panorama, shapes, synthetic, wording
 
 @dataclass(frozen=True)
 class Drawing:
-    """One clip that can be drawn; `kind` is that of its source."""
+    """One clip that can be drawn; `kind` is that of its source, the last two are for footage (`footage_clip`)."""
 
     kind: str
     wording: wording.Wording
     world: WorldConfig
     seed: int
+    versions: int = 2
+    recoloured: float = 0.0
 
     def name(self, codec: str) -> str:
         """Of the clip as latents of the codec with this hash."""
-        said = {"kind": self.kind, "wording": self.wording, "world": self.world.model_dump(mode="json")}
-        return identify({**said, "seed": self.seed, "painters": _painters_hash(), "codec": codec})
+        said = {**vars(self), "world": self.world.model_dump(mode="json")}
+        return identify({**said, "painters": _painters_hash(), "codec": codec})
 
 
 def drawings_of(source: DrawnSource) -> Iterator[Drawing]:
     """Every clip of a source."""
+    looks = (source.versions, source.recoloured) if isinstance(source, FootageSource) else ()
     for seed in range(source.first_seed, source.first_seed + source.clips):
-        yield Drawing(source.kind, source.wording, source.world, seed)
+        yield Drawing(source.kind, source.wording, source.world, seed, *looks)
 
 
 def draw_clip(drawing: Drawing, footage_folder: Path) -> EditedClip:
@@ -46,7 +49,8 @@ def draw_clip(drawing: Drawing, footage_folder: Path) -> EditedClip:
         RunError: footage is not there and could not be downloaded.
     """
     if drawing.kind == "footage":
-        return footage.footage_clip(drawing.world, drawing.seed, footage_folder, drawing.wording)
+        looks = drawing.versions, drawing.recoloured
+        return footage.footage_clip(drawing.world, drawing.seed, footage_folder, drawing.wording, *looks)
     if drawing.kind == "panorama":
         return panorama.panorama_clip(drawing.world, drawing.seed, drawing.wording)
     return synthetic.training_clip(drawing.world, drawing.seed, drawing.wording)

@@ -8,7 +8,7 @@ import pytest
 from model.config import WorldConfig
 from model.errors import RunError
 from storage.datasets.footage import HELD_OUT, TRAINING, footage_clip
-from storage.datasets.looks import FIXED_PHRASES, apply_fixed, distance, recover
+from storage.datasets.looks import FIXED_PHRASES, apply_fixed, apply_look, distance, recover
 from storage.datasets.packages import fetch
 from tests.footage import footage_folder
 
@@ -50,3 +50,16 @@ def test_one_look_holds_for_a_whole_clip(folder: Path) -> None:
             halves = [recover(source[half], second[half]) for half in (slice(0, 27), slice(27, None))]
             assert distance(*halves) < 0.15
     assert seen == {True, False}
+
+
+def test_few_pictures_can_show_many_colours(folder: Path) -> None:
+    """Recoloured clips are the same pictures under the same text, and an open look has the versions asked for."""
+    for seed in range(6):
+        plain = footage_clip(SMALL, seed, folder)
+        other = footage_clip(SMALL, seed, folder, versions=4, recoloured=1.0)
+        assert other.instruction == plain.instruction
+        assert len(other.versions) == (2 if other.fixed else 4)
+        source, recoloured = (clip.source.astype(np.float32) / 255 for clip in (plain, other))
+        look = recover(source, recoloured)
+        assert abs(look.hue) >= 25, "a look that nobody could take for the source"
+        assert np.abs(apply_look(look, source) - recoloured).mean() < 0.02

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.config import SyntheticSource, WorldConfig
+from model.config import FootageSource, SyntheticSource, WorldConfig
 from storage.datasets.rendered import PAINTERS, Drawing, draw_clip, drawings_of, painters
 from storage.datasets.synthetic import training_clip
 
@@ -16,6 +16,11 @@ def test_a_source_is_its_seeds() -> None:
     assert [drawing.seed for drawing in drawings_of(source)] == [7, 8, 9]
 
 
+def test_footage_has_as_many_looks_as_its_source_says() -> None:
+    source = FootageSource(kind="footage", clips=2, versions=5, recoloured=0.5, world=SMALL)
+    assert {(drawing.versions, drawing.recoloured) for drawing in drawings_of(source)} == {(5, 0.5)}
+
+
 def test_whatever_changes_a_clip_changes_its_name() -> None:
     one = Drawing("synthetic", "training", SMALL, 0)
     others = [
@@ -23,6 +28,8 @@ def test_whatever_changes_a_clip_changes_its_name() -> None:
         Drawing("synthetic", "held-out", SMALL, 0),
         Drawing("synthetic", "training", WorldConfig(size=32, segments=7), 0),
         Drawing("synthetic", "training", SMALL, 1),
+        Drawing("footage", "training", SMALL, 0, versions=3),
+        Drawing("footage", "training", SMALL, 0, recoloured=0.5),
     ]
     names = {drawing.name("codec") for drawing in (one, *others)} | {one.name("another codec")}
     assert len(names) == len(others) + 2
