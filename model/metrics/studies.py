@@ -159,8 +159,9 @@ def _listening(transformer: Any) -> Iterator[list[_Heard]]:
     passes: list[_Heard] = []
 
     def begin(module: Any, _: Any, named: Mapping[str, Any]) -> None:
-        given: Conditioning | None = named["attention_kwargs"]["conditioning"]
-        if given is not None:
+        asked = named["attention_kwargs"]
+        given: Conditioning | None = asked["conditioning"]
+        if given is not None and "prepare_for" not in asked:
             length = given.range_length(named["hidden_states"].shape[2])
             passes.append(_Heard(module.tokenize(given.videos, length), length))
 

@@ -143,6 +143,7 @@ def test_every_weight_is_used_inside_the_forward_that_brings_it_in(cached: bool)
     assert outside == []
 
 
+@pytest.mark.slow  # in float32 tests/model/backbones/test_transformer.py compiles blocks, too
 @pytest.mark.skipif(which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.filterwarnings("default")  # torch's compiler warns of its own insides
 @torch.no_grad()
