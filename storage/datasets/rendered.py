@@ -5,7 +5,7 @@ and the codec. So nothing is drawn twice, and nothing stale is reused.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -37,9 +37,11 @@ class Drawing:
 
 def drawings_of(source: DrawnSource) -> Iterator[Drawing]:
     """Every clip of a source."""
-    looks = (source.versions, source.recoloured) if isinstance(source, FootageSource) else ()
     for seed in range(source.first_seed, source.first_seed + source.clips):
-        yield Drawing(source.kind, source.wording, source.world, seed, *looks)
+        drawing = Drawing(source.kind, source.wording, source.world, seed)
+        if isinstance(source, FootageSource):
+            drawing = replace(drawing, versions=source.versions, recoloured=source.recoloured)
+        yield drawing
 
 
 def draw_clip(drawing: Drawing, footage_folder: Path) -> EditedClip:
