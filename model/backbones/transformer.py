@@ -113,8 +113,9 @@ class MemoryWanTransformer(WanTransformer3DModel):
     ) -> Any:
         """Predict the velocity of the target `[B, channel, T, row, column]`.
 
-        `attention_kwargs` may hold `conditioning`, a `Conditioning`; the result is then a `MemoryOutput`. `timestep` is
-        `[B]`, or `[B, L]` by target token and the same for all tokens of a frame, or `[B, 1]` for all tokens.
+        `attention_kwargs` may hold `conditioning`, a `Conditioning`; the result is then a `MemoryOutput`, or with
+        `prepare_for`, a number of latent frames, what `prepare` returns. `timestep` is `[B]`, or `[B, L]` by target
+        token and the same for all tokens of a frame, or `[B, 1]` for all tokens.
         """
         conditioning: Conditioning | None = (attention_kwargs or {}).get("conditioning")
         if conditioning is None:
