@@ -9,8 +9,6 @@ import typer
 
 PARTLY = 3  # exit code of a run that went to its end, though not for everything
 
-PARTLY = 3  # exit code of a run that went to its end, though not for everything
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 Frames = Annotated[int | None, typer.Option(help="Frames per segment, 4k+1.", show_default="the model's")]
 Overlap = Annotated[int | None, typer.Option(help="Frames shared by neighbours.", show_default="the model's")]
@@ -64,3 +62,19 @@ def print_json(fields: dict[str, Any]) -> None:
 def tell(report: Any, as_json: bool) -> None:
     """What a command did: a dataclass with a `summary`, whole to a program, in a few lines to a person."""
     print_json(asdict(report)) if as_json else say(report.summary())
+
+
+def parse_size(size: str | None) -> dict[str, int]:
+    """What `--size` says; nothing where it is not given.
+
+    Raises:
+        RequestError: it is no WIDTHxHEIGHT.
+    """
+    if size is None:
+        return {}
+    from model.errors import RequestError
+
+    width, _, height = size.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise RequestError(f"--size {size}: expected WIDTHxHEIGHT, for example 832x480")
+    return {"width": int(width), "height": int(height)}
