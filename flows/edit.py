@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -16,18 +17,21 @@ from storage.review import review_path
 from storage.scores import count_flagged
 from storage.store import MEMORY, Patience, find_finished, open_store, place_for
 from storage.table_place import require_place
-from tasks.cluster import choose_device, start_cluster, start_ray
+from tasks.cluster import choose_device, start_cluster_for, start_ray
 from tasks.edit import edit_turn
 from tasks.footprint import footprint
 from tasks.gate import pass_gate
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
-from tasks.pool import descriptor_of, dismiss, start_editors, start_embedder
+from tasks.pool import EditorPool, descriptor_of, dismiss, start_editors, start_embedder
 from tasks.progress import say
 from tasks.publish import publish
 from tasks.recall import TextTurn
 from tasks.stitch import stitch_video
 from tasks.turn import TurnRecord
 from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, require_kind
+
+_waiting: ContextVar[tuple[EditorPool, Any] | None] = ContextVar("_waiting", default=None)
+"""The actors that `edit` started, for the flow to use."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,11 @@ def edit(request: EditRequest) -> EditReport:
     done = find_finished(request.out, work.output_id)
     if done and review_path(request.out / done.path).is_file():
         return _report(request.out, done, None, started)
-    start_cluster()
-    return EditReport(**edit_video(request, started))
+    token = _waiting.set(start_cluster_for(lambda: _start_actors(work)))
+    try:
+        return EditReport(**edit_video(request, started))
+    finally:
+        _waiting.reset(token)
 
 
 @flow(name="edit-video", flow_run_name="edit {request.video.name}", log_prints=False)
@@ -89,8 +96,7 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     footprint()
     work = understand(request)
     start_ray()
-    editors = start_editors(str(work.weights), work.dtype, work.device, request.editors, speed=request.speed)
-    embedder = start_embedder(work.descriptor, work.device)
+    editors, embedder = _waiting.get() or _start_actors(work)
     try:
         plan = ingest(work)
         name, size = descriptor_of(embedder)
@@ -102,6 +108,13 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     finally:
         dismiss(editors, embedder)
     return asdict(_report(request.out, video, record, started))
+
+
+def _start_actors(work: EditWork) -> tuple[EditorPool, Any]:
+    """The Editors and the Embedder of a run, which load at once."""
+    request = work.request
+    editors = start_editors(str(work.weights), work.dtype, work.device, request.editors, speed=request.speed)
+    return editors, start_embedder(work.descriptor, work.device)
 
 
 def understand(request: EditRequest) -> EditWork:

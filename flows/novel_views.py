@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from storage.review import review_path
 from storage.store import MEMORY, Patience, Store, find_finished, open_view_store, place_for
 from storage.table_place import require_place
 from storage.views import ViewStore
-from tasks.cluster import choose_device, start_cluster, start_ray
+from tasks.cluster import choose_device, start_cluster_for, start_ray
 from tasks.edit import edit_turn
 from tasks.ingest import VideoPlan, enter_turn, ingest
 from tasks.pool import EditorPool, start_editors
@@ -27,6 +28,9 @@ from tasks.stitch import stitch_video
 from tasks.turn import TurnRecord
 from tasks.views import Footage, RecalledView, ViewCall, ViewTurn, ViewWork, describe_call, recalled_in
 from tasks.weights import NOVEL_VIEWS, locate_weights, require_kind
+
+_waiting: ContextVar[EditorPool | None] = ContextVar("_waiting", default=None)
+"""The Editor that `view` started, for the flow to use."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,11 @@ def view(request: ViewRequest) -> ViewsReport:
     call = understand(request)
     if done := _all_finished(call):
         return ViewsReport(call.session, done)
-    start_cluster()
-    return TypeAdapter(ViewsReport).validate_python(novel_views(request))
+    token = _waiting.set(start_cluster_for(lambda: _start_editors(call)))
+    try:
+        return TypeAdapter(ViewsReport).validate_python(novel_views(request))
+    finally:
+        _waiting.reset(token)
 
 
 @flow(name="novel-views", flow_run_name="view {request.video.name}", log_prints=False)
@@ -82,15 +89,20 @@ def novel_views(request: ViewRequest) -> dict[str, Any]:
     """
     call = understand(request)
     start_ray()
-    first = call.turn(call.cameras[0], call.footage)
-    editors = start_editors(str(first.weights), first.dtype, first.device, speed=request.speed)
+    editors = _waiting.get() or _start_editors(call)
     try:
-        plan = ingest(first)
+        plan = ingest(call.turn(call.cameras[0], call.footage))
         with open_view_store(request.out, Patience(request.wait, say, editors.resting), request.memory) as store:
             turns = tuple(_render_each(call, plan, store, editors))
     finally:
         editors.close()
     return asdict(ViewsReport(call.session, turns))
+
+
+def _start_editors(call: ViewCall) -> EditorPool:
+    """The Editor of a call, which loads at once."""
+    first = call.turn(call.cameras[0], call.footage)
+    return start_editors(str(first.weights), first.dtype, first.device, speed=call.request.speed)
 
 
 def understand(request: ViewRequest) -> ViewCall:

@@ -10,23 +10,35 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from model.errors import RequestError, RunError
+
+T = TypeVar("T")
 
 OBJECT_STORE_BYTES = 2 * 2**30  # two segments in flight and a few memories; frames never accumulate
 
 
 def start_cluster() -> None:
     """Start Ray and the Prefect server at the same time, and wait for both."""
+    start_cluster_for(lambda: None)
+
+
+def start_cluster_for(actors: Callable[[], T]) -> T:
+    """Start both, and as soon as there is Ray, while the server is still coming up, the actors of a run.
+
+    A flow begins when the server is there; weights need not wait for that.
+    """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="start") as thread:
         prefect_started = thread.submit(start_prefect)
         start_ray()
+        started = actors()
         prefect_started.result()
+    return started
 
 
 def start_ray() -> None:

@@ -38,7 +38,7 @@ class MixConfig(Config):
     previous_last: float = Field(default=0.0, ge=0, le=1)
     """Chance that it is the last of them, as `RetrievalConfig.least_change` has it; otherwise it is the first."""
     changed_memories: float = Field(default=0.0, ge=0, le=1)
-    """Chance that the others are of segments that the edit changes, as far as the clip has such (`least_change` too)."""
+    """Chance that the others are of segments that the edit changes, as far as the clip has such."""
     disagreeing: float = Field(default=0.3, ge=0, le=1)
     """Chance that memories contradict an instruction that fixes the result: it is the text that must be obeyed."""
     one_tokenizer: float = Field(default=0.5, ge=0, le=1)

@@ -84,7 +84,7 @@ def draw_batch(
 
 
 def _draw_previous(count: int, mix: MixConfig, random: np.random.Generator) -> int | None:
-    """Which of `count` memories is the segment before the target: the first, or the last; None if it is not recalled."""
+    """Which of `count` memories is the segment before the target: the first, the last, or None."""
     if count == 0 or random.random() >= mix.previous:
         return None
     return count - 1 if mix.previous_last and random.random() < mix.previous_last else 0

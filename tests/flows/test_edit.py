@@ -5,23 +5,28 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import psutil
 import pytest
 
+from flows import edit as flow
 from flows.edit import EditReport, edit
 from flows.request import build_request
 from model.config import EditRequest
 from storage.ledger import Ledger
 from storage.memory import MemoryStore
 from storage.probe import probe
+from tasks import cluster as cluster_module
+from tasks.pool import EditorPool
 from tests.clips import ODD_CLIPS, make_clip, sound_packets
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -55,6 +60,27 @@ def request(video: Path, out: Path, **options: object) -> EditRequest:
 def garden(out: Path, **options: object) -> EditRequest:
     """The clip of three shots, its segments large enough that a run can be ended between two of them."""
     return request(CLIP, out, height=64, width=96, **options)
+
+
+def test_weights_load_while_the_server_is_still_coming_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever edits waits for one of the two; the flow, which needs the server, takes the Editors that are there."""
+    asked, start = threading.Event(), flow.start_editors
+    pools = []
+
+    def start_and_tell(*model: Any, **options: Any) -> EditorPool:
+        pools.append(start(*model, **options))
+        asked.set()
+        return pools[-1]
+
+    monkeypatch.setattr(flow, "start_editors", start_and_tell)
+    monkeypatch.setattr(cluster_module, "start_prefect", lambda: waited.append(asked.wait(60)))
+    waited: list[bool] = []
+    report = edit(garden(tmp_path / "out"))
+    assert waited == [True]
+    assert len(pools) == 1
+    assert report.edited == report.segments
+    assert edit(garden(tmp_path / "out")).edited == 0
+    assert len(pools) == 1, "nothing is loaded for what is finished"
 
 
 def assert_same_timing_and_sound(source: Path, report: EditReport) -> None:

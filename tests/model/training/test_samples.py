@@ -88,7 +88,10 @@ def test_the_previous_memory_may_be_the_last() -> None:
 @pytest.mark.parametrize(("share", "count"), [(0.0, 1), (1.0, 1), (1.0, 4)])
 def test_memories_may_be_of_what_the_edit_changes(share: float, count: int) -> None:
     """The others come only where no changed segment is left."""
-    clips, mix = [marked_clip(1, unchanged=(1, 2, 4))], MixConfig(previous=0, changed_memories=share, memories=ONE[count])
+    clips, mix = (
+        [marked_clip(1, unchanged=(1, 2, 4))],
+        MixConfig(previous=0, changed_memories=share, memories=ONE[count]),
+    )
     unchanged = 0
     for seed in range(DRAWS):
         batch = draw_batch(clips, 4, mix, np.random.default_rng(seed))
