@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 
 train-demo: $(VENV)/.installed  # into out/ whatever OUT says: finer.yaml names the model that it starts from
 	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out out/train-demo
-	$(BIN)/memory-v2v train checkpoints/demo/finer_manifest.yaml --config checkpoints/demo/finer.yaml --out out/train-demo-finer
+	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/finer.yaml --out out/train-demo-finer
 
 train-demo-views: $(VENV)/.installed
 	$(BIN)/memory-v2v train checkpoints/demo-views/manifest.yaml --config checkpoints/demo-views/training.yaml --out $(OUT)/train-demo-views

@@ -98,9 +98,9 @@ def recall_similar(clip: Clip, changes: Sequence[float], config: RetrievalConfig
     previous = clip.previous(at)
     scores = rank_by_descriptor(clip.descriptors[at], clip.descriptors[:at])
     candidates = [
-        Candidate(f"{index:06d}", float(score), clip.descriptors[index], changed=is_changed(change, most, config))
-        for index, (score, change) in enumerate(zip(scores, changes, strict=True))
-        if index == previous or (score >= config.least and is_changed(change, most, config))
+        Candidate(f"{index:06d}", float(score), clip.descriptors[index])
+        for index, score in enumerate(scores)
+        if index == previous or (score >= config.least and is_changed(changes[index], most, config))
     ]
     name = None if previous is None else f"{previous:06d}"
     return [int(recall.id) for recall in choose(candidates, config.top_k, name, config.coverage)]

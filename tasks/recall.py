@@ -73,7 +73,7 @@ class Query:
         nearest = sorted(known.values(), key=lambda candidate: candidate.precedence)[: self._pool]
         if previous is not None and all(candidate.id != previous for candidate in nearest):
             before = next((one for one in late if one.id == previous), None) or self.memory.row(previous)
-            nearest.append(replace(self._candidate(before), changed=self._is_changed(before, most)))
+            nearest.append(self._candidate(before))
         worthy = [one for one in nearest if one.score >= self.config.least or one.id == previous]
         return choose(worthy, self.config.top_k, previous, self.config.coverage)
 

@@ -41,7 +41,7 @@ class RetrievalConfig(Config):
     is the paper; a field-of-view score for novel views, where 0 is."""
     least_change: float = Field(default=0.0, ge=0, lt=1)
     """Of text edits: a memory that its edit changed by less, in parts of the most that any of its turn was changed, has
-    nothing to keep to and is not recalled; the previous segment comes last instead of first (ours; 0 is the paper)."""
+    nothing to keep to and is not recalled, the previous segment aside (ours; 0 is the paper)."""
     coverage: bool = False
     """Pick memories that do not repeat one another (ours; off is the paper)."""
 

@@ -35,10 +35,6 @@ class MixConfig(Config):
     """Chance that the segment before the target is among them, if there is one."""
     changed: float = Field(default=0.8, ge=0, le=1)
     """Chance that the target is a segment that the edit changes, where the clip has one; otherwise it is any."""
-    previous_last: float = Field(default=0.0, ge=0, le=1)
-    """Chance that it is the last of them, as `RetrievalConfig.least_change` has it; otherwise it is the first."""
-    changed_memories: float = Field(default=0.0, ge=0, le=1)
-    """Chance that the others are of segments that the edit changes, as far as the clip has such."""
     disagreeing: float = Field(default=0.3, ge=0, le=1)
     """Chance that memories contradict an instruction that fixes the result: it is the text that must be obeyed."""
     one_tokenizer: float = Field(default=0.5, ge=0, le=1)

@@ -4,7 +4,7 @@ Numpy half: no torch. In a long edit (supplement D.2, Algorithm 2) segments are 
 *source*; text is not compared (the paper found it unreliable). For new views (Eq. 1-3, supplement D.1, Algorithm 1) the
 directions that a camera path sees are compared, and nothing of the pictures. Does not know where memories are kept.
 Beyond the paper: across a cut the segment edited last is an ordinary candidate, picks may be kept from repeating one
-another, and memories that their edit hardly changed may be left out or come last (docs/decisions/0016).
+another, and memories that their edit hardly changed may be left out (docs/decisions/0016).
 """
 
 from collections.abc import Sequence
@@ -26,15 +26,13 @@ class Candidate:
     """A memory that could be recalled; `score` is its cosine similarity to the query, in [-1, 1].
 
     `made` is its turn and segment: what was made last comes first among equals, as one span has them turn after turn.
-    Ids decide only where that is equal too: they differ between sessions that are otherwise the same. `changed` is
-    False for the segment just before where its edit changed too little to be recalled for what it shows.
+    Ids decide only where that is equal too: they differ between sessions that are otherwise the same.
     """
 
     id: str
     score: float
     descriptor: Float[np.ndarray, " dimension"]
     made: tuple[int, int] = (0, 0)
-    changed: bool = True
 
     @property
     def precedence(self) -> tuple[float, int, int, str]:
@@ -70,28 +68,29 @@ def choose(
 ) -> list[Recall]:
     """At most `top_k` memories, best first.
 
-    `previous` names the candidate edited just before in the same shot, None at the start of a shot. It is always
-    chosen: first, or last if it was not `changed`, since tokens go by rank. The others come by falling score, of equals
-    the latest first. With `coverage` they come by maximal marginal relevance: each pick is the one most like the query
-    and least like those already chosen.
+    `previous` names the candidate edited just before in the same shot, which always comes first; None at the start of
+    a shot. The others follow by falling score, of equals the latest first. With `coverage` they follow by maximal
+    marginal relevance: each pick is the one most like the query and least like those already chosen.
     """
     ranked = sorted(candidates, key=lambda candidate: candidate.precedence)
-    before = [candidate for candidate in ranked if candidate.id == previous][:top_k]
-    assert before or previous is None or top_k == 0, f"the previous segment {previous} is not among the candidates"
+    first = [candidate for candidate in ranked if candidate.id == previous][:top_k]
+    assert first or previous is None or top_k == 0, f"the previous segment {previous} is not among the candidates"
     others = [candidate for candidate in ranked if candidate.id != previous]
-    wanted = top_k - len(before)
-    similar = _spread(others, before, wanted) if coverage else others[:wanted]
-    order = [*before, *similar] if all(one.changed for one in before) else [*similar, *before]
-    return [Recall(pick.id, pick.score, "previous" if pick.id == previous else "similar") for pick in order]
+    wanted = top_k - len(first)
+    similar = _spread(others, first, wanted) if coverage else others[:wanted]
+    return [
+        *(Recall(pick.id, pick.score, "previous") for pick in first),
+        *(Recall(pick.id, pick.score, "similar") for pick in similar),
+    ]
 
 
-def _spread(ranked: Sequence[Candidate], before: Sequence[Candidate], wanted: int) -> list[Candidate]:
+def _spread(ranked: Sequence[Candidate], first: Sequence[Candidate], wanted: int) -> list[Candidate]:
     """Pick greedily by likeness to the query less likeness to the nearest one chosen so far; ties go by rank."""
-    left, chosen = list(ranked), list(before)
-    while left and len(chosen) < len(before) + wanted:
+    left, chosen = list(ranked), list(first)
+    while left and len(chosen) < len(first) + wanted:
         worth = [RELEVANCE * one.score - (1 - RELEVANCE) * _nearest(one, chosen) for one in left]
         chosen.append(left.pop(int(np.argmax(worth))))
-    return chosen[len(before) :]
+    return chosen[len(first) :]
 
 
 def _nearest(candidate: Candidate, chosen: Sequence[Candidate]) -> float:

@@ -63,8 +63,8 @@ def draw_batch(
     most = min(len(clip) for clip in drawn) - 1
     chances = np.asarray(mix.memories) / sum(mix.memories)
     count = min(int(shape.choice(len(chances), p=chances)), most)
-    previous = _draw_previous(count, mix, shape)
-    places = [_draw_places(clip, count, previous, mix, random) for clip in drawn]
+    with_previous = count > 0 and shape.random() < mix.previous
+    places = [_draw_places(clip, count, with_previous, mix.changed, random) for clip in drawn]
     versions = [_draw_versions(clip, mix.disagreeing, random) for clip in drawn]
     patches = _draw_patches(count, mix, shape)
     targets = [place[0] for place in places]
@@ -74,7 +74,7 @@ def draw_batch(
         source=_stack([clip.source[at] for clip, at in zip(drawn, targets, strict=True)]),
         regions=np.stack([clip.regions[at] for clip, at in zip(drawn, targets, strict=True)]),
         memories=tuple(
-            _memory(drawn, versions, [place[rank + 1] for place in places], patch, rank == previous)
+            _memory(drawn, versions, [place[rank + 1] for place in places], patch, with_previous and rank == 0)
             for rank, patch in enumerate(patches)
         ),
         merge_share=float(shape.uniform(*mix.merge_share)) if count and shape.random() < mix.merging else None,
@@ -83,36 +83,19 @@ def draw_batch(
     )
 
 
-def _draw_previous(count: int, mix: MixConfig, random: np.random.Generator) -> int | None:
-    """Which of `count` memories is the segment before the target: the first, the last, or None."""
-    if count == 0 or random.random() >= mix.previous:
-        return None
-    return count - 1 if mix.previous_last and random.random() < mix.previous_last else 0
-
-
 def _draw_places(
-    clip: TrainingClip, count: int, previous: int | None, mix: MixConfig, random: np.random.Generator
+    clip: TrainingClip, count: int, with_previous: bool, changed: float, random: np.random.Generator
 ) -> list[int]:
-    """The target's segment, and those of its memories, all different; its neighbour is the one of number `previous`.
+    """The target's segment, and those of its memories, all different; its neighbour first if that is wanted.
 
     That is the one before it; in a clip that was extended forward, the one behind it (see `MixConfig.reverse_memory`).
     """
-    possible = np.arange(0 if previous is None or clip.extended else 1, len(clip.changed))
+    possible = np.arange(1 if with_previous and not clip.extended else 0, len(clip.changed))
     busy = possible[clip.changed[possible]]
-    target = int(random.choice(busy if len(busy) and random.random() < mix.changed else possible))
-    neighbour = [] if previous is None else [target + 1 if clip.extended else target - 1]
-    others = random.permutation([place for place in range(len(clip)) if place not in (target, *neighbour)]).tolist()
-    if mix.changed_memories and random.random() < mix.changed_memories:
-        others.sort(key=lambda place: not _is_changed(clip, place))
-    memories = others[: count - len(neighbour)]
-    if previous is not None:
-        memories.insert(previous, *neighbour)
-    return [target, *memories]
-
-
-def _is_changed(clip: TrainingClip, place: int) -> bool:
-    """Whether the edit changes a segment; what a clip was extended by counts as changed."""
-    return place >= len(clip.changed) or bool(clip.changed[place])
+    target = int(random.choice(busy if len(busy) and random.random() < changed else possible))
+    first = [target + 1 if clip.extended else target - 1] if with_previous else []
+    others = [place for place in range(len(clip)) if place != target and place not in first]
+    return [target, *first, *(int(place) for place in random.permutation(others)[: count - len(first)])]
 
 
 def _draw_versions(clip: TrainingClip, disagreeing: float, random: np.random.Generator) -> tuple[int, int]:

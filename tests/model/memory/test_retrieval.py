@@ -1,7 +1,5 @@
 """Cosine ranking and the choice of memories, previous segment and coverage included; views by what they saw."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,16 +66,6 @@ def test_the_previous_segment_always_comes_first_and_once(pool: tuple, top_k: in
         assert [memory.id for memory in recalled].count(previous.id) == 1
         assert {memory.reason for memory in recalled[1:]} <= {"similar"}
         assert len(recalled) == min(top_k, len(candidates))
-
-
-@given(pools(), st.integers(2, 8), st.booleans())
-def test_a_previous_segment_that_was_hardly_changed_comes_last(pool: tuple, top_k: int, coverage: bool) -> None:
-    _, candidates = pool
-    for index, previous in enumerate(candidates):
-        poorer = [*candidates[:index], replace(previous, changed=False), *candidates[index + 1 :]]
-        first, *others = choose(candidates, top_k, previous.id, coverage)
-        assert choose(poorer, top_k, previous.id, coverage) == [*others, first]
-        assert choose(poorer, 1, previous.id, coverage) == [first]
 
 
 @given(pools(), st.integers(0, 8), st.booleans(), st.randoms())

@@ -13,7 +13,6 @@ from tests.model.training.clips import marked_clip, read_mark
 
 CLIPS = [marked_clip(1), marked_clip(2), marked_clip(3, fixed=True), marked_clip(4, fixed=True)]
 DRAWS = 60
-ONE = {1: (0.0, 1.0), 4: (0.0, 0.0, 0.0, 0.0, 1.0)}  # chances of so many memories, and no other number
 
 
 def draw(seed: int, **mix: object) -> Batch:
@@ -72,34 +71,6 @@ def test_the_previous_memory_is_the_segment_before() -> None:
             seen += 1
     assert seen > 0
     assert not any(memory.previous for batch, _, _ in samples(previous=0) for memory in batch.memories)
-
-
-def test_the_previous_memory_may_be_the_last() -> None:
-    lengths = set()
-    for batch, (_, _, segment), memories in samples(previous=1, previous_last=1):
-        flags = [memory.previous for memory in batch.memories]
-        if memories:
-            assert flags == [*[False] * (len(flags) - 1), True]
-            assert memories[-1][2] == segment - 1
-        lengths.add(len(memories))
-    assert max(lengths) > 2
-
-
-@pytest.mark.parametrize(("share", "count"), [(0.0, 1), (1.0, 1), (1.0, 4)])
-def test_memories_may_be_of_what_the_edit_changes(share: float, count: int) -> None:
-    """The others come only where no changed segment is left."""
-    clips, mix = (
-        [marked_clip(1, unchanged=(1, 2, 4))],
-        MixConfig(previous=0, changed_memories=share, memories=ONE[count]),
-    )
-    unchanged = 0
-    for seed in range(DRAWS):
-        batch = draw_batch(clips, 4, mix, np.random.default_rng(seed))
-        for index, target in enumerate(batch.target):
-            memories = {read_mark(memory.edited[index])[2] for memory in batch.memories}
-            left = {0, 3, 5} - {read_mark(target)[2]}
-            unchanged += len(memories - left) > max(0, count - len(left))
-    assert (unchanged == 0) == (share == 1)
 
 
 def test_a_seed_is_a_batch() -> None:
