@@ -8,8 +8,8 @@ measure is defined stands in model/metrics/agreement.py.
 
     python benchmarks/consistency.py [--videos 60] [--segments 20] [--seed 0] [--weights DIR ...] [--json] [--write]
 
-An interrupted run goes on where it stopped. `--here` runs in this process, without Prefect and Ray. `--write` renews
-docs/proof.md with its plot and its sheet of frames, and the table in the README.
+An interrupted run goes on where it stopped. `--here` runs in this process, without Prefect and Ray, and on a GPU if
+there is one. `--write` renews docs/proof.md with its plot and its sheet of frames, and the table in the README.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,15 +52,25 @@ COLUMNS = {
 BEGIN, END = "<!-- proof: written by benchmarks/consistency.py -->", "<!-- end of proof -->"
 
 
+def prove_together(config: ProofConfig) -> "Figures":
+    """All figures, by models on Ray's actors."""
+    from flows.evaluation import prove
+
+    return prove(config)
+
+
 def prove_here(config: ProofConfig) -> "Figures":
-    """All figures, by a model in this process."""
+    """All figures, by a model in this process, on a GPU if there is one."""
+    import torch
+
     from model.metrics.measured import MeasuredEditor
-    from tasks.evaluate import add_verdicts, find_models, judge_here, plan_jobs, read_verdicts, sum_up_proof
+    from tasks.verdicts import add_verdicts, find_models, judge_here, plan_jobs, read_verdicts, sum_up_proof
 
     cache = user_folder("cache")
     models = find_models(config, cache)
     jobs = plan_jobs(config, models, cache, set(read_verdicts(config.records)))
-    for number, verdicts in enumerate(judge_here(jobs, MeasuredEditor.from_pretrained), 1):
+    load = partial(MeasuredEditor.from_pretrained, device="cuda" if torch.cuda.is_available() else "cpu")
+    for number, verdicts in enumerate(judge_here(jobs, load), 1):
         add_verdicts(config.records, verdicts)
         print(f"{number} of {len(jobs)} jobs done", file=sys.stderr, flush=True)
     return sum_up_proof(config, cache)
@@ -67,7 +78,7 @@ def prove_here(config: ProofConfig) -> "Figures":
 
 def figures_by_seed(config: ProofConfig) -> "list[Figures]":
     """What each of several models has alone, from the verdicts written down; nothing where there is one."""
-    from tasks.evaluate import sum_up_proof
+    from tasks.verdicts import sum_up_proof
 
     alone = [config.model_copy(update={"weights": (name,)}) for name in config.weights]
     return [sum_up_proof(each, user_folder("cache")) for each in alone] if len(alone) > 1 else []
@@ -107,8 +118,8 @@ def write_proof(config: ProofConfig, figures: "Figures", by_seed: "Sequence[Figu
     from model.metrics.measured import MeasuredEditor
     from storage.plot import draw_bars
     from storage.sheet import draw_sheet
-    from tasks.evaluate import find_models, world_of
     from tasks.showing import show_videos
+    from tasks.verdicts import find_models, world_of
 
     bars = {
         method.replace("_", " "): {
@@ -170,7 +181,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[ProofConfig, argparse
     """What is to be measured, and the other options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = ProofConfig(records=user_folder("cache") / "consistency.jsonl")
-    for name in ("videos", "segments", "seed", "looks", "workers", "least_gap"):
+    for name in ("videos", "segments", "seed", "looks", "workers", "least_gap", "size"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
     parser.add_argument("--weights", nargs="+", default=defaults.weights, help="model folders, one a training seed")
     parser.add_argument("--methods", nargs="+", default=defaults.methods)
@@ -187,11 +198,9 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[ProofConfig, argparse
 
 def main() -> None:
     prepare_environment()
-    from flows.evaluation import prove
-
     config, options = parse()
     try:
-        figures = prove_here(config) if options.here else prove(config)
+        figures = prove_here(config) if options.here else prove_together(config)
     except MemoryV2VError as fault:
         sys.exit(f"error: {fault}")
     if options.write:

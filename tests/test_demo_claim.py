@@ -19,9 +19,9 @@ from model.editor import MemoryEditor
 from model.metrics.agreement import Figures
 from model.metrics.measured import MeasuredEditor
 from model.types import EditedSegment, Memory
-from tasks.evaluate import Job, Model, do_job, sum_up
 from tasks.playing import ProofEditor
 from tasks.showing import open_seeds
+from tasks.verdicts import Job, Model, do_job, sum_up
 from tasks.weights import read_preset
 
 DEMO = Path(__file__).resolve().parents[1] / "checkpoints" / "demo"

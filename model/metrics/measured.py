@@ -32,14 +32,14 @@ class MeasuredEditor:
         self._flops: dict[tuple, int] = {}
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "MeasuredEditor":
-        """Load a model folder, in float32 on the CPU, where this process then uses one thread: others share the cores.
+    def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> "MeasuredEditor":
+        """Load a model folder, in float32. This process then uses one thread of the CPU: others share the cores.
 
         Raises:
             WeightsError: it does not load.
         """
         torch.set_num_threads(1)
-        return cls(MemoryEditor.from_pretrained(folder))
+        return cls(MemoryEditor.from_pretrained(folder, device=device))
 
     def edit(
         self,

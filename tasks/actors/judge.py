@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from model.metrics.catalogue import InstrumentSet
     from model.metrics.measured import MeasuredEditor
     from model.metrics.score import Measurement
-    from tasks.evaluate import Job, Verdict
     from tasks.measure import MeasureJob
+    from tasks.verdicts import Job, Verdict
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -36,7 +36,7 @@ class Judge:
             RunError: footage is not there and could not be downloaded.
         """
         from model.metrics.measured import MeasuredEditor
-        from tasks.evaluate import do_job
+        from tasks.verdicts import do_job
 
         if self._editor is None or self._folder != job.model.folder:
             self._folder, self._editor = job.model.folder, MeasuredEditor.from_pretrained(job.model.folder)

@@ -12,7 +12,8 @@ from model.errors import RequestError
 from model.metrics.agreement import Figure
 from model.types import EditedSegment, Memory
 from storage.datasets.synthetic import RenderedWorld, colour_of, imagine, render
-from tasks.evaluate import (
+from tasks.playing import METHODS
+from tasks.verdicts import (
     Job,
     Model,
     add_verdicts,
@@ -23,7 +24,6 @@ from tasks.evaluate import (
     sum_up,
     wanted_keys,
 )
-from tasks.playing import METHODS
 
 SIZE, SEGMENTS, LENGTH, VIDEOS = 48, 20, 5, 30
 WORLD = WorldConfig(size=SIZE, segments=SEGMENTS, segment_frames=LENGTH, least_shown=2, least_gap=12)
