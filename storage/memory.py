@@ -60,11 +60,11 @@ class MemoryStore(RememberedStore[MemoryRow]):
         turns: Sequence[TurnKey],
         descriptor: Float[np.ndarray, " size"],
         descriptor_name: str,
-        limit: int,
+        limit: int | None,
         reach: Reach,
         least: Mapping[TurnKey, float] | None = None,
     ) -> list[Candidate]:
-        """The `limit` memories of `turns` whose source is most like `descriptor`, best first.
+        """The `limit` memories of `turns` whose source is most like `descriptor`, best first; None is all of them.
 
         Only what is within `reach` is looked at, and was changed by the `least` of its turn. Where the last place is
         contested, or a blank picture may take it (all zeros: no angle, so no vector search finds it), every allowed row
@@ -73,8 +73,8 @@ class MemoryStore(RememberedStore[MemoryRow]):
         allowed = _comparable(turns, descriptor_name, reach)
         for turn, change in (least or {}).items():
             allowed &= ~of_turns([turn]) | (col("change") >= lit(change)) | (col("change") == lit(UNKNOWN))
-        hits = self._nearest(descriptor, allowed, limit + SPARE_HITS)
-        if len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
+        hits = [] if limit is None else self._nearest(descriptor, allowed, limit + SPARE_HITS)
+        if limit is None or len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
             everything = self._rows.search().where(allowed).select(RANKED).limit(None)
             hits = _ranked(descriptor, everything.to_arrow())
         return hits[:limit]

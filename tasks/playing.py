@@ -16,7 +16,7 @@ from jaxtyping import Float32
 
 from model.config import EditConfig, Preset, RetrievalConfig
 from model.descriptor import ThumbnailDescriptor
-from model.memory.retrieval import Candidate, change_of, choose, is_changed, rank_by_descriptor
+from model.memory.retrieval import Candidate, change_of, choose, is_changed, leave_out_copies, rank_by_descriptor
 from model.types import EditedSegment, Memory
 from storage.datasets.clip import Frames
 
@@ -95,14 +95,18 @@ def recall_random(clip: Clip, changes: Sequence[float], config: RetrievalConfig)
 def recall_similar(clip: Clip, changes: Sequence[float], config: RetrievalConfig) -> list[int]:
     """The previous one in the same shot, then those that look most alike: what `tasks/recall.py` recalls."""
     at, most = len(changes), max(changes, default=0.0)
-    previous = clip.previous(at)
+    place = clip.previous(at)
+    if place is not None and config.copy_margin is not None and is_changed(changes[place], most, config):
+        place = None
     scores = rank_by_descriptor(clip.descriptors[at], clip.descriptors[:at])
     candidates = [
-        Candidate(f"{index:06d}", float(score), clip.descriptors[index])
+        Candidate(str(index), float(score), clip.descriptors[index], (0, index))
         for index, score in enumerate(scores)
-        if index == previous or (score >= config.least and is_changed(changes[index], most, config))
+        if index == place or (score >= config.least and is_changed(changes[index], most, config))
     ]
-    name = None if previous is None else f"{previous:06d}"
+    name = None if place is None else str(place)
+    if config.copy_margin is not None:
+        candidates = leave_out_copies(candidates, config.copy_margin, name)
     return [int(recall.id) for recall in choose(candidates, config.top_k, name, config.coverage)]
 
 

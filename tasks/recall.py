@@ -13,7 +13,7 @@ import numpy as np
 import ray
 
 from model.config import RetrievalConfig
-from model.memory.retrieval import UNKNOWN, Candidate, choose, is_changed, rank_by_descriptor
+from model.memory.retrieval import UNKNOWN, Candidate, choose, is_changed, leave_out_copies, rank_by_descriptor
 from model.types import Recall, Segment
 from storage.ledger import TurnKey, TurnPlace
 from storage.memory import MemoryRow, MemoryStore
@@ -74,18 +74,24 @@ class Query:
         if previous is not None and all(candidate.id != previous for candidate in nearest):
             before = next((one for one in late if one.id == previous), None) or self.memory.row(previous)
             nearest.append(self._candidate(before))
-        worthy = [one for one in nearest if one.score >= self.config.least or one.id == previous]
-        return choose(worthy, self.config.top_k, previous, self.config.coverage)
+        place = previous if self.config.copy_margin is None or previous not in known else None
+        worthy = [one for one in nearest if one.score >= self.config.least or one.id == place]
+        if self.config.copy_margin is not None:
+            worthy = leave_out_copies(worthy, self.config.copy_margin, place)
+        return choose(worthy, self.config.top_k, place, self.config.coverage)
 
     def _search(self, most: Mapping[TurnKey, float]) -> Found:
         """What is most alike, of all that was changed enough beside what was changed `most` in its turn."""
         least = {turn: self.config.least_change * change for turn, change in most.items()}
-        limit, row = self._pool + (self.edited is not None), self.row
+        limit, row = None if self._pool is None else self._pool + (self.edited is not None), self.row
         hits = self.memory.search(self.turns, row.descriptor, row.descriptor_name, limit, self.reach, least)
         return Found([hit for hit in hits if hit.id != self.edited][: self._pool], most)
 
     @property
-    def _pool(self) -> int:
+    def _pool(self) -> int | None:
+        """How many candidates are looked at; None is all, among which copies are told from what they copy."""
+        if self.config.copy_margin is not None:
+            return None
         return self.config.top_k * (COVERAGE_POOL if self.config.coverage else 1)
 
     def _most_changed(self, found: Found, late: Sequence[MemoryRow]) -> Mapping[TurnKey, float]:

@@ -42,6 +42,9 @@ class RetrievalConfig(Config):
     least_change: float = Field(default=0.0, ge=0, lt=1)
     """Of text edits: a memory that its edit changed by less, in parts of the most that any of its turn was changed, has
     nothing to keep to and is not recalled, the previous segment aside (ours; 0 is the paper)."""
+    copy_margin: float | None = Field(default=None, ge=0, le=2)
+    """Of text edits: a memory is taken for a copy of earlier ones of its turn, and not recalled, unless its source is
+    more alike by more than this; the segment just before too, where it was changed (ours; None is the paper)."""
     coverage: bool = False
     """Pick memories that do not repeat one another (ours; off is the paper)."""
 

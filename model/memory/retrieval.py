@@ -4,7 +4,8 @@ Numpy half: no torch. In a long edit (supplement D.2, Algorithm 2) segments are 
 *source*; text is not compared (the paper found it unreliable). For new views (Eq. 1-3, supplement D.1, Algorithm 1) the
 directions that a camera path sees are compared, and nothing of the pictures. Does not know where memories are kept.
 Beyond the paper: across a cut the segment edited last is an ordinary candidate, picks may be kept from repeating one
-another, and memories that their edit hardly changed may be left out (docs/decisions/0016).
+another, and memories may be left out that their edit hardly changed (docs/decisions/0016), or that are copies of others
+(0018).
 """
 
 from collections.abc import Sequence
@@ -61,6 +62,24 @@ def change_of(edited: Float[np.ndarray, "..."], source: Float[np.ndarray, "..."]
 def is_changed(change: float, most: float, config: RetrievalConfig) -> bool:
     """Whether a memory was changed enough to be recalled; of the memories of its turn one was changed `most`."""
     return change == UNKNOWN or change >= config.least_change * most
+
+
+def leave_out_copies(candidates: Sequence[Candidate], margin: float, place: str | None = None) -> list[Candidate]:
+    """The memories of each turn that are not taken for copies, in the order in which they were made (ours).
+
+    What a later edit shows, it has read off earlier ones, and every reading errs a little: copies of copies drift. So
+    the earliest stays, and a later one only if its score is above that of all kept before it by more than `margin`; it
+    then shows what they do not. `place` names one that has nothing to copy, which stays.
+    """
+    kept, best = [], dict[int, float]()
+    for one in sorted(candidates, key=lambda candidate: candidate.made):
+        turn, _ = one.made
+        if one.id == place:
+            kept.append(one)
+        elif turn not in best or one.score > best[turn] + margin:
+            kept.append(one)
+            best[turn] = one.score
+    return kept
 
 
 def choose(

@@ -62,10 +62,10 @@ def row(clip: Clip, at: int) -> MemoryRow:
     return MemoryRow(id=f"{at:06d}", **place, **text, **seen, recalled=(), scores=(), reasons=())
 
 
-@pytest.mark.parametrize("least_change", [0.0, 0.5])
+@pytest.mark.parametrize("settings", [{}, {"least_change": 0.5}, {"least_change": 0.5, "copy_margin": 0.2}])
 @pytest.mark.parametrize("story", ["pan", "cut", "walk"])
-def test_memory_recalls_what_the_pipeline_recalls(story: str, least_change: float, tmp_path: Path) -> None:
-    played, config = clip(story), CONFIG.model_copy(update={"least_change": least_change})
+def test_memory_recalls_what_the_pipeline_recalls(story: str, settings: dict[str, float], tmp_path: Path) -> None:
+    played, config = clip(story), CONFIG.model_copy(update=settings)
     changes = np.random.default_rng(0).random(WORLD.segments).tolist()
     store = MemoryStore(tmp_path / "memory", len(played.descriptors[0]))
     for at in range(1, WORLD.segments):

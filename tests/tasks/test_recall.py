@@ -155,6 +155,30 @@ def test_the_previous_segment_is_recalled_however_little_it_was_changed(
     assert set(ids(recalled[1:])) < {one.id for one in earlier[4:8]}
 
 
+@pytest.mark.parametrize("late", [0, 1, 5, 9])
+def test_copies_are_not_recalled_whenever_the_store_was_searched(
+    late: int, rows: list[MemoryRow], tmp_path: Path
+) -> None:
+    """All that are more alike than whatever was made before them; the first one has nothing before it."""
+    *earlier, row = rows
+    memory = store_of(tmp_path, earlier[: len(earlier) - late])
+    config = RetrievalConfig(top_k=9, least=-1, copy_margin=0.0)
+    scores = [cosine(one, row) for one in earlier]
+    originals = [one for at, one in enumerate(earlier) if at == 0 or scores[at] > max(scores[:at])]
+    assert 1 < len(originals) < len(earlier)
+    recalled = look_up(memory, row, config, earlier[-8:] if late < 9 else earlier, earlier[-1].id)
+    assert ids(recalled) == [one.id for one in sorted(originals, key=lambda one: -cosine(one, row))]
+    assert {one.reason for one in recalled} == {"similar"}
+
+
+def test_the_segment_before_is_no_copy_where_nothing_was_edited(rows: list[MemoryRow], tmp_path: Path) -> None:
+    *earlier, row = rows
+    earlier = changed(earlier, [1.0] * 8 + [0.1])
+    config = RetrievalConfig(top_k=9, least=-1, least_change=0.5, copy_margin=2.0)
+    recalled = look_up(store_of(tmp_path, earlier), row, config, earlier[-1:], earlier[-1].id)
+    assert ids(recalled) == [earlier[-1].id, earlier[0].id]
+
+
 def test_an_edit_of_a_whole_picture_does_not_shut_out_small_ones_of_another_turn(
     rows: list[MemoryRow], tmp_path: Path
 ) -> None:

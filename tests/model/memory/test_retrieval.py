@@ -11,7 +11,7 @@ from model.camera.presets import PRESETS, preset
 from model.camera.projection import Intrinsics
 from model.camera.trajectory import Trajectory
 from model.config import RetrievalConfig
-from model.memory.retrieval import Candidate, SeenView, choose, choose_by_view, rank_by_descriptor
+from model.memory.retrieval import Candidate, SeenView, choose, choose_by_view, leave_out_copies, rank_by_descriptor
 from model.types import Recall
 
 
@@ -181,3 +181,27 @@ def test_baselines_choose_without_looking() -> None:
     assert len(draws) > 5
     again = [choose_by_view(target, some, config, "random", 7) for some in (views, views[::-1])]
     assert again[0] == again[1]
+
+
+def made(id: str, score: float, turn: int, segment: int) -> Candidate:
+    return Candidate(id, score, np.ones(2), (turn, segment))
+
+
+def test_a_later_memory_is_a_copy_unless_it_is_more_alike() -> None:
+    row = [made("first", 0.1, 0, 0), made("same", 0.2, 0, 1), made("alike", 0.5, 0, 2), made("again", 0.6, 0, 3)]
+    assert [one.id for one in leave_out_copies(row[::-1], 0.2)] == ["first", "alike"]
+    assert [one.id for one in leave_out_copies(row, 0.0)] == ["first", "same", "alike", "again"]
+    assert [one.id for one in leave_out_copies(row, 2.0)] == ["first"]
+
+
+def test_small_steps_add_up_to_something_new() -> None:
+    """What a memory is held against is what was kept before it."""
+    row = [made(str(at), 0.1 * at, 0, at) for at in range(9)]
+    assert [one.id for one in leave_out_copies(row, 0.15)] == ["0", "2", "4", "6", "8"]
+
+
+def test_turns_do_not_copy_each_other_and_a_place_copies_nothing() -> None:
+    row = [made("a", 0.9, 0, 0), made("b", 0.9, 0, 5), made("c", 0.2, 1, 0), made("d", 0.3, 1, 5)]
+    assert [one.id for one in leave_out_copies(row, 0.2)] == ["a", "c"]
+    assert [one.id for one in leave_out_copies(row, 0.2, "d")] == ["a", "c", "d"]
+    assert [one.id for one in leave_out_copies(row, 0.2, "c")] == ["a", "c", "d"]
