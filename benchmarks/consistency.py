@@ -43,6 +43,7 @@ COLUMNS = {
     "agreement": "agreement, all",
     "edit_rate": "repainted",
     "wrongly_changed": "others changed",
+    "smeared": "smeared",
     "instruction_followed": "told, followed",
     "psnr_outside": "PSNR outside, dB",
     "look_distance": "look distance",

@@ -56,6 +56,7 @@ def _best_forgetful(figures: Figures) -> float:
 EDITS = (
     Claim("the region is repainted wherever it is visible", _of("memory", "edit_rate"), True, 0.95),
     Claim("other things are changed", _of("memory", "wrongly_changed"), False, 0.05),
+    Claim("something is painted where there is nothing to edit", _of("memory", "smeared"), False, 0.05),
     Claim("a named colour is the colour painted", _of("memory", "instruction_followed"), True, 0.95),
     Claim("PSNR outside all things, dB", _of("memory", "psnr_outside"), True, 32.0),
 )

@@ -12,7 +12,16 @@ import numpy as np
 
 from model.config import WorldConfig
 from model.metrics.agreement import VISIBLE, RegionView, SegmentView, VideoView
-from model.metrics.regions import Frames, Mask, colour_distance, grown, mean_colour, squared_error, without_rim
+from model.metrics.regions import (
+    Frames,
+    Mask,
+    colour_distance,
+    farthest_patch,
+    grown,
+    mean_colour,
+    squared_error,
+    without_rim,
+)
 from storage.datasets.synthetic import RenderedWorld, imagine, render, shown_segments
 from storage.datasets.wording import hue_of
 from tasks.playing import Clip, Stage, cuts_between, make_clip
@@ -80,7 +89,8 @@ def judge(subject: Subject, stage: Stage, method: str, donor: Stage | None = Non
         source, outside = subject.clip.segments[at], subject.outside[at]
         error, lost = (squared_error(each, source, outside) for each in (take.frames, codec))
         touched = tuple(each for each in moved if each is not None)
-        views.append(SegmentView(subject.shown[at], region, touched, error, lost, take.seconds, take.flops))
+        strayed = farthest_patch(take.frames, codec) if region is None else None
+        views.append(SegmentView(subject.shown[at], region, touched, error, lost, take.seconds, take.flops, strayed))
     return VideoView(subject.clip.id, change.hue if change.named else None, tuple(views))
 
 

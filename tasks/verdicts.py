@@ -20,7 +20,7 @@ from tasks.looking import LOOK_METHODS, LOOK_TALLIES, LookView, judge_look
 from tasks.playing import METHODS, ProofEditor, Stage
 from tasks.weights import locate_weights, read_preset
 
-EDITION = 3  # of verdicts: counted up when what is seen of a video changes
+EDITION = 4  # of verdicts: counted up when what is seen of a video changes
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,8 @@ class FootageSource(Config):
     """Looks that a clip was given, where its text leaves the look open."""
     recoloured: float = Field(default=0.0, ge=0, le=1)
     """Share of clips that are given a look before they are edited, so that few pictures show many colours."""
+    views: int = Field(default=2, ge=1)
+    """Pictures, or films, that a clip shows in turns: the more, the seldomer a memory shows what its target does."""
     world: WorldConfig = WorldConfig()
     share: float = Field(default=1.0, ge=0.01, le=100)
     """See `SyntheticSource`."""

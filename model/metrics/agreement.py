@@ -48,7 +48,8 @@ class SegmentView:
 
     `shown` is how much of the region was in view, in parts of the most in any segment; `region` is None where that is
     nothing. `moved` are the distances by which the mean colours of other visible things moved; `error` and
-    `codec_error` mean squared errors outside all things, after the edit and after the codec alone.
+    `codec_error` mean squared errors outside all things, after the edit and after the codec alone. `strayed` is how far
+    the patch moved that moved farthest, where nothing was to be edited; None elsewhere.
     """
 
     shown: float
@@ -58,6 +59,7 @@ class SegmentView:
     codec_error: float
     seconds: float
     flops: int
+    strayed: float | None = None
 
     @property
     def visible(self) -> RegionView | None:
@@ -131,6 +133,11 @@ def wrongly_changed(video: VideoView) -> Tally:
     return _share(moved > CHANGED for segment in video.segments for moved in segment.moved)
 
 
+def smeared(video: VideoView) -> Tally:
+    """Segments with nothing of the region in view in which something was painted all the same."""
+    return _share(each.strayed > CHANGED for each in video.segments if each.strayed is not None)
+
+
 def instruction_followed(video: VideoView) -> Tally:
     """Visible segments that were repainted, and in the colour named; of instructions that name one."""
     if video.named is None:
@@ -165,6 +172,7 @@ MEASURES: Mapping[str, Callable[[VideoView], Tally]] = {
         agreement_after_gap,
         edit_rate,
         wrongly_changed,
+        smeared,
         instruction_followed,
         psnr_outside,
         psnr_codec,

@@ -11,6 +11,7 @@ Mask = Bool[np.ndarray, "frame height width"]
 Colour = tuple[float, float, float]
 
 LEAST_INSIDE = 0.25  # share of a region that must be left without its rim, else the rim counts too
+PATCH = 8  # pixels: a token of the target in rows and columns
 
 
 def mean_colour(frames: Frames, mask: Mask) -> Colour:
@@ -51,6 +52,14 @@ def squared_error(one: Frames, other: Frames, mask: Mask) -> float:
     """Mean squared difference of all channels within a mask."""
     assert mask.any(), "an empty region has no error"
     return float(np.square(one[mask] - other[mask]).mean())
+
+
+def farthest_patch(one: Frames, other: Frames) -> float:
+    """The largest colour distance of the mean colours of a patch of `PATCH` x `PATCH` pixels of any frame."""
+    frames, height, width, _ = one.shape
+    moved = (one - other)[:, : height - height % PATCH, : width - width % PATCH]
+    patches = moved.reshape(frames, height // PATCH, PATCH, width // PATCH, PATCH, 3).mean(axis=(2, 4))
+    return float(np.linalg.norm(patches, axis=-1).max())
 
 
 def decibels(error: float) -> float:

@@ -1,8 +1,8 @@
 """Real footage for training and for evaluation: short clips cut from licensed pictures and videos, with looks on them.
 
-A clip shows two things in turns, with cuts between them: a camera gliding over a photograph, or a crop of a film. One
-look holds for the whole clip, so what was learned from one shot must be carried over to the other. Everything follows
-from a seed. Training and evaluation never share a picture.
+A clip shows two things or more in turns, with cuts between them: a camera gliding over a photograph, or a crop of a
+film. One look holds for the whole clip, so what was learned from one shot must be carried over to the others.
+Everything follows from a seed. Training and evaluation never share a picture.
 """
 
 from collections.abc import Sequence
@@ -46,17 +46,18 @@ def footage_clip(
     wording: Wording = "training",
     versions: int = 2,
     recoloured: float = 0.0,
+    views: int = 2,
 ) -> EditedClip:
     """The clip of a seed, in so many versions where the look is left open, from files below `folder`.
 
     A share of clips is `recoloured` by a look before anything is done to them: there are few pictures, whose colours
-    should not be learned by heart.
+    should not be learned by heart. It shows so many `views` in turns.
 
     Raises:
         RunError: the footage is not there and could not be downloaded.
     """
     random = np.random.default_rng([seed, 17 if wording == "training" else 19])
-    source = _shots(config, random, fetch(TRAINING if wording == "training" else HELD_OUT, folder))
+    source = _shots(config, random, fetch(TRAINING if wording == "training" else HELD_OUT, folder), views)
     instruction, fixed = looks_wording(random, wording == "held-out")
     light = source.astype(np.float32) / 255
     if recoloured and random.random() < recoloured:
@@ -74,11 +75,11 @@ def _as_frames(light: np.ndarray) -> Frames:
     return np.rint(light * 255).astype(np.uint8)
 
 
-def _shots(config: WorldConfig, random: np.random.Generator, paths: Sequence[Path]) -> Frames:
-    """Two views in turns, each for one or more segments."""
+def _shots(config: WorldConfig, random: np.random.Generator, paths: Sequence[Path], count: int) -> Frames:
+    """So many views in turns, each for one or more segments."""
     length = config.segment_frames
-    views = [_view(paths[int(random.integers(len(paths)))], config, random) for _ in range(2)]
-    shown = np.cumsum(random.random(config.segments) < 0.35) % 2
+    views = [_view(paths[int(random.integers(len(paths)))], config, random) for _ in range(count)]
+    shown = np.cumsum(random.random(config.segments) < 0.35) % count
     return np.concatenate([views[which][at * length : (at + 1) * length] for at, which in enumerate(shown)])
 
 

@@ -16,7 +16,7 @@ Picture = Float[np.ndarray, "*frame height width 3"]
 Numbers = Float[np.ndarray, "6"]
 """Hue, contrast, the three tints and the vignette, in parts of their ranges."""
 
-RANGES = {"hue": (-150.0, 150.0), "contrast": (0.6, 1.3), "tint": (0.7, 1.15), "vignette": (0.0, 0.6)}
+RANGES = {"hue": (-150.0, 150.0), "contrast": (0.5, 1.5), "tint": (0.45, 1.2), "vignette": (0.0, 0.9)}
 """What open looks are drawn from: degrees, and factors."""
 
 LOWEST, HIGHEST = np.array([RANGES[name] for name in ("hue", "contrast", "tint", "tint", "tint", "vignette")]).T

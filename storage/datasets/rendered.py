@@ -20,7 +20,7 @@ PAINTERS = (clip, footage, looks, packages, panorama, shapes, synthetic, wording
 
 @dataclass(frozen=True)
 class Drawing:
-    """One clip that can be drawn; `kind` is that of its source, the last two are for footage (`footage_clip`)."""
+    """One clip that can be drawn; `kind` is that of its source, the last three are for footage (`footage_clip`)."""
 
     kind: str
     wording: wording.Wording
@@ -28,6 +28,7 @@ class Drawing:
     seed: int
     versions: int = 2
     recoloured: float = 0.0
+    views: int = 2
 
     def name(self, codec: str) -> str:
         """Of the clip as latents of the codec with this hash."""
@@ -40,7 +41,7 @@ def drawings_of(source: DrawnSource) -> Iterator[Drawing]:
     for seed in range(source.first_seed, source.first_seed + source.clips):
         drawing = Drawing(source.kind, source.wording, source.world, seed)
         if isinstance(source, FootageSource):
-            drawing = replace(drawing, versions=source.versions, recoloured=source.recoloured)
+            drawing = replace(drawing, versions=source.versions, recoloured=source.recoloured, views=source.views)
         yield drawing
 
 
@@ -51,7 +52,7 @@ def draw_clip(drawing: Drawing, footage_folder: Path) -> EditedClip:
         RunError: footage is not there and could not be downloaded.
     """
     if drawing.kind == "footage":
-        looks = drawing.versions, drawing.recoloured
+        looks = drawing.versions, drawing.recoloured, drawing.views
         return footage.footage_clip(drawing.world, drawing.seed, footage_folder, drawing.wording, *looks)
     if drawing.kind == "panorama":
         return panorama.panorama_clip(drawing.world, drawing.seed, drawing.wording)

@@ -134,6 +134,8 @@ def test_touching_other_things_is_told_from_painting_the_right_one(figures) -> N
     clean, spoilt = figures["ind"], judge_all(Painter(range(4), spoils=True), ["ind"], range(4))["ind"]
     assert value(clean["wrongly_changed"]) == 0.0
     assert value(spoilt["wrongly_changed"]) > 0.7
+    assert value(clean["smeared"]) == 0.0
+    assert value(spoilt["smeared"]) > 0.3
     assert value(spoilt["edit_rate"]) == 1.0
     assert value(clean["psnr_outside"]) == value(spoilt["psnr_outside"]) == value(clean["psnr_codec"]) == 100.0
 

@@ -22,6 +22,7 @@ from model.metrics.agreement import (
     hue_distance,
     instruction_followed,
     psnr_outside,
+    smeared,
     summarise,
     wrongly_changed,
 )
@@ -118,6 +119,12 @@ def test_other_things_count_one_by_one() -> None:
     assert wrongly_changed(touched) == Tally(1.0, 3)
 
 
+def test_smears_are_looked_for_where_nothing_is_to_be_edited() -> None:
+    clean, dirty = (replace(GONE, strayed=far) for far in (CHANGED - 0.01, CHANGED + 0.01))
+    assert smeared(video(segment(), clean, dirty, dirty, segment())) == Tally(2.0, 3)
+    assert smeared(video(segment())) == Tally()
+
+
 def test_decibels_are_those_of_the_mean_error() -> None:
     quiet, loud = replace(segment(), error=1e-4), replace(segment(), error=3e-4)
     assert psnr_outside(video(quiet)).total == pytest.approx(40.0)
@@ -125,7 +132,7 @@ def test_decibels_are_those_of_the_mean_error() -> None:
 
 
 def test_every_measure_of_the_contract_is_there() -> None:
-    wanted = {"agreement", "agreement_after_gap", "edit_rate", "wrongly_changed", "instruction_followed"}
+    wanted = {"agreement", "agreement_after_gap", "edit_rate", "wrongly_changed", "instruction_followed", "smeared"}
     assert wanted | {"psnr_outside", "psnr_codec", "seconds_per_segment", "gigaflops_per_segment"} == set(MEASURES)
 
 

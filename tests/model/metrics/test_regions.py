@@ -6,6 +6,7 @@ import pytest
 from model.metrics.regions import (
     colour_distance,
     decibels,
+    farthest_patch,
     grown,
     mean_colour,
     saturation,
@@ -49,3 +50,11 @@ def test_known_answers() -> None:
     spoilt = black.copy()
     spoilt[square(3, 9)] = 1
     assert squared_error(black, spoilt, ~square(3, 9)) == 0.0
+
+
+def test_a_patch_that_was_painted_is_found_in_any_frame() -> None:
+    black = np.zeros((3, 20, 20, 3), np.float32)
+    spoilt = black.copy()
+    spoilt[2, 8:12, :8] = (0.6, 0, 0.8)
+    assert farthest_patch(spoilt, black) == pytest.approx(0.5)
+    assert farthest_patch(black, black) == 0.0

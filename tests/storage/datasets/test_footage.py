@@ -1,5 +1,6 @@
 """Clips of real footage; skipped only where it cannot be downloaded."""
 
+from itertools import count, groupby
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from model.config import WorldConfig
 from model.errors import RunError
+from storage.datasets import footage
 from storage.datasets.footage import HELD_OUT, TRAINING, footage_clip
 from storage.datasets.looks import FIXED_PHRASES, apply_fixed, apply_look, distance, recover
 from storage.datasets.packages import fetch
@@ -63,3 +65,14 @@ def test_few_pictures_can_show_many_colours(folder: Path) -> None:
         look = recover(source, recoloured)
         assert abs(look.hue) >= 25, "a look that nobody could take for the source"
         assert np.abs(apply_look(look, source) - recoloured).mean() < 0.02
+
+
+@pytest.mark.parametrize("views", [1, 2, 5])
+def test_views_take_turns(views: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, world = count(), WorldConfig(size=32, segments=60)
+    frames = world.segments * world.segment_frames
+    monkeypatch.setattr(footage, "_view", lambda *_: np.full((frames, 1, 1, 3), next(made), np.uint8))
+    shown = footage._shots(world, np.random.default_rng(0), [Path("any")], views)[:: world.segment_frames, 0, 0, 0]
+    turns = [int(which) for which, _ in groupby(shown)]
+    assert set(turns) == set(range(views))
+    assert turns == [turn % views for turn in range(turns[0], turns[0] + len(turns))]
