@@ -130,10 +130,18 @@ def test_every_sentence_of_the_world_is_known() -> None:
         assert drawn <= known
 
 
-@pytest.mark.parametrize("part", ["training.yaml", "finer.yaml"])
-def test_the_recipe_of_the_demo_is_valid(part: str) -> None:
-    demo = Path(__file__).parents[3] / "checkpoints/demo"
-    dataset, settings = read_dataset(demo / "manifest.yaml"), read_run_config(demo / part)
-    assert settings.preset.name == "demo"
+@pytest.mark.parametrize(
+    ("manifest", "part"),
+    [
+        ("checkpoints/demo/manifest.yaml", "training.yaml"),
+        ("checkpoints/demo/manifest.yaml", "finer.yaml"),
+        ("checkpoints/demo/looks_manifest.yaml", "looks.yaml"),
+        ("benchmarks/larger/manifest.yaml", "training.yaml"),
+    ],
+)
+def test_the_recipes_of_the_demo_and_of_its_larger_variant_are_valid(manifest: str, part: str) -> None:
+    path = Path(__file__).parents[3] / manifest
+    dataset, settings = read_dataset(path), read_run_config(path.parent / part)
+    assert settings.preset.name == path.parent.name
     training, validation = ({(s.kind, s.first_seed) for s in each} for each in (dataset.training, dataset.validation))
     assert not training & validation
