@@ -1,4 +1,4 @@
-"""Train a recipe in this process, without Prefect and Ray: on a borrowed GPU that has neither, in the minutes at hand.
+"""Train a recipe in this process, without Prefect and Ray: on a rented GPU that has neither, in the minutes at hand.
 
 The same clips, the same loop and the same model folder as `memory-v2v train`, which is the way wherever it runs. Clips
 are drawn and encoded by all cores; where `--minutes` would not suffice for the recipe's steps it is given fewer, by the
@@ -24,6 +24,7 @@ import torch
 
 from model.config import DatasetConfig, DrawnSource, Source, TrainingRunConfig
 from model.editor import MemoryEditor
+from model.errors import MemoryV2VError
 from model.training.loop import Worker, train
 from model.training.run import build_start, encode_segments, encode_texts, pool_regions, run_training
 from model.types import TrainingClip
@@ -151,8 +152,11 @@ def as_markdown(figures: Figures) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
-    dataset, config = read_dataset(options.manifest), read_run_config(options.config)
-    figures = train_here(dataset, config, options.out, options.footage, options.minutes)
+    try:
+        dataset, config = read_dataset(options.manifest), read_run_config(options.config)
+        figures = train_here(dataset, config, options.out, options.footage, options.minutes)
+    except MemoryV2VError as fault:
+        raise SystemExit(f"error: {fault}") from None
     publish("gpu_training", figures, as_markdown(figures), options)
 
 
