@@ -182,10 +182,10 @@ def measure_speed(bench: Bench) -> Figures:
     """By way: parts of stock diffusers' seconds, alone and with cached memories, and the change of the result."""
     exact = SpeedConfig(compile=True, attention="auto")
     ways = {
-        "as it is": SpeedConfig(),
-        "exact": exact,
         "exact, fp8": exact.model_copy(update={"quantize": "fp8"}),
         "exact, int8": exact.model_copy(update={"quantize": "int8"}),
+        "exact": exact,
+        "as it is": SpeedConfig(),
     }
     model = _same_model(bench)
     stock = stock_of(model)

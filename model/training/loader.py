@@ -7,8 +7,10 @@ there, in the middle of an epoch too. A `torch.utils.data.IterableDataset`: hand
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,26 @@ from model.training.samples import Batch, draw_batch
 from model.types import TrainingClip
 
 AHEAD = 4  # batches read before they are asked for
+
+
+@contextmanager
+def read_ahead(draw: Callable[[int], Batch], first: int, step: int = 1) -> Iterator[Iterator[Batch]]:
+    """Batches without end, by number from `first` on, drawn by a thread before they are asked for."""
+    ahead: deque[Future[Batch]] = deque()
+    numbers = count(first, step)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as reader:
+
+        def batches() -> Iterator[Batch]:
+            while True:
+                while len(ahead) < AHEAD:
+                    ahead.append(reader.submit(draw, next(numbers)))
+                yield ahead.popleft().result()
+
+        try:
+            yield batches()
+        finally:
+            for waiting in ahead:
+                waiting.cancel()
 
 
 class BatchLoader(IterableDataset):
@@ -50,20 +72,10 @@ class BatchLoader(IterableDataset):
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        number = self._next + first
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as reader:
-            ahead: deque[Future[Batch]] = deque()
-            try:
-                while True:
-                    while len(ahead) < AHEAD:
-                        ahead.append(reader.submit(self.batch, number))
-                        number += step
-                    batch = ahead.popleft().result()
-                    self._next += step
-                    yield batch
-            finally:
-                for waiting in ahead:
-                    waiting.cancel()
+        with read_ahead(self.batch, self._next + first, step) as batches:
+            for batch in batches:
+                self._next += step
+                yield batch
 
     def batch(self, number: int) -> Batch:
         """The `number`-th batch of this rank, counted over all epochs."""

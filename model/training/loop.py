@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from model.config import OptimConfig, TrainingConfig
 from model.training.checkpoint import load_state, save_state, state_of
+from model.training.loader import read_ahead
 from model.training.objective import TextStates, flow_loss
 from model.training.parameters import choose_parameters, group_parameters
 from model.training.samples import Batch, draw_batch
@@ -68,16 +70,17 @@ def train(
     run = _Run(transformer, config, worker or Worker(), folder)
     curve = _read_curve(folder, run.step)
     losses: list[float] = []
-    while run.step < config.steps:
-        losses.append(run.advance(training, text))
-        last = run.step == config.steps
-        if run.step % config.validate_every == 0 or last:
-            point = Point(run.step, float(np.mean(losses)), run.validate(validation, text), run.gradient)
-            curve.append(point)
-            losses = []
-            report(point)
-        if run.step % config.save_every == 0 or last:
-            run.save(curve)
+    with read_ahead(partial(run.draw, training), run.step * config.optim.accumulate) as batches:
+        while run.step < config.steps:
+            losses.append(run.advance(batches, text))
+            last = run.step == config.steps
+            if run.step % config.validate_every == 0 or last:
+                point = Point(run.step, float(np.mean(losses)), run.validate(validation, text), run.gradient)
+                curve.append(point)
+                losses = []
+                report(point)
+            if run.step % config.save_every == 0 or last:
+                run.save(curve)
     run.adopt_mean()
     return curve
 
@@ -97,16 +100,21 @@ class _Run:
         self._rates = [group["lr"] for group in groups]
         self.step = load_state(folder, self._weights, self._mean, self._optimiser)
 
-    def advance(self, clips: Sequence[TrainingClip], text: TextStates) -> float:
+    def draw(self, clips: Sequence[TrainingClip], number: int) -> Batch:
+        """The `number`-th batch of this worker; its shape is that of the others, which have to make the same."""
+        shape = np.random.default_rng([self.config.seed, number]) if self.worker.count > 1 else None
+        samples = np.random.default_rng(self._seed(number))
+        return draw_batch(clips, self.config.batch, self.config.mix, samples, shape)
+
+    def advance(self, batches: Iterator[Batch], text: TextStates) -> float:
         """One step of the optimiser; returns its loss."""
         config, optim = self.config, self.config.optim
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * _schedule(self.step, config.steps, optim)
         total = 0.0
         for part in range(optim.accumulate):
-            samples, shape, noise = self._generators(self.step * optim.accumulate + part)
-            batch = draw_batch(clips, config.batch, config.mix, samples, shape)
-            loss = self._loss(batch, text, noise) / optim.accumulate
+            noise = self._noise(self.step * optim.accumulate + part, text.empty.device)
+            loss = self._loss(next(batches), text, noise) / optim.accumulate
             loss.backward()
             total += float(loss.detach())
         self.gradient = float(whole(nn.utils.clip_grad_norm_(self._weights.values(), optim.clip)))
@@ -124,7 +132,8 @@ class _Run:
             for index in range(self.config.validation_batches):
                 samples = np.random.default_rng([VALIDATION_SEED, index])
                 batch = draw_batch(clips, self.config.batch, self.config.mix, samples)
-                losses.append(float(self._loss(batch, text, torch.Generator().manual_seed(VALIDATION_SEED + index))))
+                noise = torch.Generator(text.empty.device).manual_seed(VALIDATION_SEED + index)
+                losses.append(float(self._loss(batch, text, noise)))
         return float(np.mean(losses))
 
     def save(self, curve: list[Point]) -> None:
@@ -149,12 +158,12 @@ class _Run:
         with half:
             return flow_loss(self._module, batch, text, config.mix, config.shift, config.region_weight, random)
 
-    def _generators(self, number: int) -> tuple[np.random.Generator, np.random.Generator | None, torch.Generator]:
-        """For the samples of a batch, for its shape if others have to make the same, and for noise."""
-        seed = [self.config.seed, number, self.worker.rank]
-        shape = np.random.default_rng([self.config.seed, number]) if self.worker.count > 1 else None
-        noise = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-        return np.random.default_rng(seed), shape, noise
+    def _seed(self, number: int) -> list[int]:
+        return [self.config.seed, number, self.worker.rank]
+
+    def _noise(self, number: int, device: torch.device) -> torch.Generator:
+        """For the `number`-th batch, drawn where it is used."""
+        return torch.Generator(device).manual_seed(int(np.random.SeedSequence(self._seed(number)).generate_state(1)[0]))
 
     @torch.no_grad()
     def _average(self) -> None:

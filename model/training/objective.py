@@ -38,8 +38,9 @@ class TextStates:
 
 def draw_times(batch: int, shift: float, random: torch.Generator) -> Float[Tensor, " batch"]:
     """Times in (0, 1), one in each of `batch` equal parts, moved towards noise as the sampler's schedule is."""
-    even = (torch.arange(batch) + torch.rand(batch, generator=random)) / batch
-    return (shift * even / (1 + (shift - 1) * even))[torch.randperm(batch, generator=random)]
+    where = random.device
+    even = (torch.arange(batch, device=where) + torch.rand(batch, generator=random, device=where)) / batch
+    return (shift * even / (1 + (shift - 1) * even))[torch.randperm(batch, generator=random, device=where)]
 
 
 def flow_loss(
@@ -57,7 +58,7 @@ def flow_loss(
     """
     device = text.empty.device
     clean, source = (torch.from_numpy(latents).to(device) for latents in (batch.target, batch.source))
-    noise = torch.randn(clean.shape, generator=random).to(device)
+    noise = torch.randn(clean.shape, generator=random, device=random.device).to(device)
     times = draw_times(len(clean), shift, random).to(device)
     spread = times[:, None, None, None, None]
     noisy = (1 - spread) * clean + spread * noise
@@ -76,11 +77,12 @@ def conditioning_of(batch: Batch, text: TextStates, mix: MixConfig, random: torc
     """The memories of a batch as the transformer takes them, behind the user's video where views are rendered."""
     device = text.empty.device
     views = batch.cameras is not None
-    deviation = float(torch.rand((), generator=random)) * mix.memory_noise
+    deviation = float(torch.rand((), generator=random, device=random.device)) * mix.memory_noise
     videos = _user_video(batch, mix, random, device) if views else []
     for memory in batch.memories:
-        edited = torch.from_numpy(memory.edited)
-        edited = (edited + deviation * torch.randn(edited.shape, generator=random)).to(device)
+        edited = torch.from_numpy(memory.edited).to(random.device)
+        edited = edited + deviation * torch.randn(edited.shape, generator=random, device=random.device)
+        edited = edited.to(device)
         source = torch.from_numpy(memory.source).to(device)
         videos.append(
             ConditionVideo(
@@ -104,7 +106,7 @@ def conditioning_of(batch: Batch, text: TextStates, mix: MixConfig, random: torc
 
 def _user_video(batch: Batch, mix: MixConfig, random: torch.Generator, device: torch.device) -> list[ConditionVideo]:
     """The user's video, its camera at rest; now and then there is none, so that memory learns to stand alone (E.1)."""
-    if batch.memories and float(torch.rand((), generator=random)) < mix.user_video_dropout:
+    if batch.memories and float(torch.rand((), generator=random, device=random.device)) < mix.user_video_dropout:
         return []
     latents = torch.from_numpy(batch.source).to(device)
     still = torch.from_numpy(Trajectory.still(1).latent_rows()).to(device)
