@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.environment import prepare_environment, user_folder
+from flows.request import validated
 from model.config import ProofConfig
-from model.errors import MemoryV2VError
+from model.errors import MemoryV2VError, RequestError
 from tasks.claims import CLAIMS, Claim
 
 if TYPE_CHECKING:
@@ -194,7 +195,10 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[ProofConfig, argparse
     if options.write and set(options.methods) != set(defaults.methods):
         parser.error("--write needs all methods: the page says which claims hold, and they are about all of them")
     fields = {name: getattr(options, name) for name in ProofConfig.model_fields if hasattr(options, name)}
-    return ProofConfig.model_validate(fields), options
+    try:
+        return validated(ProofConfig, fields), options
+    except RequestError as fault:
+        parser.error(str(fault))
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from flows.environment import user_folder
 from model.config import (
@@ -19,6 +19,8 @@ from model.config import (
 from model.errors import RequestError
 from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, read_preset
 
+Form = TypeVar("Form", bound=BaseModel)
+
 
 def speed_of(name: str, quantize: str) -> SpeedConfig:
     """Raises:
@@ -26,10 +28,7 @@ def speed_of(name: str, quantize: str) -> SpeedConfig:
     """
     if name not in SPEEDS:
         raise RequestError(f"speed {name!r}: expected {', '.join(SPEEDS)}")
-    try:
-        speed = SpeedConfig.model_validate({**SPEEDS[name].model_dump(), "quantize": quantize})
-    except ValidationError as fault:
-        raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
+    speed = validated(SpeedConfig, {**SPEEDS[name].model_dump(), "quantize": quantize})
     require_torchao(speed.quantize)
     return speed
 
@@ -76,10 +75,7 @@ def _build(
         "retrieval": preset["retrieval"] | said["retrieval"],
         "edit": preset["edit"] | {"sampling": preset["edit"]["sampling"] | said["sampling"]},
     }
-    try:
-        return form.model_validate(settings)
-    except ValidationError as fault:
-        raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
+    return validated(form, settings)
 
 
 def build_extension_request(fixed: Mapping[str, Any], choices: Mapping[str, int | None]) -> ExtensionRequest:
@@ -93,18 +89,22 @@ def build_extension_request(fixed: Mapping[str, Any], choices: Mapping[str, int 
     segment = min(window.frames, fixed["clip_frames"])
     usual = {"height": window.height, "width": window.width, "segment_frames": segment}
     said = {name: value for name, value in choices.items() if value is not None}
-    try:
-        return ExtensionRequest.model_validate({**fixed, **usual, **said})
-    except ValidationError as fault:
-        raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
+    return validated(ExtensionRequest, {**fixed, **usual, **said})
 
 
 def build_evaluation_request(fixed: Mapping[str, Any]) -> EvaluationRequest:
     """Raises:
     RequestError: an option makes no sense; the message names it.
     """
+    return validated(EvaluationRequest, fixed)
+
+
+def validated(form: type[Form], settings: Mapping[str, Any]) -> Form:
+    """Raises:
+    RequestError: a setting makes no sense; the message names it, and what was expected.
+    """
     try:
-        return EvaluationRequest.model_validate(fixed)
+        return form.model_validate(settings)
     except ValidationError as fault:
         raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
 

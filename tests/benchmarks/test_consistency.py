@@ -102,6 +102,12 @@ def test_a_page_of_some_methods_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "--write needs all methods" in capsys.readouterr().err
 
 
+def test_videos_that_are_too_short_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        consistency.parse(["--segments", "6"])
+    assert "error: segments 6: Input should be greater than or equal to 10" in capsys.readouterr().err
+
+
 def test_an_unknown_method_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["consistency.py", "--methods", "magic", "--records", str(tmp_path / "r.jsonl")])
     with pytest.raises(SystemExit, match="methods magic: expected some of ind, fifo") as end:
