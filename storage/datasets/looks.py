@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import cv2
 import numpy as np
 from jaxtyping import Float
 
@@ -23,7 +24,7 @@ LOWEST, HIGHEST = np.array([RANGES[name] for name in ("hue", "contrast", "tint",
 WIDTHS = HIGHEST - LOWEST
 MIDDLE = (LOWEST + HIGHEST) / 2 / WIDTHS
 PULL = 0.0015  # of a whole range from its middle, in RGB
-EVERY = 5  # pixels, of which one is looked at
+CELLS = 16  # along each side of a picture
 ROUNDS, STEP, FARTHEST = 8, 1e-3, 0.3  # of a descent; the step of its derivatives, and the longest of its own
 
 OPEN_PHRASES = ("give it a new look", "change the look of it", "make it look new")
@@ -75,18 +76,18 @@ def apply_fixed(name: str, picture: Picture) -> Picture:
 
 
 def recover(source: Picture, edited: Picture) -> Look:
-    """The look that turns `source` into `edited` best, by least squares, from pixels that are not clipped.
+    """The look that turns `source` into `edited` best, by least squares over averages of `CELLS` x `CELLS` cells.
 
-    Descends from the hue that fits best on its own, and from others beside it. What a picture without contrast leaves
-    open is settled by a slight pull towards the middle of what looks are drawn from.
+    Averages, since a codec loses detail and keeps them; light is clipped as a look clips it. Reads the first frame and
+    the last. Descends from the hue that fits best on its own, and from others beside it. What a picture without
+    contrast leaves open is settled by a slight pull towards the middle of what looks are drawn from.
     """
-    kept = ((edited > 0.03) & (edited < 0.97)).all(axis=-1)
-    radius = np.broadcast_to(_radius(*source.shape[-3:-1])[..., 0], kept.shape)
-    before, after, radii = (each[kept][::EVERY] for each in (source, edited, radius))
+    ends = slice(None, None, max(1, len(source) - 1))
+    before, after, radius = source[ends], _averages(edited[ends]), _radius(*source.shape[-3:-1])
 
     def errors(numbers: Numbers) -> Float[np.ndarray, " error"]:
-        missed = _toned(_look_of(numbers), before, radii[:, None]) - after
-        return np.concatenate([missed.ravel() / np.sqrt(max(1, missed.size)), PULL * (numbers - MIDDLE)[1:]])
+        missed = _averages(np.clip(_toned(_look_of(numbers), before, radius), 0, 1)) - after
+        return np.concatenate([missed.ravel() / np.sqrt(missed.size), PULL * (numbers - MIDDLE)[1:]])
 
     def error(numbers: Numbers) -> float:
         return float(np.square(errors(numbers)).sum())
@@ -109,6 +110,10 @@ def _toned(look: Look, colours: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Colours `[..., 3]` with a look, not clipped; `radius` as in `_radius`."""
     toned = ((colours @ _hue_matrix(look.hue).T - 0.5) * look.contrast + 0.5) * np.asarray(look.tint, np.float32)
     return toned * (1 - np.float32(look.vignette) * radius)
+
+
+def _averages(pictures: Picture) -> Float[np.ndarray, "*frame row column 3"]:
+    return np.stack([cv2.resize(each, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for each in pictures])
 
 
 def _descend(errors: Callable[[Numbers], np.ndarray], numbers: Numbers) -> Numbers:
