@@ -20,7 +20,7 @@ from tasks.looking import LOOK_METHODS, LOOK_TALLIES, LookView, judge_look
 from tasks.playing import METHODS, ProofEditor, Stage
 from tasks.weights import locate_weights, read_preset
 
-EDITION = 4  # of verdicts: counted up when what is seen of a video changes
+EDITIONS = {"world": 4, "look": 5}  # of verdicts: counted up when what is seen of a video changes
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _left(
 
 
 def _key(model: Model, world: WorldConfig, kind: str, seed: int, method: str) -> str:
-    fields = {"edition": EDITION, "model": model.id, "world": world.model_dump(mode="json"), "kind": kind}
+    fields = {"edition": EDITIONS[kind], "model": model.id, "world": world.model_dump(mode="json"), "kind": kind}
     return identify(fields | {"seed": seed, "method": method})[:24]
 
 

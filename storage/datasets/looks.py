@@ -28,7 +28,7 @@ CELLS = 16  # along each side of a picture
 ROUNDS, STEP, FARTHEST = 8, 1e-3, 0.3  # of a descent; the step of its derivatives, and the longest of its own
 
 OPEN_PHRASES = ("give it a new look", "change the look of it", "make it look new")
-HELD_OUT_OPEN_PHRASE = "give it another look"
+HELD_OUT_OPEN_PHRASE = "change it to a new look"
 FIXED_PHRASES: dict[str, tuple[str, ...]] = {
     "night": ("make it night", "change it to night"),
     "sepia": ("make it sepia", "give it a sepia look"),
