@@ -10,7 +10,7 @@ Parts, each side by side with what it is compared to, in one process:
     lucy         what memories cost LucyEdit, 5B (`benchmarks/editing.py`), the naive way at a tenth of the depth
     speed        compiled blocks, attention, 8 bits, both guidance branches in one batch: seconds, and how far the
                  result moves
-    recam        the same as `lucy` for ReCamMaster, 1.3B, at a third of the depth
+    recam        the same as `lucy` for ReCamMaster, 1.3B, at three tenths of the depth
 
 A part that the minutes do not suffice for is left out and named, and `--only` measures it in another run. All parts
 have not been seen to fit: on an H200 attention, lucy and recam took three minutes, and a longer `speed` more than six.
