@@ -69,6 +69,8 @@ class OptimConfig(Config):
 
     trained: Literal["memory", "memory+attention", "lora", "all"] = "memory+attention"
     """New modules alone, with self-attention (the paper), with LoRA on self-attention, or everything."""
+    by: Literal["adamw", "muon"] = "adamw"
+    """AdamW; or Muon (Jordan et al. 2024) for the matrices in blocks, at the same rates, and AdamW for all else."""
     rate: float = Field(default=1e-5, gt=0)
     """Learning rate of the base's weights."""
     memory_rate: float = Field(default=1e-4, gt=0)
@@ -84,6 +86,12 @@ class OptimConfig(Config):
     accumulate: int = Field(default=1, ge=1)
     """Batches to a step."""
     lora_rank: int = Field(default=16, ge=1)
+
+    @model_validator(mode="after")
+    def _whole_matrices(self) -> "OptimConfig":
+        if self.by == "muon" and self.trained == "lora":
+            raise ValueError("by muon: it is for whole matrices, and adapters of low rank are none; use adamw")
+        return self
 
 
 class TrainingConfig(Config):

@@ -5,28 +5,32 @@ numbers need no state, since each step draws its own. Written whole or not at al
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from model.errors import StoreError
 from model.training.sharding import placed_as, whole
 
 STEP = re.compile(r"step-(\d{8})\.safetensors")
 KEPT = 2
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW; a parameter that had no gradient yet has none
+MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # of AdamW, and of Muon; none before a first gradient
 
 
 def state_of(
-    weights: dict[str, nn.Parameter], mean: dict[str, Tensor], optimiser: torch.optim.Optimizer
+    weights: dict[str, nn.Parameter], mean: dict[str, Tensor], optimisers: Sequence[Optimizer]
 ) -> dict[str, Tensor]:
     """All tensors of a state, whole, on the CPU. All workers call it together."""
     tensors = {f"weights/{name}": parameter.detach() for name, parameter in weights.items()}
     tensors |= {f"mean/{name}": tensor for name, tensor in mean.items()}
+    owners = _owners(optimisers)
     for name, parameter in weights.items():
-        tensors |= {f"{kind}/{name}": value for kind, value in optimiser.state[parameter].items()}
+        moments = owners[parameter].state.get(parameter, {})
+        tensors |= {f"{kind}/{name}": value for kind, value in moments.items()}
     return {name: whole(tensor.detach()).cpu().contiguous() for name, tensor in tensors.items()}
 
 
@@ -42,7 +46,7 @@ def save_state(folder: Path, step: int, tensors: dict[str, Tensor]) -> Path:
 
 
 def load_state(
-    folder: Path, weights: dict[str, nn.Parameter], mean: dict[str, Tensor], optimiser: torch.optim.Optimizer
+    folder: Path, weights: dict[str, nn.Parameter], mean: dict[str, Tensor], optimisers: Sequence[Optimizer]
 ) -> int:
     """Put back the newest state; returns its step, 0 where there is none.
 
@@ -56,13 +60,19 @@ def load_state(
     tensors = load_file(path)
     if missing := [name for name in weights if f"weights/{name}" not in tensors]:
         raise StoreError(f"{path}: lacks {missing[0]} of the model to be trained; choose another folder")
+    owners = _owners(optimisers)
     with torch.no_grad():
         for name, parameter in weights.items():
             parameter.copy_(placed_as(tensors[f"weights/{name}"], parameter))
             mean[name].copy_(placed_as(tensors[f"mean/{name}"], parameter))
             kept = {kind: tensors[f"{kind}/{name}"] for kind in MOMENTS if f"{kind}/{name}" in tensors}
-            optimiser.state[parameter] = {kind: _placed(kind, value, parameter) for kind, value in kept.items()}
+            owners[parameter].state[parameter] = {kind: _placed(kind, value, parameter) for kind, value in kept.items()}
     return step
+
+
+def _owners(optimisers: Sequence[Optimizer]) -> dict[nn.Parameter, Optimizer]:
+    """Which of them moves a parameter."""
+    return {each: one for one in optimisers for group in one.param_groups for each in group["params"]}
 
 
 def _placed(kind: str, value: Tensor, parameter: Tensor) -> Tensor:

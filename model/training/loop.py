@@ -21,7 +21,7 @@ from model.config import OptimConfig, TrainingConfig
 from model.training.checkpoint import load_state, save_state, state_of
 from model.training.loader import read_ahead
 from model.training.objective import TextStates, flow_loss
-from model.training.parameters import choose_parameters, group_parameters
+from model.training.parameters import build_optimisers, choose_parameters
 from model.training.samples import Batch, draw_batch
 from model.training.sharding import whole
 from model.types import TrainingClip
@@ -92,13 +92,12 @@ class _Run:
         self.config, self.worker, self.gradient, self._folder = config, worker, 0.0, folder
         choose_parameters(transformer, config.optim)
         self._module = self.worker.wrap(transformer)
-        groups = group_parameters(transformer, config.optim)
         self._weights = {name: each for name, each in transformer.named_parameters() if each.requires_grad}
         self._mean = {name: each.detach().clone() for name, each in self._weights.items()}
-        optim = config.optim
-        self._optimiser = torch.optim.AdamW(groups, betas=optim.betas, weight_decay=optim.weight_decay)
-        self._rates = [group["lr"] for group in groups]
-        self.step = load_state(folder, self._weights, self._mean, self._optimiser)
+        self._optimisers = build_optimisers(transformer, config.optim)
+        self._groups = [group for optimiser in self._optimisers for group in optimiser.param_groups]
+        self._rates = [group["lr"] for group in self._groups]
+        self.step = load_state(folder, self._weights, self._mean, self._optimisers)
 
     def draw(self, clips: Sequence[TrainingClip], number: int) -> Batch:
         """The `number`-th batch of this worker; its shape is that of the others, which have to make the same."""
@@ -109,7 +108,7 @@ class _Run:
     def advance(self, batches: Iterator[Batch], text: TextStates) -> float:
         """One step of the optimiser; returns its loss."""
         config, optim = self.config, self.config.optim
-        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+        for group, rate in zip(self._groups, self._rates, strict=True):
             group["lr"] = rate * _schedule(self.step, config.steps, optim)
         total = 0.0
         for part in range(optim.accumulate):
@@ -118,8 +117,9 @@ class _Run:
             loss.backward()
             total += float(loss.detach())
         self.gradient = float(whole(nn.utils.clip_grad_norm_(self._weights.values(), optim.clip)))
-        self._optimiser.step()
-        self._optimiser.zero_grad()
+        for optimiser in self._optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
         self._average()
         self.step += 1
         return total
@@ -138,7 +138,7 @@ class _Run:
 
     def save(self, curve: list[Point]) -> None:
         """Write the state and the curve so far: one worker does, with what all of them hold."""
-        tensors = state_of(self._weights, self._mean, self._optimiser)
+        tensors = state_of(self._weights, self._mean, self._optimisers)
         if self.worker.rank != 0:
             return
         self._folder.mkdir(parents=True, exist_ok=True)

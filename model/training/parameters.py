@@ -1,8 +1,10 @@
-"""Which weights train, and how fast: new modules alone, with self-attention, with LoRA, or everything."""
+"""Which weights train, how fast and by what: new modules alone, with self-attention, with LoRA, or everything."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
+from torch.optim import AdamW, Muon, Optimizer
 
 from model.config import OptimConfig
 
@@ -19,13 +21,33 @@ def choose_parameters(transformer: nn.Module, config: OptimConfig) -> None:
         parameter.requires_grad_(_is_new(name) or _is_trained(name, config))
 
 
-def group_parameters(transformer: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Groups for the optimiser of what trains: the base's weights, then the memory's."""
-    trained = [(name, each) for name, each in transformer.named_parameters() if each.requires_grad]
-    base = [each for name, each in trained if not _is_new(name)]
-    memory = [each for name, each in trained if _is_new(name)]
+def build_optimisers(transformer: nn.Module, config: OptimConfig) -> list[Optimizer]:
+    """AdamW for what trains; with `muon`, the matrices in blocks have an optimiser of their own, the first.
+
+    Muon's steps are scaled to the size of AdamW's (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2),
+    so that the rates of a recipe mean the same.
+    """
+    trained = {name: each for name, each in transformer.named_parameters() if each.requires_grad}
+    matrices = {name for name, each in trained.items() if config.by == "muon" and _is_matrix(name, each)}
+    optimisers: list[Optimizer] = []
+    if matrices:
+        groups = _groups({name: trained[name] for name in matrices}, config)
+        optimisers.append(Muon(groups, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"))
+    others = {name: each for name, each in trained.items() if name not in matrices}
+    return [*optimisers, AdamW(_groups(others, config), betas=config.betas, weight_decay=config.weight_decay)]
+
+
+def _groups(trained: Mapping[str, nn.Parameter], config: OptimConfig) -> list[dict[str, Any]]:
+    """The base's weights, then the memory's, each with its rate."""
+    base = [each for name, each in trained.items() if not _is_new(name)]
+    memory = [each for name, each in trained.items() if _is_new(name)]
     groups = [{"params": base, "lr": config.rate}, {"params": memory, "lr": config.memory_rate}]
     return [group for group in groups if group["params"]]
+
+
+def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Of a block: what comes in and goes out of the network is no matter of Muon."""
+    return name.startswith("blocks.") and parameter.ndim == 2
 
 
 def _is_new(name: str) -> bool:

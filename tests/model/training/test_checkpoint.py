@@ -23,10 +23,10 @@ class Learner:
         self.optimiser.step()
 
     def save(self, folder: Path, step: int) -> Path:
-        return save_state(folder, step, state_of(self.weights, self.mean, self.optimiser))
+        return save_state(folder, step, state_of(self.weights, self.mean, [self.optimiser]))
 
     def load(self, folder: Path) -> int:
-        return load_state(folder, self.weights, self.mean, self.optimiser)
+        return load_state(folder, self.weights, self.mean, [self.optimiser])
 
 
 def test_the_next_step_is_the_same(tmp_path: Path) -> None:

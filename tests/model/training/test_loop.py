@@ -44,20 +44,23 @@ def assert_same(one: tuple[list[Point], dict[str, Tensor]], other: tuple[list[Po
     assert all(torch.equal(tensor, other[1][name]) for name, tensor in one[1].items())
 
 
-def test_loss_falls(tmp_path: Path) -> None:
-    curve, _ = run(tmp_path, config(steps=40, validate_every=10, save_every=40))
+@pytest.mark.parametrize("by", ["adamw", "muon"])
+def test_loss_falls(by: str, tmp_path: Path) -> None:
+    curve, _ = run(tmp_path, config(steps=40, validate_every=10, save_every=40, optim={"by": by}))
     assert [point.step for point in curve] == [10, 20, 30, 40]
     assert curve[-1].validation < 0.9 * curve[0].validation
     assert curve[-1].loss < curve[0].loss
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    quiet = run(tmp_path / "quiet", config())
+@pytest.mark.parametrize("by", ["adamw", "muon"])
+def test_a_killed_run_goes_on_to_the_same_bits(by: str, tmp_path: Path) -> None:
+    settings = config(optim={"by": by})
+    quiet = run(tmp_path / "quiet", settings)
     with pytest.raises(KilledError):
-        run(tmp_path / "killed", config(), killed_at=9)
+        run(tmp_path / "killed", settings, killed_at=9)
     states = sorted(path.name for path in (tmp_path / "killed").glob("step-*"))
     assert states == ["step-00000003.safetensors", "step-00000006.safetensors"]
-    assert_same(run(tmp_path / "killed", config()), quiet)
+    assert_same(run(tmp_path / "killed", settings), quiet)
     assert (tmp_path / "killed/curve.jsonl").read_text() == (tmp_path / "quiet/curve.jsonl").read_text()
 
 

@@ -1,10 +1,11 @@
 """Which weights train under which setting."""
 
 import pytest
+import torch
 from torch import nn
 
 from model.config import OptimConfig
-from model.training.parameters import choose_parameters, group_parameters
+from model.training.parameters import build_optimisers, choose_parameters
 from tests.model.toy import toy_transformer
 
 
@@ -23,8 +24,8 @@ def test_groups(trained: str) -> None:
     plain = {name for name, _ in model.named_parameters()}
     config = OptimConfig.model_validate({"trained": trained, "rate": 1.0, "memory_rate": 2.0})
     choose_parameters(model, config)
-    groups = group_parameters(model, config)
-    by_rate = {group["lr"]: names_of(model, group["params"]) for group in groups}
+    (optimiser,) = build_optimisers(model, config)
+    by_rate = {group["lr"]: names_of(model, group["params"]) for group in optimiser.param_groups}
     assert by_rate[2.0] == {name for name in plain if is_new(name)}
     base = by_rate.get(1.0, set())
     expected = {
@@ -37,3 +38,24 @@ def test_groups(trained: str) -> None:
     assert trained == "memory" or base
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trainable == base | by_rate[2.0]
+
+
+def test_muon_has_the_matrices_of_blocks_and_nothing_else() -> None:
+    model = toy_transformer()
+    config = OptimConfig(trained="all", by="muon")
+    choose_parameters(model, config)
+    muon, adamw = build_optimisers(model, config)
+    matrices, others = (
+        names_of(model, [each for group in one.param_groups for each in group["params"]]) for one in (muon, adamw)
+    )
+    assert isinstance(muon, torch.optim.Muon)
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert {"blocks.0.attn1.to_q.weight", "blocks.0.ffn.net.0.proj.weight"} <= matrices
+    assert all(name.startswith("blocks.") and name.endswith(".weight") for name in matrices)
+    assert {"patch_embedding.weight", "proj_out.weight", "blocks.0.attn1.to_q.bias"} <= others
+    assert matrices | others == {name for name, _ in model.named_parameters()}
+
+
+def test_muon_and_adapters_are_refused() -> None:
+    with pytest.raises(ValueError, match="by muon: it is for whole matrices"):
+        OptimConfig(trained="lora", by="muon")
