@@ -231,6 +231,12 @@ class TrainingRunConfig(Config):
     """Precision of the trained transformer on disk."""
 
     @model_validator(mode="after")
+    def _whole_matrices(self) -> "TrainingRunConfig":
+        if self.training.optim.by == "muon" and self.strategy == "fsdp":
+            raise ValueError("by muon: it needs whole matrices, and fsdp gives each worker a part; use adamw, or ddp")
+        return self
+
+    @model_validator(mode="after")
     def _starts_somewhere(self) -> "TrainingRunConfig":
         if (self.start is None) is (self.small is None):
             raise ValueError("give either start, a model to go on from, or small, the sizes of a new one")

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from model.config import OptimConfig
+from model.training.muon import Muon
 
 NEW_MODULES = ("memory_tokenizers.", "merger.", ".camera.", ".projector.")
 SELF_ATTENTION = ".attn1."
@@ -22,17 +23,13 @@ def choose_parameters(transformer: nn.Module, config: OptimConfig) -> None:
 
 
 def build_optimisers(transformer: nn.Module, config: OptimConfig) -> list[Optimizer]:
-    """AdamW for what trains; with `muon`, the matrices in blocks have an optimiser of their own, the first.
-
-    Muon's steps are scaled to the size of AdamW's (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2),
-    so that the rates of a recipe mean the same.
-    """
+    """AdamW for what trains; with `muon`, the matrices in blocks have an optimiser of their own, the first."""
     trained = {name: each for name, each in transformer.named_parameters() if each.requires_grad}
     matrices = {name for name, each in trained.items() if config.by == "muon" and _is_matrix(name, each)}
     optimisers: list[Optimizer] = []
     if matrices:
         groups = _groups({name: trained[name] for name in matrices}, config)
-        optimisers.append(Muon(groups, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"))
+        optimisers.append(Muon(groups, weight_decay=config.weight_decay))
     others = {name: each for name, each in trained.items() if name not in matrices}
     return [*optimisers, AdamW(_groups(others, config), betas=config.betas, weight_decay=config.weight_decay)]
 

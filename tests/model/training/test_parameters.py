@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from model.config import OptimConfig
+from model.training.muon import Muon
 from model.training.parameters import build_optimisers, choose_parameters
 from tests.model.toy import toy_transformer
 
@@ -48,7 +49,7 @@ def test_muon_has_the_matrices_of_blocks_and_nothing_else() -> None:
     matrices, others = (
         names_of(model, [each for group in one.param_groups for each in group["params"]]) for one in (muon, adamw)
     )
-    assert isinstance(muon, torch.optim.Muon)
+    assert isinstance(muon, Muon)
     assert isinstance(adamw, torch.optim.AdamW)
     assert {"blocks.0.attn1.to_q.weight", "blocks.0.ffn.net.0.proj.weight"} <= matrices
     assert all(name.startswith("blocks.") and name.endswith(".weight") for name in matrices)

@@ -67,6 +67,12 @@ def test_a_bad_manifest_is_one_line_that_says_where(before: str, after: str, sai
         ("small: {width: 32}", "", "give either start"),
         ("steps: 4", "step: 4", "line 5: training.step 4: "),
         ("steps: 4", "optim: {trained: memory}", "begin mix.memories with 0"),
+        ("steps: 4", "optim: {trained: lora, by: muon}", "by muon: it is for whole matrices"),
+        (
+            "training:",
+            "strategy: fsdp\ntraining:\n  optim: {by: muon}",
+            "by muon: it needs whole matrices, and fsdp gives each worker a part",
+        ),
         ("preset: {name: tiny}", "", "preset"),
     ],
 )
