@@ -71,7 +71,7 @@ def test_a_bad_manifest_is_one_line_that_says_where(before: str, after: str, sai
         (
             "training:",
             "strategy: fsdp\ntraining:\n  optim: {by: muon}",
-            "by muon: it needs whole matrices, and fsdp gives each worker a part",
+            "by muon: it needs whole matrices",
         ),
         ("preset: {name: tiny}", "", "preset"),
     ],
