@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024): momentum, its matrix turned into one that stretches all its directions alike.
 
 torch has it too, in bfloat16 alone, which takes twenty times as long on processors that have no such products, and
-most that a small model is trained on have none. Here it is float32 there, and bfloat16 on a card. Knows no model.
+many a small model is trained on one. Here it is float32 there, and bfloat16 on a card. Knows no model.
 """
 
 import math
