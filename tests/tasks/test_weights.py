@@ -97,8 +97,8 @@ def test_a_model_of_no_known_kind_is_refused(index: str, tmp_path: Path) -> None
     assert str(tmp_path) in str(caught.value)
 
 
-def test_the_demo_is_used_as_the_last_part_of_its_recipe_leaves_it() -> None:
-    config = read_run_config(DEMO / "looks.yaml")
+def test_the_demo_is_used_as_its_recipe_leaves_it() -> None:
+    config = read_run_config(DEMO / "training.yaml")
     tokens, mix = config.preset.edit.tokens, config.training.mix
     assert config.preset == read_preset(DEMO)
     assert mix.patches == (tokens.fine_patch, tokens.coarse_patch)
