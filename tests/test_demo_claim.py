@@ -87,7 +87,7 @@ class Miswired(Shown):
 
 def judge(editor: ProofEditor, videos: int = VIDEOS) -> Figures:
     preset = read_preset(DEMO)
-    world = WorldConfig(segments=8, segment_frames=preset.window.frames, least_shown=2, least_gap=4)
+    world = WorldConfig(segments=12, segment_frames=preset.window.frames, least_shown=2, least_gap=4)
     seeds = list(islice(open_seeds(world, 500), videos))
     model = Model("demo", DEMO, "demo", preset)
     verdicts = []
