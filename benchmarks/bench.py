@@ -2,9 +2,10 @@
 
     make bench, or: python benchmarks/bench.py [--json] [--only editing media]
 
-The page and the figures go to `benchmarks/results/<date>-<machine>.{md,json}`, and hold for this machine alone. One
-that fails is named, the others go on, and the exit code is 1. Those of hours (`consistency`, `views`, `chaos`,
-`catalog_scale`, `gate`, `paper`, `codec`) are run by themselves.
+The page and the figures go to `benchmarks/results/<date>-<machine>.{md,json}`, after each of them, so that what is done
+stays where the rest is interrupted; they hold for this machine alone. One that fails is named, the others go on, and
+the exit code is 1. Those of hours (`consistency`, `views`, `chaos`, `catalog_scale`, `gate`, `paper`, `codec`) are run
+by themselves.
 """
 
 import argparse
@@ -68,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pages, figures = {}, {}
     for name in options.only:
         pages[name], figures[name] = run(name, names[name])
-    written = write(options.out, pages, figures)
-    say(f"written: {written}.md, {written}.json")
+        written = write(options.out, pages, figures)
+        say(f"written: {written}.md, {written}.json")
     if options.json:
         print(json.dumps({"machine": machine(), **figures}))
     if any("failed" in each for each in figures.values()):

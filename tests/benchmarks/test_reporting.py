@@ -1,6 +1,7 @@
 """Times are taken in turn, ratios pair what was measured together, and pages and figures are written down."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,17 @@ def test_all_benchmarks_go_to_one_page_and_one_file_of_figures(
     assert "## Good\n\n### Table" in page.read_text()
     assert "Failed with exit code 3" in page.read_text()
     assert json.loads(figures.read_text()) == printed
+
+
+def test_what_was_measured_stays_where_the_rest_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(name: str, options: Sequence[str]) -> tuple[str, dict[str, int]]:
+        if name == "second":
+            raise KeyboardInterrupt
+        return "# First\n", {"ratio": 1}
+
+    monkeypatch.setattr(bench, "run", measured)
+    monkeypatch.setattr(bench, "ANYWHERE", {"first": (), "second": ()})
+    with pytest.raises(KeyboardInterrupt):
+        bench.main(["--out", str(tmp_path)])
+    [figures] = tmp_path.glob("*.json")
+    assert json.loads(figures.read_text())["first"] == {"ratio": 1}
