@@ -27,7 +27,7 @@ ANYWHERE: Mapping[str, tuple[str, ...]] = {
     "editing": (),
     "speedups": ("--videos", "8"),
     "media": (),
-    "memory": ("--rows", "1000", "100000", "--commit-rows", "1000"),
+    "memory": ("--rows", "1000", "100000", "--commit-rows", "1000", "10000"),
     "startup": (),
     "orchestration": (),
     "scale": ("--short",),

@@ -12,6 +12,7 @@ disk, by the wall as well. Descriptors are made by DINOv2-small and -base at ran
     OMP_NUM_THREADS=1 python benchmarks/memory.py [--rows 1000 100000 1000000] [--json] [--write]
 """
 
+import argparse
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -312,12 +313,8 @@ def descriptors_told(figures: Figures) -> list[str]:
     return ["## Descriptors, processor seconds of a frame on one thread", table(head, rows)]
 
 
-def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--rows", nargs="+", type=int, default=ROWS)
-    options.add_argument("--parts", nargs="+", choices=ALL, default=ALL)
-    options.add_argument("--commit-rows", nargs="+", type=int, default=COMMIT_ROWS)
-    chosen = options.parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    chosen = _options(arguments)
     ways: dict[str, Callable[[], Figures]] = {
         "search": lambda: measure_searches(chosen.rows),
         "commit": lambda: measure_commits(chosen.commit_rows),
@@ -325,6 +322,18 @@ def main() -> None:
     }
     figures = {part: ways[part]() for part in chosen.parts}
     publish("memory", figures, as_markdown(figures), chosen)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    options = parser(__doc__)
+    options.add_argument("--rows", nargs="+", type=int, default=ROWS)
+    options.add_argument("--parts", nargs="+", choices=ALL, default=ALL)
+    options.add_argument("--commit-rows", nargs="+", type=int, default=COMMIT_ROWS)
+    chosen = options.parse_args(arguments)
+    for name, sizes in (("--rows", chosen.rows), ("--commit-rows", chosen.commit_rows)):
+        if len(set(sizes)) < 2 or min(sizes) < 1:
+            options.error(f"{name} {sizes}: expected two sizes or more, of at least 1: it is measured how costs grow")
+    return chosen
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.memory import SESSION, exponent, measure_commit, measure_search
+from benchmarks.bench import ANYWHERE
+from benchmarks.memory import SESSION, _options, exponent, measure_commit, measure_search
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +35,10 @@ def test_a_commit_hardly_grows() -> None:
 def test_exponents() -> None:
     assert exponent({10: 3.0, 1000: 30.0}) == 0.5
     assert exponent({1: 2.0, 100: 200.0, 10: 7.0}) == 1
+
+
+def test_growth_is_measured_between_two_sizes_at_least(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _options(ANYWHERE["memory"]).commit_rows == [1000, 10_000]
+    with pytest.raises(SystemExit):
+        _options(["--commit-rows", "1000"])
+    assert "--commit-rows [1000]: expected two sizes" in capsys.readouterr().err
