@@ -7,8 +7,8 @@ is exact is beyond 100 dB. `stock` is diffusers' own pipeline, which knows no me
 
     python benchmarks/speedups.py [--json] [--write] [--videos 24] [--only plain exact]
 
-All ways but those that say otherwise take twelve steps, more than the demo needs, as large models do.
-Times are what one thread computes, edits of one segment in turn there and back; `int8` needs torchao (`pip install
+All ways but those that say otherwise take twelve steps, more than the demo needs, as large models do. Times are what
+one thread computes, edits of one segment in turn there and back; `int8` needs torchao (`pip install
 'memory-v2v[quantize]'`) and is left out without it.
 """
 
