@@ -2,10 +2,10 @@
 
     make bench, or: python benchmarks/bench.py [--json] [--only editing media]
 
-The page and the figures go to `benchmarks/results/<date>-<machine>.{md,json}`, after each of them, so that what is done
-stays where the rest is interrupted; they hold for this machine alone. One that fails is named, the others go on, and
-the exit code is 1. Those of hours (`consistency`, `views`, `chaos`, `catalog_scale`, `gate`, `paper`, `codec`) are run
-by themselves.
+The page and the figures go to `benchmarks/results/<date>-<machine>.{md,json}`, after each of them, so that what is
+done stays where the rest is interrupted; what `--only` measures has their names behind the machine's, and a page of
+its own. Figures hold for this machine alone. One that fails is named, the others go on, and the exit code is 1. Those
+of hours (`consistency`, `views`, `chaos`, `catalog_scale`, `gate`, `paper`, `codec`) are run by themselves.
 """
 
 import argparse
@@ -67,22 +67,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = {**ANYWHERE, **(ON_CARDS if torch.cuda.is_available() else {})}
     options = _options(arguments, list(names))
     pages, figures = {}, {}
+    some = "" if set(options.only) == set(names) else "-" + "-".join(options.only)
+    path = options.out / f"{date.today().isoformat()}-{machine_name()}{some}"
     for name in options.only:
         pages[name], figures[name] = run(name, names[name])
-        written = write(options.out, pages, figures)
-        say(f"written: {written}.md, {written}.json")
+        write(path, pages, figures)
+        say(f"written: {path}.md, {path}.json")
     if options.json:
         print(json.dumps({"machine": machine(), **figures}))
     if any("failed" in each for each in figures.values()):
         raise SystemExit(1)
 
 
-def write(folder: Path, pages: Mapping[str, str], figures: Figures) -> Path:
-    """Both files; returns their path without the ending."""
-    path = folder / f"{date.today().isoformat()}-{machine_name()}"
+def write(path: Path, pages: Mapping[str, str], figures: Figures) -> None:
+    """Both files; `path` is theirs without the ending."""
     Path(f"{path}.md").write_text(as_markdown(pages))
     Path(f"{path}.json").write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
-    return path
 
 
 def _options(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:

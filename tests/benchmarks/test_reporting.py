@@ -65,3 +65,13 @@ def test_what_was_measured_stays_where_the_rest_is_interrupted(tmp_path: Path, m
         bench.main(["--out", str(tmp_path)])
     [figures] = tmp_path.glob("*.json")
     assert json.loads(figures.read_text())["first"] == {"ratio": 1}
+
+
+def test_some_benchmarks_leave_the_page_of_all_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "run", lambda name, options: (f"# {name}\n", {"ratio": 1}))
+    monkeypatch.setattr(bench, "ANYWHERE", {"first": (), "second": ()})
+    bench.main(["--out", str(tmp_path)])
+    [whole] = tmp_path.glob("*.json")
+    bench.main(["--only", "second", "--out", str(tmp_path)])
+    assert set(json.loads(whole.read_text())) == {"machine", "first", "second"}
+    assert {path.stem for path in tmp_path.glob("*.json")} == {whole.stem, f"{whole.stem}-second"}
