@@ -9,8 +9,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copy
 from typing import Any
@@ -32,8 +33,8 @@ from storage.store import MEMORY
 from storage.video_states import VideoState
 from tasks.catalog_work import STATE
 from tests.clips import X264, chart, make_bad_input, run_ffmpeg
-from tests.flows.test_edit import wait_for
 from tests.storage.object_servers import running_moto
+from tests.waiting import wait_for
 
 FRAMES, SEGMENTS = 17, 4  # windows of 5 frames, an overlap of 1
 BAD = ("empty", "text", "truncated")
@@ -231,8 +232,8 @@ def test_two_runs_at_once_never_do_the_same(joining: dict[str, str], clip: Path,
     slow = request(manifest, weights="rehearsal:0.3")
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(run_apart, slow, joining)
-        wait_for(bool(catalog_is_held(tmp_path / "out")) for _ in iter(int, 1))
-        with pytest.raises(StoreBusyError, match=r"process \d+ on .* runs this catalog since"):
+        wait_for(lambda: catalog_is_held(slow.out))
+        with held_up(slow.out), pytest.raises(StoreBusyError, match=r"process \d+ on .* runs this catalog since"):
             catalog.run(slow)
         assert first.result().returncode == 0
     for number in range(6):
@@ -243,6 +244,17 @@ def catalog_is_held(out: Path) -> bool:
     """Whether a run goes on whose first segments are done."""
     held = (out / STATE / "request.json").is_file() and bool(catalog.holders(out / STATE))
     return held and any((out / f"take-{number}" / "memory" / "ledger.lance").is_dir() for number in range(6))
+
+
+@contextmanager
+def held_up(out: Path) -> Iterator[None]:
+    """The run of a catalog stands still, and so does not come to its end meanwhile."""
+    (holder,) = catalog.holders(out / STATE)
+    os.kill(holder.process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(holder.process, signal.SIGCONT)
 
 
 def command(wanted: CatalogRequest) -> list[str]:
@@ -263,7 +275,7 @@ def test_cancelled_killed_and_run_again(joining: dict[str, str], clip: Path, tmp
     for end in (lambda _: catalog.cancel(slow.out), lambda run: os.kill(run.pid, signal.SIGKILL)):
         with (tmp_path / "log").open("wb") as log:
             run = subprocess.Popen(command(slow), stdout=log, stderr=subprocess.STDOUT)
-        wait_for(len(committed_in(slow.out) - kept) >= 3 or run.poll() is not None for _ in iter(int, 1))
+        wait_for(lambda run=run, kept=kept: len(committed_in(slow.out) - kept) >= 3 or run.poll() is not None)
         family = psutil.Process(run.pid).children(recursive=True)
         end(run)
         assert run.wait(timeout=120) in (143, -signal.SIGTERM, -signal.SIGKILL), (tmp_path / "log").read_text()

@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +26,7 @@ from storage.probe import probe
 from tasks import cluster as cluster_module
 from tasks.pool import EditorPool
 from tests.clips import ODD_CLIPS, make_clip, sound_packets
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("loaded")
 CLIP = Path("tests/garden.mp4").resolve()
@@ -193,7 +192,7 @@ def test_odd_clips(kind: str, cluster: None, tmp_path: Path, monkeypatch: pytest
 
 def kill_editor_after(segments: int, out: Path) -> None:
     """kill -9 the process of the Editor once `segments` are committed."""
-    wait_for(len(committed_ids(out)) >= segments for _ in iter(int, 1))
+    wait_for(lambda: len(committed_ids(out)) >= segments)
     editors = [child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::Editor")]
     for editor in editors:
         editor.kill()
@@ -216,13 +215,6 @@ def launch(out: Path, log: Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(command + options, stdout=file, stderr=subprocess.STDOUT)
 
 
-def wait_for(condition: "Iterator[bool]", seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not next(condition):
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.05)
-
-
 def committed_ids(out: Path) -> set[str]:
     if not (out / "memory" / "ledger.lance").is_dir():
         return set()
@@ -237,7 +229,7 @@ def test_killed_again_and_again(finished_clip: tuple[Path, EditReport], tmp_path
     kill, term, interrupt = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
     for segments, ended, codes in ((1, interrupt, {130}), (4, term, {143, -15}), (8, kill, {-9})):
         run = launch(out, log)
-        wait_for(len(committed_ids(out)) >= segments or run.poll() is not None for _ in iter(int, 1))
+        wait_for(lambda run=run, segments=segments: len(committed_ids(out)) >= segments or run.poll() is not None)
         family = psutil.Process(run.pid).children(recursive=True)
         os.kill(run.pid, ended)
         assert run.wait(timeout=120) in codes

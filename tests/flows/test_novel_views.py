@@ -7,8 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import av
@@ -27,6 +26,7 @@ from storage.ledger import Ledger, StoreLock
 from storage.probe import probe
 from storage.views import ViewStore
 from tests.clips import SHORT_GOPS, chart, run_ffmpeg, sound_packets, tone
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("loaded")
 SMALL = {"frames": 9, "overlap": 4, "height": 32, "width": 48}
@@ -264,13 +264,6 @@ def launch(
         return subprocess.Popen(
             [*command, *named, *OPTIONS, "--out", str(out), "--json"], stdout=file, stderr=subprocess.STDOUT, env=env
         )
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 400) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.05)
 
 
 def committed_ids(out: Path) -> set[str]:

@@ -12,9 +12,8 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,6 +34,7 @@ from websockets.typing import Subprotocol
 from flows.automations import FAILED_RUNS, SILENT_RUNS
 from flows.deployments import read_deployments
 from flows.serve import _password
+from tests.waiting import wait_for
 
 LOOPBACK = ("127.0.0.1", "::1")
 NIGHT = ("--nightly", "catalog.jsonl", "--out", "edited", "--at", "7:05", "--timezone", "Asia/Tokyo")
@@ -202,15 +202,6 @@ def page_of(served: Served) -> Iterator[httpx.Client]:
 
 def names(page: httpx.Client, what: str) -> list[str]:
     return sorted(one["name"] for one in page.post(f"/{what}/filter", json={}).json())
-
-
-def wait_for(found: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
-        if result := found():
-            return result
-        time.sleep(0.5)
-    raise AssertionError(f"not within {WAIT_SECONDS} s")
 
 
 def test_all_that_can_be_run_is_on_the_page(served: Served) -> None:

@@ -16,7 +16,8 @@ from model.errors import RequestError
 from storage.ledger import Ledger
 from storage.memory import MemoryRow, MemoryStore
 from storage.sessions import locked, plan_removal, read_session, remove
-from tests.flows.test_edit import CHEAP, CLIP, committed_ids, decode_all, wait_for
+from tests.flows.test_edit import CHEAP, CLIP, committed_ids, decode_all
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("loaded")
 AS_TYPED = CHEAP | {"first_guidance": CHEAP["guidance"]}  # as the command line puts it
@@ -185,7 +186,7 @@ def test_an_unfinished_turn_cannot_be_edited_and_goes_on_after_kill_9(
     before = len(committed_ids(there))
     words = ["edit", film, "--prompt", "a green hat", "--session", "film", "--on", "last", "--out", there]
     running = start(*words, "--weights", "untrained", "--steps", "2", "--guidance", "1", env=joining)
-    wait_for(len(committed_ids(there)) > before or running.poll() is not None for _ in iter(int, 1))
+    wait_for(lambda: len(committed_ids(there)) > before or running.poll() is not None)
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     with pytest.raises(RequestError, match="turn 3 of session film is not finished"):

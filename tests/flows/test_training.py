@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from flows.training import TrainingReport, train, train_model
 from model.config import EditConfig, SamplingConfig
 from model.errors import WeightsError
 from tests.training_files import write_files
+from tests.waiting import wait_for
 
 
 def run_flow(folder: Path, *changes: tuple[str, str]) -> dict[str, Any]:
@@ -91,10 +91,8 @@ def test_the_same_command_goes_on_after_a_kill(
     trained: tuple[Path, TrainingReport], joining: dict[str, str], tmp_path: Path
 ) -> None:
     run = launch(tmp_path, tmp_path / "first.log", joining)
-    deadline = time.monotonic() + 400
-    while not list(tmp_path.glob("out/state/step-*.safetensors")) and time.monotonic() < deadline:
-        assert run.poll() is None, (tmp_path / "first.log").read_text()
-        time.sleep(0.02)
+    wait_for(lambda: list(tmp_path.glob("out/state/step-*.safetensors")) or run.poll() is not None)
+    assert run.poll() is None, (tmp_path / "first.log").read_text()
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     assert not (tmp_path / "out/training.json").exists()

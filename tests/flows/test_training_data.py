@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from model.config import ExtensionRequest
 from model.errors import RequestError
 from storage.datasets.extended import open_dataset
 from tests.pair_files import write_senorita
+from tests.waiting import wait_for
 
 PAIRS, CORRUPT, PORTRAIT = 8, (2, 5), (3,)
 
@@ -125,10 +125,8 @@ def test_the_same_command_goes_on_after_a_kill(
     log = tmp_path / "log"
     with log.open("wb") as file:
         run = subprocess.Popen(command, stdout=file, stderr=file, env=joining)
-    deadline = time.monotonic() + 400
-    while len(list(tmp_path.glob("out/unfinished/*.arrow"))) < 2 and time.monotonic() < deadline:
-        assert run.poll() is None, log.read_text()
-        time.sleep(0.02)
+    wait_for(lambda: len(list(tmp_path.glob("out/unfinished/*.arrow"))) >= 2 or run.poll() is not None)
+    assert run.poll() is None, log.read_text()
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     kept = len(list(tmp_path.glob("out/unfinished/*.arrow")))

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from storage.datasets.encoded import EncodedClips, clip_path, write_clip
 from storage.datasets.manifest import all_sentences, read_dataset, read_run_config
 from storage.datasets.rendered import draw_clip, drawings_of
 from tests.training_files import write_files
+from tests.waiting import wait_for
 
 LENGTH = 9
 WORKER = """
@@ -106,9 +106,7 @@ def test_the_model_is_whole(quiet: Path) -> None:
 def test_killed_for_real_it_goes_on_to_the_same_curve(prepared: Path, quiet: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", WORKER, str(prepared), str(tmp_path)]
     first = subprocess.Popen(command, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("state/step-*.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: list(tmp_path.glob("state/step-*.safetensors")))
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     kept = max((path.stem for path in tmp_path.glob("state/step-*.safetensors")), default="none")
