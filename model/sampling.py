@@ -45,10 +45,11 @@ def denoise(
     `clean` latents, if any, are the first frames of the sample: they stand in their place from the start to the end.
     """
     scheduler.set_timesteps(steps, device=noise.device)
+    scheduler.set_begin_index(0)  # many steps share their first timestep, rounded; a scheduler would begin at the last
     latents = begin_with(clean, noise)
     for done, timestep in enumerate(scheduler.timesteps, 1):
         latents = scheduler.step(velocity(latents, timestep), timestep, latents, return_dict=False)[0]
-        latents = begin_with(clean, latents)
+        latents = begin_with(clean, latents.to(noise))
         if progress is not None:
             progress(done, len(scheduler.timesteps))
     return latents
@@ -116,10 +117,12 @@ class ForecastVelocity:
         return velocity
 
     def _forecast(self, time: float) -> Tensor | None:
-        """On the line through the last two velocities; None while there are none."""
+        """On the line through the last two velocities; None while there are none, or where they are of one time."""
         if len(self._known) < 2:
             return None
         (earlier, before), (later, last) = self._known
+        if time == later or later == earlier:
+            return None
         return last + (last - before) * ((time - later) / (later - earlier))
 
     def _leverage(self, time: float) -> float:

@@ -261,8 +261,9 @@ class FramePack:
         return (drawn * vae.config.scaling_factor).to(torch.float32)
 
     def _encode_image(self, picture: Float[Tensor, "1 3 height width"]) -> Tensor:
+        """Without torchvision its processor reads pictures in main memory alone."""
         pipe = self.pipeline
-        return pipe.encode_image(picture, device=pipe._execution_device).to(pipe.transformer.dtype)
+        return pipe.encode_image(picture.cpu(), device=pipe._execution_device).to(pipe.transformer.dtype)
 
     def _encode_prompt(self, prompt: str) -> tuple[Tensor, Tensor, Tensor]:
         """Words, the pooled text, and the mask of the words."""

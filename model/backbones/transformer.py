@@ -282,7 +282,9 @@ class MemoryWanTransformer(WanTransformer3DModel):
         self, index: int, hidden: Tensor, parts: list[Part], given: Pass, layout: Layout
     ) -> tuple[Choice | None, ...]:
         """The frames of each part to merge; None for parts that are merged already or never."""
-        wanted = [part.whole and part.mergeable for part in parts]
+        merging = given.conditioning.merging
+        fractions = [merge_fraction(merging, count) for count in given.conditioning.memories_by_sample()]
+        wanted = [part.whole and part.mergeable and any(fractions) for part in parts]
         if not any(wanted):
             return (None,) * len(parts)
         around = _around(given, layout, index, "queries and keys")
@@ -292,8 +294,6 @@ class MemoryWanTransformer(WanTransformer3DModel):
         frame_key = torch.cat([frame_keys(part.tokens.flatten(1, 3), part) for part in whole], dim=1)
         scores = responsiveness(query, frame_key, frame_presence(whole))
         shares = iter(scores.split([part.frames.shape[1] for part in whole], dim=1))
-        merging = given.conditioning.merging
-        fractions = [merge_fraction(merging, count) for count in given.conditioning.memories_by_sample()]
         return tuple(
             choose_frames(next(shares), fractions, merging.mode, part.present) if each else None
             for part, each in zip(parts, wanted, strict=True)

@@ -119,7 +119,8 @@ class EditConfig(Config):
     cache_user_video: bool = False
     """With `cached`, for new views: the user's video is cached as memories are, at timestep 0 (must be trained)."""
     clean_latents: int = Field(default=0, ge=0)
-    """First latent frames of a segment that are the last ones of its predecessor, kept clean: no seam (ours)."""
+    """First latent frames of a segment that are the last ones of its predecessor, kept clean: no seam (ours). For who
+    calls the editor: windows of the pipeline overlap by as many frames as come out even, and are cross-faded."""
     tile: int | None = Field(default=None, ge=64, multiple_of=64)
     """Pixels of the square tiles in which the video VAE works, for large pictures on small cards; None is no tiles."""
 

@@ -83,6 +83,12 @@ class VideoRequest(Config):
     wait: float = Field(default=3600.0, ge=0)
     """Seconds to wait for another process that writes to the same folder; 0 gives up at once."""
 
+    @model_validator(mode="after")
+    def _segments_are_cross_faded(self) -> "VideoRequest":
+        if self.edit.clean_latents:
+            raise ValueError(f"edit.clean_latents {self.edit.clean_latents}: segments are cross-faded; set it to 0")
+        return self
+
 
 class EditRequest(VideoRequest):
     """One turn: a video and an instruction."""

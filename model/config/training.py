@@ -58,6 +58,19 @@ class MixConfig(Config):
     """Chance of an empty instruction, which guidance needs."""
 
     @model_validator(mode="after")
+    def _memories_have_chances(self) -> "MixConfig":
+        if any(chance < 0 for chance in self.memories) or sum(self.memories) <= 0:
+            raise ValueError(f"memories {self.memories}: expected chances of 0 or more, and one above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_are_a_range(self) -> "MixConfig":
+        least, most = self.merge_share
+        if not 0 <= least <= most < 1:
+            raise ValueError(f"merge_share {self.merge_share}: expected two shares in [0, 1), the smaller one first")
+        return self
+
+    @model_validator(mode="after")
     def _finer_is_finer(self) -> "MixConfig":
         if self.patches[0] > self.patches[1]:
             raise ValueError(f"patches {self.patches}: the finer tokeniser comes first")
@@ -75,7 +88,7 @@ class OptimConfig(Config):
     """Learning rate of the base's weights."""
     memory_rate: float = Field(default=1e-4, gt=0)
     """Learning rate of the memory modules."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.98)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: int = Field(default=100, ge=0)
     """Steps until the full rate, which then falls to a twentieth along a cosine."""
@@ -122,13 +135,19 @@ class SmallModelConfig(Config):
 
     width: int = Field(default=128, ge=32)
     heads: int = Field(default=4, ge=1)
-    """Heads of attention; the width divided by them must be even."""
+    """Heads of attention; the width is a multiple of twice their number."""
     depth: int = Field(default=4, ge=1)
     """Blocks."""
     feed_forward: int = Field(default=512, ge=32)
     channels: int = Field(default=16, ge=4)
     """Latent channels."""
     text_width: int = Field(default=64, ge=16)
+
+    @model_validator(mode="after")
+    def _heads_are_alike(self) -> "SmallModelConfig":
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width}: expected a multiple of {2 * self.heads}, twice the heads")
+        return self
 
 
 class SyntheticSource(Config):

@@ -126,10 +126,15 @@ class FrameMerger(nn.Module):
 
 
 def merge_fraction(config: MergeConfig, memories: int) -> float:
-    """Share of frames merged at a block: as configured, else from 0.3 for one memory to 0.7 for ten and more."""
+    """Share of frames merged at a block: as configured, else from 0.3 for one memory to 0.7 for ten and more.
+
+    Without memories none are: the user's video alone is what the base was trained on.
+    """
+    if memories == 0:
+        return 0.0
     if config.fraction is not None:
         return config.fraction
-    growth = min(1.0, max(0, memories - 1) / (MEMORIES_AT_LARGEST - 1))
+    growth = min(1.0, (memories - 1) / (MEMORIES_AT_LARGEST - 1))
     return SMALLEST + (LARGEST - SMALLEST) * growth
 
 

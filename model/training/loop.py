@@ -6,7 +6,7 @@ and resumed takes the very steps of one that was not. The weights that count are
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -90,7 +90,9 @@ class _Run:
 
     def __init__(self, transformer: nn.Module, config: TrainingConfig, worker: Worker, folder: Path) -> None:
         self.config, self.worker, self.gradient, self._folder = config, worker, 0.0, folder
-        choose_parameters(transformer, config.optim)
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)  # adapters of low rank begin at random
+            choose_parameters(transformer, config.optim)
         self._module = self.worker.wrap(transformer)
         self._weights = {name: each for name, each in transformer.named_parameters() if each.requires_grad}
         self._mean = {name: each.detach().clone() for name, each in self._weights.items()}
@@ -100,8 +102,12 @@ class _Run:
         self.step = load_state(folder, self._weights, self._mean, self._optimisers)
 
     def draw(self, clips: Sequence[TrainingClip], number: int) -> Batch:
-        """The `number`-th batch of this worker; its shape is that of the others, which have to make the same."""
-        shape = np.random.default_rng([self.config.seed, number]) if self.worker.count > 1 else None
+        """The `number`-th batch of this worker; its shape is that of the others, which have to make the same.
+
+        No worker has the rank by which the shape is drawn, so that it does not go with anybody's samples.
+        """
+        count = self.worker.count
+        shape = np.random.default_rng([self.config.seed, number, count]) if count > 1 else None
         samples = np.random.default_rng(self._seed(number))
         return draw_batch(clips, self.config.batch, self.config.mix, samples, shape)
 
@@ -141,9 +147,7 @@ class _Run:
         tensors = state_of(self._weights, self._mean, self._optimisers)
         if self.worker.rank != 0:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(asdict(point)) + "\n" for point in curve)
-        (self._folder / CURVE).write_text(lines)
+        write_lines(self._folder / CURVE, (json.dumps(asdict(point)) for point in curve))
         save_state(self._folder, self.step, tensors)
 
     @torch.no_grad()
@@ -198,6 +202,14 @@ def _read_curve(folder: Path, step: int) -> list[Point]:
         return []
     points = (Point(**json.loads(line)) for line in path.read_text().splitlines())
     return [point for point in points if point.step <= step]
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a file of lines, and the folder for it; whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text("".join(f"{line}\n" for line in lines))
+    unfinished.rename(path)
 
 
 def curve_table(curve: Sequence[Point]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from model.backbones.block_codec import fit_block_codec
 from model.backbones.small import build_small_model
 from model.config import TrainingRunConfig
 from model.editor import MemoryEditor
-from model.training.loop import CURVE, Point, Worker, train
+from model.training.loop import CURVE, Point, Worker, train, write_lines
 from model.training.objective import TextStates
 from model.training.parameters import choose_parameters
 from model.training.sharding import whole
@@ -129,10 +129,7 @@ class _CurveFile:
         """Append a point."""
         lines = self._path.read_text().splitlines() if self._path.is_file() else []
         kept = [line for line in lines if json.loads(line)["step"] < point.step]
-        unfinished = self._path.with_suffix(".unfinished")
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text("".join(f"{line}\n" for line in [*kept, json.dumps(asdict(point))]))
-        unfinished.rename(self._path)
+        write_lines(self._path, [*kept, json.dumps(asdict(point))])
 
 
 def _as_video(frames: Frames) -> torch.Tensor:

@@ -38,7 +38,7 @@ def test_noise_is_standard_normal_and_leaves_the_global_generator() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-@pytest.mark.parametrize("steps", [1, 2, 7])
+@pytest.mark.parametrize("steps", [1, 2, 7, 260])
 def test_a_straight_flow_is_followed_to_its_end(name: str, steps: int) -> None:
     """x_t = (1 - t) x_0 + t noise has the velocity noise - x_0 everywhere: any number of steps arrives at x_0."""
     noise, sample = draw_noise(SHAPE, 0, CPU), draw_noise(SHAPE, 1, CPU)
@@ -78,6 +78,15 @@ def test_clean_frames_stand_from_the_start_to_the_end(name: str) -> None:
     assert all(torch.equal(each, clean) for each in [*seen, found[:, :, :1]])
     without = denoise(SCHEDULERS[name](), velocity, noise, 4)
     assert torch.equal(found[:, :, 1:], without[:, :, 1:])
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_model_of_half_precision_leaves_clean_frames_whole(name: str) -> None:
+    """A scheduler may hand latents back in the precision of the velocity."""
+    noise, clean = draw_noise(SHAPE, 0, CPU), draw_noise((1, 2, 1, 4, 4), 7, CPU)
+    found = denoise(SCHEDULERS[name](), lambda latents, _: latents.bfloat16(), noise, 3, clean=clean)
+    assert found.dtype == torch.float32
+    assert torch.equal(found[:, :, :1], clean)
 
 
 @given(st.integers(1, 3))

@@ -140,10 +140,11 @@ def test_a_fresh_merger_gives_the_mean(frames: int, rows: int, columns: int) -> 
 
 def test_the_share_grows_with_the_number_of_memories() -> None:
     shares = [merge_fraction(MergeConfig(), memories) for memories in range(13)]
-    assert shares[0] == shares[1] == pytest.approx(0.3)
+    assert shares[0] == 0, "a user's video alone stays whole"
+    assert shares[1] == pytest.approx(0.3)
     assert shares[10:] == pytest.approx([0.7] * 3)
     assert all(one < other for one, other in pairwise(shares[1:11]))
-    assert merge_fraction(MergeConfig(fraction=0.45), 7) == 0.45
+    assert [merge_fraction(MergeConfig(fraction=0.45), memories) for memories in (0, 7)] == [0, 0.45]
 
 
 @pytest.mark.parametrize(("depth", "expected"), [(30, (10, 20)), (40, (13, 27)), (4, (1, 3)), (2, (1,)), (1, (1,))])

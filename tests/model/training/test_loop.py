@@ -91,3 +91,14 @@ def test_state_of_another_model_is_refused(tmp_path: Path) -> None:
     run(tmp_path, config(steps=3, optim={"trained": "memory+attention"}))
     with pytest.raises(StoreError, match="of the model to be trained"):
         run(tmp_path, config(steps=3))
+
+
+def test_adapters_begin_by_the_seed_alone(tmp_path: Path) -> None:
+    settings = config(optim={"trained": "lora", "lora_rank": 2})
+    one = run(tmp_path / "one", settings)
+    torch.rand(1)  # from the generator that adapters are drawn from
+    assert_same(run(tmp_path / "two", settings), one)
+    other = run(tmp_path / "other", settings.model_copy(update={"seed": 1}))
+    drawn = [name for name in one[1] if "lora_A" in name]
+    assert drawn
+    assert any(not torch.equal(one[1][name], other[1][name]) for name in drawn)

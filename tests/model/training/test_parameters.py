@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.config import OptimConfig
+from model.config import Config, MixConfig, OptimConfig, SmallModelConfig
 from model.training.muon import Muon
 from model.training.parameters import build_optimisers, choose_parameters
 from tests.model.toy import toy_transformer
@@ -60,3 +60,20 @@ def test_muon_has_the_matrices_of_blocks_and_nothing_else() -> None:
 def test_muon_and_adapters_are_refused() -> None:
     with pytest.raises(ValueError, match="by muon: it is for whole matrices"):
         OptimConfig(trained="lora", by="muon")
+
+
+@pytest.mark.parametrize(
+    ("form", "settings", "told"),
+    [
+        (MixConfig, {"memories": ()}, "expected chances"),
+        (MixConfig, {"memories": (0.0, 0.0)}, "expected chances"),
+        (MixConfig, {"memories": (1.0, -1.0)}, "expected chances"),
+        (MixConfig, {"merge_share": (0.5, 1.5)}, "expected two shares"),
+        (MixConfig, {"merge_share": (0.7, 0.3)}, "expected two shares"),
+        (OptimConfig, {"betas": (0.9, 1.0)}, "less than 1"),
+        (SmallModelConfig, {"width": 128, "heads": 5}, "expected a multiple of 10"),
+    ],
+)
+def test_settings_that_cannot_be_are_told(form: type[Config], settings: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        form.model_validate(settings)
