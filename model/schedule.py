@@ -17,14 +17,18 @@ SEGMENTS_PER_ANCHOR = 10  # `auto`: 40 segments on 4 GPUs finish 3 times as fast
 
 
 @dataclass(frozen=True)
-class Wave:
-    """Segments that may be edited at the same time: they may recall those of all earlier waves, not each other."""
+class Order:
+    """Segments of `line` are edited one after the other, each with those before it to recall; then those of `fan`.
 
-    segments: tuple[Segment, ...]
+    These may be edited at the same time: they may recall the line, not each other. Both are in the order of the video.
+    """
+
+    line: tuple[Segment, ...]
+    fan: tuple[Segment, ...] = ()
 
 
-def order(segments: Sequence[Segment], schedule: str, editors: int = 1) -> list[Wave]:
-    """Waves, first to last, that hold every segment once.
+def order(segments: Sequence[Segment], schedule: str, editors: int = 1) -> Order:
+    """Every segment once.
 
     `schedule` is `sequential`, `anchors:K` or `auto`: one anchor in ten segments where `editors` would else stand
     idle, sequential otherwise. Only `auto` looks at `editors`.
@@ -34,9 +38,8 @@ def order(segments: Sequence[Segment], schedule: str, editors: int = 1) -> list[
     """
     anchors = _count_anchors(schedule, len(segments), editors)
     chosen = {(2 * index + 1) * len(segments) // (2 * anchors) for index in range(anchors)}
-    first = [Wave((segment,)) for position, segment in enumerate(segments) if position in chosen]
-    rest = tuple(segment for position, segment in enumerate(segments) if position not in chosen)
-    return [*first, Wave(rest)] if rest else first
+    line = tuple(segment for position, segment in enumerate(segments) if position in chosen)
+    return Order(line, tuple(segment for position, segment in enumerate(segments) if position not in chosen))
 
 
 def speed_up(segments: int, anchors: int, editors: int) -> float:

@@ -183,11 +183,10 @@ def plan_phases(segments: Sequence[Segment], schedule: str, editors: int, base: 
     Raises:
         RequestError: the schedule is unknown.
     """
-    waves = order(segments, schedule, editors)
-    line = Phase(tuple(wave.segments[0] for wave in waves if len(wave.segments) == 1), base, in_line=True)
-    fan = next((wave.segments for wave in waves if len(wave.segments) > 1), ())
-    anchors = {*base, *(segment.index for segment in line.segments)}
-    return [line, Phase(fan, tuple(sorted(anchors)), in_line=False)] if fan else [line]
+    planned = order(segments, schedule, editors)
+    anchors = {*base, *(segment.index for segment in planned.line)}
+    phases = (Phase(planned.line, base, in_line=True), Phase(planned.fan, tuple(sorted(anchors)), in_line=False))
+    return [phase for phase in phases if phase.segments]
 
 
 class Crew:

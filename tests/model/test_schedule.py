@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import RequestError
-from model.schedule import Wave, order, speed_up
+from model.schedule import Order, order, speed_up
 from model.types import Segment, Span
 
 schedules = st.one_of(st.sampled_from(["sequential", "auto"]), st.integers(1, 50).map("anchors:{}".format))
@@ -17,28 +17,28 @@ def make_segments(count: int) -> list[Segment]:
     return [Segment(index, 0, Span(index, index + 5), 5) for index in range(count)]
 
 
-def makespan(waves: list[Wave], editors: int) -> int:
+def makespan(planned: Order, editors: int) -> int:
     """Turns of the clock until all is done, each segment taking one."""
-    return sum(ceil(len(wave.segments) / editors) for wave in waves)
+    return len(planned.line) + ceil(len(planned.fan) / editors)
 
 
 @given(st.integers(1, 60), schedules, st.integers(1, 8))
 def test_every_segment_is_edited_once(count: int, schedule: str, editors: int) -> None:
     segments = make_segments(count)
-    edited = [segment for wave in order(segments, schedule, editors) for segment in wave.segments]
-    assert sorted(edited, key=lambda segment: segment.index) == segments
+    planned = order(segments, schedule, editors)
+    assert sorted([*planned.line, *planned.fan], key=lambda segment: segment.index) == segments
+    assert all(list(part) == sorted(part, key=lambda segment: segment.index) for part in (planned.line, planned.fan))
 
 
 def test_sequential_is_one_after_the_other() -> None:
     segments = make_segments(4)
-    assert order(segments, "sequential", editors=8) == [Wave((segment,)) for segment in segments]
+    assert order(segments, "sequential", editors=8) == Order(tuple(segments))
 
 
 def test_anchors_are_spread_and_come_first() -> None:
-    waves = order(make_segments(40), "anchors:4")
-    assert [wave.segments[0].index for wave in waves[:4]] == [5, 15, 25, 35]
-    assert len(waves) == 5
-    assert len(waves[4].segments) == 36
+    planned = order(make_segments(40), "anchors:4")
+    assert [segment.index for segment in planned.line] == [5, 15, 25, 35]
+    assert len(planned.fan) == 36
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
@@ -54,10 +54,10 @@ def test_auto_takes_anchors_only_where_editors_would_be_idle() -> None:
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
-def test_speed_up_is_what_the_waves_give(count: int, anchors: int, editors: int) -> None:
+def test_speed_up_is_what_the_order_gives(count: int, anchors: int, editors: int) -> None:
     anchors = min(anchors, count)
-    waves = order(make_segments(count), f"anchors:{anchors}", editors)
-    assert speed_up(count, anchors, editors) == pytest.approx(count / makespan(waves, editors))
+    planned = order(make_segments(count), f"anchors:{anchors}", editors)
+    assert speed_up(count, anchors, editors) == pytest.approx(count / makespan(planned, editors))
 
 
 @pytest.mark.parametrize(("editors", "expected"), [(1, 1.0), (2, 40 / 22), (4, 40 / 13), (8, 40 / 9)])
