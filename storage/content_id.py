@@ -1,11 +1,11 @@
 """Names that are made of content: the same work has the same name on every machine, other work has another one."""
 
 import json
-import os
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from storage.durable import publish
 
@@ -65,6 +65,6 @@ def _is_hidden(relative: Path) -> bool:
 
 def _remember(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    unfinished = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     unfinished.write_text(text)
     publish(unfinished, path)

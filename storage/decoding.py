@@ -19,6 +19,7 @@ from storage.probe import VideoInfo
 from storage.source_file import limit_pixels, open_container, refuse
 
 TRIED_ENTRIES = 4  # key frames tried before the file is decoded from its start
+SKIPPED_SECONDS = 0.2  # that a frame may take which is decoded on the way to a span, and not shown
 
 
 def decode(
@@ -43,9 +44,10 @@ def decode_raw(
     Raises:
         VideoError: as `decode`.
     """
-    command = _command(info, span, filters, pixels)
+    entry = _entry(info, span.start)
+    command, skipped = _command(info, span, filters, pixels, entry), span.start - (entry or 0)
     try:
-        with Pipe(command) as pipe:
+        with Pipe(command, silent_seconds=skipped * SKIPPED_SECONDS) as pipe:
             for number in range(span.start, span.stop):
                 frame = np.empty(size, np.uint8)
                 if pipe.read_into(frame.data) < size:
@@ -59,8 +61,7 @@ def decode_raw(
         raise refuse(info.path, f"is damaged or cannot be decoded ({error})") from error
 
 
-def _command(info: VideoInfo, span: Span, filters: Sequence[str], pixels: str) -> list[str]:
-    entry = _entry(info, span.start)
+def _command(info: VideoInfo, span: Span, filters: Sequence[str], pixels: str, entry: int | None) -> list[str]:
     source = open_source(info.path, **_seek(info, entry))[str(info.stream)]
     graph = filters if len(span) == info.frames else _trim(info, span, filters, by_count=entry is None)
     output = ffmpeg.output(

@@ -207,7 +207,7 @@ def _add_files(
     missing = [entry for entry in contents.entries if not _is_here(folder, known.get(entry.id))]
     for done, entry in enumerate(missing, start=1):
         path = folder / entry.path
-        if entry.kind == "video" and path.exists():
+        if entry.kind == "video" and any(folder.glob(f"{path.stem}[._]*")):  # another video, or its page
             path = next_version(folder, re.sub(r"_v\d+$", "", path.stem), path.suffix)
         _copy(archive, member_of(entry), path)
         session, turn = moved[entry.session, entry.turn]

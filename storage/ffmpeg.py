@@ -113,11 +113,18 @@ class Pipe:
     """One running ffmpeg, its raw video going in or coming out through a pipe. Leaving the block ends it.
 
     It runs in a process group and with an environment of its own, without the caller's secrets. A read or a write that
-    moves no byte for `stall_seconds` kills it.
+    moves no byte for `stall_seconds` kills it; before the first byte it may have `silent_seconds` of work to do.
     """
 
-    def __init__(self, command: Sequence[str], *, feeds: bool = False, stall_seconds: float = STALL_SECONDS) -> None:
-        self._stall_seconds = stall_seconds
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        feeds: bool = False,
+        stall_seconds: float = STALL_SECONDS,
+        silent_seconds: float = 0.0,
+    ) -> None:
+        self._stall_seconds, self._silent_seconds = stall_seconds, silent_seconds
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
@@ -150,6 +157,7 @@ class Pipe:
                 continue
             if count == 0:
                 break
+            self._silent_seconds = 0.0
             filled += count
         return filled
 
@@ -208,9 +216,10 @@ class Pipe:
     def _wait_until_ready(self, event: int) -> None:
         poll = select.poll()
         poll.register(self._frames, event)
-        if not poll.poll(self._stall_seconds * 1000):
+        patience = self._stall_seconds + self._silent_seconds
+        if not poll.poll(patience * 1000):
             self.stop()
-            raise FfmpegError(f"ffmpeg made no progress for {self._stall_seconds:.0f} s and was stopped")
+            raise FfmpegError(f"ffmpeg made no progress for {patience:.0f} s and was stopped")
 
     def _signal(self, number: int) -> None:
         try:

@@ -7,6 +7,7 @@ from storage.probe import VideoInfo
 
 KEPT = ("frames", "rate", "timecode")
 """What must not change on the way: everything that is cut or mixed against the video counts on it."""
+ROUNDING = Fraction(1, 500)  # seconds, of a first and a last moment
 
 
 class ColourTags(Config):
@@ -80,8 +81,16 @@ def footage_of(info: VideoInfo) -> Footage:
 def changes(source: Footage, made: Footage) -> dict[str, str]:
     """In what `made` differs from `source`, as sentences by field; codec and container aside."""
     before, after = _told(source), _told(made)
+    if _plays_alike(source, made):
+        after["rate"] = before["rate"]
     differing = [name for name in before if before[name] != after[name]]
     return {name: f"{name} is {after[name]}, that of the source is {before[name]}" for name in differing}
+
+
+def _plays_alike(source: Footage, made: Footage) -> bool:
+    """Whether two means over moments are one but for rounding: Matroska tells moments to the millisecond."""
+    lasts = [footage.frames / footage.exact_rate for footage in (source, made)]
+    return source.variable_rate and made.variable_rate and abs(lasts[0] - lasts[1]) <= ROUNDING
 
 
 def _told(footage: Footage) -> dict[str, str]:

@@ -219,6 +219,7 @@ class StoreLock:
 
     Raises, on entering:
         StoreBusyError: another process holds it, still.
+        StoreError: one may not write there, or there is no room.
     """
 
     def __init__(
@@ -239,7 +240,11 @@ class StoreLock:
                 self._say(f"{held}; waiting for it, {self._wait:g} s at most")
             if not self._acquired_in_time():
                 raise StoreBusyError(f"{held}; wait for it, or choose another --out")
-        self._holder.write_text(json.dumps({"pid": os.getpid()}))
+        try:
+            self._holder.write_text(json.dumps({"pid": os.getpid()}))
+        except OSError as fault:
+            self._lock.release()
+            raise self._unfit(fault) from fault
         return self
 
     def _acquired_in_time(self) -> bool:
@@ -253,7 +258,12 @@ class StoreLock:
             self._lock.acquire(timeout=seconds)
         except Timeout:
             return False
+        except OSError as fault:
+            raise self._unfit(fault) from fault
         return True
+
+    def _unfit(self, fault: OSError) -> StoreError:
+        return StoreError(f"{self._folder}: cannot be locked ({fault.strerror}); make room, or have it made writable")
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
         self._holder.unlink(missing_ok=True)

@@ -88,21 +88,30 @@ def fetch(uri: str, folder: Path, progress: Progress | None = None) -> Path:
     address = read_address(uri)
     if isinstance(address, Path):
         return address
-    found = stat(uri)
-    if found.size == 0:
-        raise VideoError(f"{address}: is empty (zero bytes)")
-    suffix = Path(address.key).suffix.lower()
-    path = (
-        folder / f"{identify({'uri': str(address), 'version': found.version})[:32]}{suffix if suffix.isascii() else ''}"
-    )
+    found, path = _copy_of(address, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{path.name}.lock"):
-            if not (path.is_file() and path.stat().st_size == found.size):
+            if not _is_complete(path, found):
                 _download(address, found, path, progress)
     except OSError as fault:
         raise RunError(f"{path}: cannot be written ({fault.strerror})") from None
     return path
+
+
+def fetched(uri: str, folder: Path) -> Path | None:
+    """What `fetch` would answer at once; None where it would download the video.
+
+    Raises:
+        RequestError: the address is none that is accepted, or there are no credentials.
+        VideoError: it is not there, may not be read, or is empty.
+        RunError: the server cannot be reached, or fails.
+    """
+    address = read_address(uri)
+    if isinstance(address, Path):
+        return address
+    found, path = _copy_of(address, folder)
+    return path if _is_complete(path, found) else None
 
 
 def deliver(path: Path, uri: str) -> Located:
@@ -210,6 +219,19 @@ def _stat_path(path: Path) -> Located:
     except OSError as fault:
         raise VideoError(f"{path}: cannot be looked at ({fault.strerror})") from None
     return Located(str(path), found.st_size, f"{found.st_size}-{found.st_mtime_ns}")
+
+
+def _copy_of(address: ObjectAddress, folder: Path) -> tuple[Located, Path]:
+    """An object as it is now, and where the copy of that version would be."""
+    found = stat(str(address))
+    if found.size == 0:
+        raise VideoError(f"{address}: is empty (zero bytes)")
+    name, suffix = identify({"uri": str(address), "version": found.version}), Path(address.key).suffix.lower()
+    return found, folder / f"{name[:NAME]}{suffix if suffix.isascii() else ''}"
+
+
+def _is_complete(path: Path, found: Located) -> bool:
+    return path.is_file() and path.stat().st_size == found.size
 
 
 def _download(address: ObjectAddress, found: Located, path: Path, progress: Progress | None) -> None:

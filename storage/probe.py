@@ -159,13 +159,14 @@ def _codec_name(stream: VideoStream | AudioStream) -> str:
 
 
 def _walk(path: Path, container: InputContainer, stream: VideoStream) -> _Walk:
-    walk = _Walk()
-    for packet in demux(path, container, stream, *container.streams.audio):
+    walk, tracks = _Walk(), container.streams
+    looked_at = {stream.index, *(sound.index for sound in tracks.audio)}
+    for packet in demux(path, container, *tracks.video, *tracks.audio, *tracks.subtitles):
         if packet.stream_index == stream.index and len(walk.first) < LOOKED_AT_FRAMES:
             walk.first += [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
         if packet.size == 0 and packet.dts is None:  # the demuxer's closing mark
             continue
-        walk.has_corrupt |= packet.is_corrupt
+        walk.has_corrupt |= packet.is_corrupt and packet.stream_index in looked_at
         walk.end = max(walk.end, _end(packet))
         if packet.stream_index == stream.index:
             _note_picture(walk, packet)
@@ -283,7 +284,7 @@ def _describe(
         bit_depth=max(component.bits for component in frame.format.components),
         interlaced=_field_order(stream, first),
         colour=read_colour(frame),
-        timecode=_timecode(container),
+        timecode=_timecode(container, rate),
         audio=tuple(
             AudioInfo(sound.index, _codec_name(sound), sound.codec_context.channels, sound.codec_context.sample_rate)
             for sound in container.streams.audio
@@ -311,7 +312,14 @@ def _field_order(stream: VideoStream, first: Sequence[VideoFrame]) -> str | None
     return "bottom first" if stream.codec_context.field_order in (3, 5) else "top first"
 
 
-def _timecode(container: InputContainer) -> str | None:
+def _timecode(container: InputContainer, rate: Fraction) -> str | None:
+    """Of the first frame, with `;` where numbers are dropped; one that cannot count such frames is none."""
     tagged = [stream.metadata for stream in container.streams] + [container.metadata]
     found = [value for tags in tagged for name, value in tags.items() if name.lower() == "timecode"]
-    return next((value for value in found if re.fullmatch(TIMECODE, value, re.ASCII)), None)
+    return next((value.replace(".", ";") for value in found if _counts(value, round(rate))), None)
+
+
+def _counts(timecode: str, rate: int) -> bool:
+    if re.fullmatch(TIMECODE, timecode, re.ASCII) is None or int(timecode[-2:]) >= rate:
+        return False
+    return timecode[-3] == ":" or rate % 30 == 0

@@ -1,6 +1,7 @@
 """A file of JSON lines that only grows: what was found so far, by which an interrupted run goes on."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 def add_records(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     """Write records down behind those that are there, after the last whole line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file() and (text := path.read_text()) and not text.endswith("\n"):
-        path.write_text(text[: text.rfind("\n") + 1])
+    if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
     with path.open("a") as file:
         file.writelines(json.dumps(record) + "\n" for record in records)

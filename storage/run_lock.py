@@ -110,7 +110,7 @@ def is_held(lock: Path) -> bool:
     try:
         with FileLock(lock, timeout=0):
             return False
-    except Timeout:
+    except (Timeout, PermissionError):  # the latter: it is another user's
         return True
 
 

@@ -95,10 +95,10 @@ def _held(folder: Path, patience: Patience, memory: str | None) -> Iterator[Path
     except OSError as fault:
         raise StoreError(f"{folder}: cannot be made a folder ({fault.strerror}); choose another --out") from fault
     with StoreLock(folder, patience.seconds, patience.say, patience.meanwhile):
-        for path in leftovers(folder):
-            path.unlink()
-        settle(folder / MEMORY, memory)
         try:
+            for path in leftovers(folder):
+                path.unlink()
+            settle(folder / MEMORY, memory)
             yield folder
         except (OSError, RuntimeError) as fault:
             if (told := _told(fault, folder)) is None:

@@ -23,6 +23,7 @@ from opentimelineio.opentime import RationalTime, TimeRange, from_timecode
 OURS = "memory_v2v"  # the name of our metadata
 MOST_EVENTS = 999  # of an EDL, by its definition
 NEAR = Fraction(1, 50)  # how far a mean rate may be from one that has a timecode
+DROPPING = (30000 / 1001, 60000 / 1001)  # the rates at which timecode may leave numbers out
 COLOUR = {"alpha": "0", "red": "255", "green": "0", "blue": "0"}
 
 
@@ -69,6 +70,8 @@ class EditList:
     def timecode_rate(self) -> float | None:
         """The rate at which SMPTE timecode counts these frames; None where no such rate is near."""
         nearest = RationalTime.nearest_smpte_timecode_rate(float(self.rate))
+        if self.drop_frame:
+            nearest = min(DROPPING, key=lambda rate: abs(rate - self.rate))
         return nearest if abs(nearest - self.rate) <= NEAR * self.rate else None
 
     @property

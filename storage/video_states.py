@@ -27,7 +27,7 @@ class VideoState:
 
     `edited` segments were denoised in the last run, `reused` ones found; `faults` are attempts that failed. `seconds`
     are those of Editors, `video_seconds` the video's length, `drift` how far colours change along the edit
-    (`model/metrics/drift.py`), in levels of 255. `flagged` are segments that a person should look at. `error` is the
+    (`model/metrics/drift.py`), in CIELAB units. `flagged` are segments that a person should look at. `error` is the
     last one, in words; empty where there was none.
     """
 

@@ -1,7 +1,7 @@
 """VMAF of two video files, by ffmpeg's libvmaf. Frames are paired by number, whatever their time stamps.
 
-libvmaf writes one line a frame to its log, which is read as it comes: a video of hours needs no more memory than one of
-seconds. Its motion features look at the frame before, over cuts too: that is the standard, and left as it is.
+libvmaf writes its log, one line a frame, when it has seen the last one: until then ffmpeg is silent. Its motion
+features look at the frame before, over cuts too: that is the standard, and left as it is.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from storage.probe import VideoInfo
 MODEL = "version=vmaf_v0.6.1"
 COLUMN = "vmaf"
 BLOCK = 1 << 16  # bytes
+FRAME_SECONDS = 1.0  # that the comparison of a frame may take
 
 
 def vmaf(source: VideoInfo, edit: VideoInfo) -> Measurement:
@@ -44,7 +45,7 @@ def _shape(info: VideoInfo) -> str:
 def _values(source: VideoInfo, edit: VideoInfo) -> Iterator[float]:
     """VMAF of every frame."""
     column: int | None = None
-    with Pipe(_command(source, edit)) as pipe:
+    with Pipe(_command(source, edit), silent_seconds=source.frames * FRAME_SECONDS) as pipe:
         for line in _lines(pipe):
             fields = line.split(",")
             if column is None:

@@ -74,6 +74,13 @@ def _cover_art(folder: Path, path: Path) -> None:
     run_ffmpeg("-i", make_clip("plain", folder), "-i", cover, *maps, "-disposition:v:0", "attached_pic", path)
 
 
+def _subtitled(folder: Path, path: Path) -> None:
+    """With a title that stays for longer than there are pictures."""
+    titles = folder / "titles.srt"
+    titles.write_text("1\n00:00:00,500 --> 00:00:09,000\nla la\n")
+    run_ffmpeg("-i", make_clip("plain", folder), "-i", titles, "-c", "copy", path)
+
+
 VFR = "select='if(lt(t,1),1,not(mod(n,3)))'"
 ODD_CLIPS: dict[str, OddClip] = {
     "plain": OddClip(".mp4", (*chart(), *tone(), *SHORT_GOPS, *AAC, *BT709)),
@@ -98,6 +105,7 @@ ODD_CLIPS: dict[str, OddClip] = {
             *(*SHORT_GOPS, "-flags", "+ilme+ildct", "-x264opts", "tff=1"),
         ),
     ),
+    "long_subtitles": OddClip(".mkv", build=_subtitled),
     "drop_frame": OddClip(
         ".mov",
         (

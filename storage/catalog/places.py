@@ -30,8 +30,8 @@ def source_fault(source: Path, sha256: str | None) -> str | None:
         status = source.stat()
     except FileNotFoundError:
         return "does not exist"
-    except OSError as fault:
-        return f"cannot be looked at ({fault.strerror})"
+    except (OSError, ValueError) as fault:  # the latter of letters that no path may have
+        return f"cannot be looked at ({getattr(fault, 'strerror', fault)})"
     if stat.S_ISDIR(status.st_mode):
         return "is a folder, not a video file"
     if not stat.S_ISREG(status.st_mode):

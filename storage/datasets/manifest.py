@@ -75,7 +75,7 @@ def encoded_files(source: EncodedSource, split: Split) -> list[Path]:
         RequestError: the index is missing or not valid, a file is not there, or the list is empty.
     """
     index = index_of(source)
-    lines = enumerate(read_text(index).splitlines(), start=1)
+    lines = enumerate(read_text(index).split("\n"), start=1)
     named = [(number, _parse_line(index, number, line)) for number, line in lines if line.strip()]
     files = [_inside(index, number, line.path) for number, line in named if line.split == split]
     if not files:

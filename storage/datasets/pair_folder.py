@@ -76,7 +76,7 @@ def _leads_out(path: Path) -> bool:
 
 def _read_list(path: Path) -> list[PairLine]:
     lines = []
-    for number, text in enumerate(read_text(path).splitlines(), 1):
+    for number, text in enumerate(read_text(path).split("\n"), 1):
         if not text.strip():
             continue
         try:

@@ -120,9 +120,9 @@ def test_a_branch_is_brought_over_without_what_it_branched_from(folder: Path, tm
 def test_a_video_of_that_name_is_not_overwritten(exported: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
-    (there / "film_edit_v002.mp4").write_text("mine")
+    (there / "film_edit_v002.mov").write_text("mine")  # its page has the name of that of an .mp4
     bring(exported, there)
-    assert (there / "film_edit_v002.mp4").read_text() == "mine"
+    assert (there / "film_edit_v002.mov").read_text() == "mine"
     paths = [turn.videos[0].path for turn in read_session(there, "film")]
     assert sorted(paths) == [f"film_edit_v00{version}.mp4" for version in (1, 3, 4)]
     assert [(there / path).read_text() for path in paths] == ["video 1", "video 2", "video 3"]

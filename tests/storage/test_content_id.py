@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from storage import content_id
-from storage.content_id import hash_file, hash_folder, identify
+from storage.content_id import hash_file, hash_folder, hash_source, identify
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
@@ -144,6 +146,21 @@ def test_an_unchanged_folder_is_read_once(tmp_path: Path, opened: list[Path]) ->
     shutil.copytree(folder, tmp_path / "copy")
     assert hash_folder(tmp_path / "copy", cache) == first
     assert len(opened) == 2 * len(FILES)
+
+
+def test_threads_may_hash_one_file_at_once(tmp_path: Path) -> None:
+    """As videos of a catalog do that have one mask."""
+    path = tmp_path / "mask.png"
+    path.write_bytes(b"mask")
+    together = Barrier(8)
+
+    def ask(number: int) -> str:
+        together.wait()
+        return hash_source(path, tmp_path / f"cache-{number}")
+
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(20):
+            assert set(threads.map(ask, [number] * 8)) == {hash_file(path)}
 
 
 def test_the_cache_holds_whole_answers_only(tmp_path: Path) -> None:

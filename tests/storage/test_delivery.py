@@ -24,6 +24,7 @@ from storage.checksums import verify
 from storage.delivery import Delivered, Order, deliver
 from storage.delivery_folder import staged
 from storage.finished import Finished, Wanted, find_finished_video
+from storage.footage import changes, footage_of
 from storage.ledger import Ledger
 from storage.probe import probe
 from storage.scores import SegmentScores, scores_path, write_scores
@@ -183,6 +184,18 @@ def test_a_varying_rate_is_told(tmp_path: Path) -> None:
     assert told.master.footage.variable_rate
     assert any("The rate varies" in sentence for sentence in told.conversions)
     assert told.edit_lists == ("film_edit_v001.otio",), "no timecode counts 15.6 frames a second"
+
+
+def test_moments_in_milliseconds_are_the_sources(tmp_path: Path) -> None:
+    """Matroska rounds them: the mean of a varying rate is another fraction, and no other rate."""
+    vary = "select='if(lt(t,0.4),1,not(mod(n,2)))'"
+    run_ffmpeg(*chart(rate="30000/1001", frames=48), "-vf", vary, "-fps_mode", "vfr", tmp_path / "v.mp4")
+    source = footage_of(probe(tmp_path / "v.mp4"))
+    run_ffmpeg("-i", tmp_path / "v.mp4", "-c", "copy", tmp_path / "v.mkv")
+    rounded = footage_of(probe(tmp_path / "v.mkv"))
+    assert rounded.rate != source.rate
+    assert "rate" not in changes(source, rounded)
+    assert "rate" in changes(source, rounded.model_copy(update={"rate": "15"}))
 
 
 def next_name(place: Path) -> str:

@@ -14,6 +14,7 @@ import pytest
 from storage import ffmpeg as running
 from storage.ffmpeg import FfmpegError, Pipe, compile_command, find_ffmpeg, has_filter, open_source, version
 from tests.clips import make_clip
+from tests.waiting import wait_for
 
 
 def fake_ffmpeg(folder: Path, program: str) -> Path:
@@ -108,6 +109,18 @@ def test_an_encoder_that_dies_early_is_noticed(tmp_path: Path) -> None:
         pipe.write(memoryview(bytes(10_000_000)))
 
 
+def test_what_works_in_silence_has_its_time_until_the_first_byte(tmp_path: Path) -> None:
+    """And no longer: what stands still after it is stopped."""
+    program = "import time\ntime.sleep(2)\nprint('a', end='', flush=True)\ntime.sleep(600)"
+    command, one = [str(fake_ffmpeg(tmp_path, program))], memoryview(bytearray(1))
+    with Pipe(command, stall_seconds=0.5) as pipe, pytest.raises(FfmpegError, match="no progress"):
+        pipe.read_into(one)
+    with Pipe(command, stall_seconds=0.5, silent_seconds=400.0) as pipe:
+        assert pipe.read_into(one) == 1
+        with pytest.raises(FfmpegError, match="no progress"):
+            pipe.read_into(one)
+
+
 def test_leaving_the_block_ends_the_process(tmp_path: Path) -> None:
     with Pipe([str(fake_ffmpeg(tmp_path, "import time\ntime.sleep(600)"))]) as pipe:
         assert pipe.is_running
@@ -123,11 +136,19 @@ def test_no_secret_reaches_the_decoder(tmp_path: Path, monkeypatch: pytest.Monke
     assert b"AWS" not in buffer[:count]
 
 
+def once_limited(name: str, most: int) -> str:
+    """Code that waits, a minute at most, for the limit that is set from outside."""
+    code = "import resource, time\nend = time.monotonic() + 60\n"
+    return (
+        code + f"while resource.getrlimit(resource.{name})[0] != {most} and time.monotonic() < end: time.sleep(.01)\n"
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit another process")
 def test_a_decoder_cannot_write_files(tmp_path: Path) -> None:
     stolen = tmp_path / "stolen"
     program = (
-        "import sys, time, pathlib\ntime.sleep(0.3)\n"
+        f"import pathlib\n{once_limited('RLIMIT_FSIZE', 0)}"
         f"try: pathlib.Path({str(stolen)!r}).write_text('x' * 10)\nexcept OSError: print('refused')"
     )
     with Pipe(
@@ -146,7 +167,7 @@ def test_a_decoder_cannot_take_all_memory(
 ) -> None:
     monkeypatch.setattr(running, "MAX_DECODER_BYTES", limit)
     program = (
-        "import mmap, time\ntime.sleep(0.3)\n"
+        f"import mmap\n{once_limited('RLIMIT_AS', limit)}"
         "try: print('granted' if mmap.mmap(-1, 2**30) else '')\nexcept OSError: print('refused')"
     )
     with Pipe([str(fake_ffmpeg(tmp_path, program))]) as pipe:
@@ -184,17 +205,12 @@ def test_the_decoder_ends_when_its_reader_is_killed(clips: Path) -> None:
         decoder = int(reader.stdout.readline())
         os.kill(decoder, 0)
         reader.kill()
-    assert ends(decoder)
+    wait_for(lambda: has_ended(decoder))
 
 
-def ends(process: int) -> bool:
-    """Whether a process that is not our child is gone, or a zombie, within ten seconds."""
-    for _ in range(1000):
-        try:
-            state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.01)
-    return False
+def has_ended(process: int) -> bool:
+    """Whether a process that is not our child is gone, or a zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

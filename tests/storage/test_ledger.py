@@ -162,6 +162,16 @@ def test_the_lock_is_free_after_use_and_after_a_failure(tmp_path: Path) -> None:
     assert not (tmp_path / "store.json").exists()
 
 
+@pytest.mark.parametrize("name", ["store.lock", "store.json"])
+def test_a_folder_that_cannot_be_locked_is_one_line_and_left_free(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(StoreError, match=f"{tmp_path}: cannot be locked"), StoreLock(tmp_path):
+        pass
+    (tmp_path / name).rmdir()
+    with StoreLock(tmp_path):
+        pass
+
+
 @pytest.mark.parametrize("text", [None, "", "{"])
 def test_a_holder_without_a_name_is_still_noticed(tmp_path: Path, text: str | None) -> None:
     with holder(tmp_path):

@@ -12,7 +12,7 @@ from obstore.store import S3Store
 
 from model.errors import InputError, MemoryV2VError, RequestError, RunError, VideoError
 from storage import object_store
-from storage.object_store import PROBE, deliver, fetch, require_conditional_writes, stat
+from storage.object_store import PROBE, deliver, fetch, fetched, require_conditional_writes, stat
 from tests.storage.object_servers import OddServer, emptied, forget_servers, names_in, running_moto
 
 SECRET, KEY_ID = "tops3cret/Zz+words", "AKIAQQQQWWWWEEEE"
@@ -63,10 +63,12 @@ def test_a_video_comes_and_goes_whole(key: str, films: S3Store, tmp_path: Path) 
     assert names_in(films) == [key]
     assert stat(f"s3://films/{key}") == sent
     told: list[tuple[int, int]] = []
+    assert fetched(f"s3://films/{key}", tmp_path / "cache") is None
     path = fetch(f"s3://films/{key}", tmp_path / "cache", lambda done, total: told.append((done, total)))
     assert path.read_bytes() == CONTENT
     assert path.suffix == Path(key).suffix.lower()
     assert path.parent == tmp_path / "cache"
+    assert fetched(f"s3://films/{key}", tmp_path / "cache") == path
     assert told == [(min(done, len(CONTENT)), len(CONTENT)) for done in range(1000, len(CONTENT) + 1000, 1000)]
 
 

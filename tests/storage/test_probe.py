@@ -12,7 +12,7 @@ from model.errors import VideoError
 from storage import probe as probing
 from storage import source_file
 from storage.probe import probe
-from tests.clips import BAD_INPUTS, FRAMES, chart, make_bad_input, make_clip, run_ffmpeg
+from tests.clips import BAD_INPUTS, FRAMES, X264, chart, make_bad_input, make_clip, run_ffmpeg
 
 NOBODY = 65534
 
@@ -88,6 +88,7 @@ FACTS: list[tuple[str, str, object]] = [
     ("anamorphic", "sample_aspect", Fraction(64, 45)),
     ("interlaced", "interlaced", "top first"),
     ("drop_frame", "timecode", "01:00:00;00"),
+    ("long_subtitles", "frames", FRAMES),
     ("edit_list", "frames", 42),
     ("ten_bit", "bit_depth", 10),
     ("hdr", "hdr", True),
@@ -100,6 +101,24 @@ FACTS: list[tuple[str, str, object]] = [
 @pytest.mark.parametrize(("kind", "fact", "value"), FACTS)
 def test_oddities_are_told(kind: str, fact: str, value: object, clips: Path) -> None:
     assert getattr(probe(make_clip(kind, clips)), fact) == value
+
+
+@pytest.mark.parametrize(
+    ("written", "rate", "kept"),
+    [
+        ("01:00:00;00", "30", "01:00:00;00"),
+        ("01:00:00.02", "60", "01:00:00;02"),
+        ("01:00:00;00", "25", None),
+        ("01:00:00:29", "25", None),
+        ("01:00:00:24", "25", "01:00:00:24"),
+    ],
+)
+def test_a_timecode_that_cannot_count_the_frames_is_none(
+    written: str, rate: str, kept: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.mkv"
+    run_ffmpeg(*chart(rate=rate, frames=5), *X264, "-metadata", f"timecode={written}", path)
+    assert probe(path).timecode == kept
 
 
 def test_start_offsets_are_kept(clips: Path) -> None:
@@ -155,5 +174,5 @@ def test_endless_videos_are_refused(kind: str, clips: Path, monkeypatch: pytest.
 def test_a_timecode_that_is_none_is_left_out(tmp_path: Path) -> None:
     for tag, told in (("01:00:00;00", "01:00:00;00"), ("<script>alert(1)</script>", None), ("01:00:00:00\n", None)):
         path = tmp_path / "tagged.mkv"
-        run_ffmpeg(*chart("64x64", frames=3), "-c:v", "ffv1", "-metadata", f"timecode={tag}", path)
+        run_ffmpeg(*chart("64x64", rate="30", frames=3), "-c:v", "ffv1", "-metadata", f"timecode={tag}", path)
         assert probe(path).timecode == told

@@ -19,6 +19,7 @@ KINDS = [
     (NTSC, "01:00:00;00"),
     (NTSC, "01:00:58;20"),
     (NTSC, "01:00:00:00"),
+    (Fraction(30), "01:00:00;00"),
     (2 * NTSC, "09:59:59;40"),
     (Fraction(24000, 1001), "00:59:59:23"),
     (Fraction(25), "10:00:00:12"),
@@ -40,7 +41,7 @@ def make_edit(rate: Fraction, timecode: str | None, cuts: tuple[int, ...] = (0, 
 
 def counted(edit: EditList) -> float:
     """The rate at which timecode counts its frames in text: the nominal one, unless it drops some."""
-    return float(edit.rate) if edit.drop_frame else float(ceil(edit.rate))
+    return float(NTSC * round(edit.rate / NTSC)) if edit.drop_frame else float(ceil(edit.rate))
 
 
 def timecode_of(edit: EditList, frame: int) -> str:
@@ -117,7 +118,7 @@ def test_an_xml_has_the_clips_and_the_markers(rate: Fraction, timecode: str | No
     read = otio.adapters.read_from_string(text, "fcp_xml")
     assert clips_of(read) == written(edit)
     assert round(read.global_start_time.value) == edit.first_frame
-    assert read.global_start_time.rate == pytest.approx(float(rate))
+    assert read.global_start_time.rate == pytest.approx(edit.timecode_rate)
     markers = [(marker.name, round(marker.marked_range.start_time.value)) for marker in read.tracks.markers]
     assert markers == [(mark.name, mark.frame) for mark in edit.marks]
     assert text.count("<red>255</red>") == len(edit.marks)

@@ -65,6 +65,8 @@ def test_a_pattern_chooses(tmp_path: Path) -> None:
     manifest = tmp_path / "m.jsonl"
     assert ids_of(build_catalog(folder, manifest, "*.mp4")) == ["a", "sub-c"]
     assert ids_of(build_catalog(folder, manifest, "sub/*")) == ["sub-c"]
+    with pytest.raises(RequestError, match="--pattern ''"):
+        build_catalog(folder, manifest, "")
     with pytest.raises(RequestError, match="has no video that matches"):
         build_catalog(folder, manifest, "*.avi")
     with pytest.raises(RequestError, match="no such folder"):

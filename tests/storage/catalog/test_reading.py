@@ -128,6 +128,7 @@ LONG = "9" * 5000
         (json.dumps(line_of("a", sha256="A" * 64)), "sha256", "should match pattern"),
         (json.dumps(line_of("a", memory_scope="group:../x")), "memory_scope", "should match pattern"),
         (json.dumps(line_of("a", schedule="anchors:0")), "schedule", "should match pattern"),
+        (json.dumps(line_of("a", deliver={"region": {"mask": "a\0b"}})), "deliver.region.mask", "cannot be looked at"),
         (json.dumps(line_of("a", turns=[])), "turns", "has no turns"),
         (json.dumps(line_of("a", turns=[{"prompt": "x", "on": 1}])), "turns", "does not come before it"),
         (json.dumps(line_of("a", turns=[{"prompt": "x", "on": "first"}])), "turns.0.on", "'last', got 'first'"),
