@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from model.config import PLAIN, FaultPolicy, Precision, SpeedConfig
-from model.errors import InputError, LostActorError, OutOfMemoryError
+from model.errors import InputError, LostActorError, OutOfMemoryError, RequestError
 from model.rehearsal import Rehearsal
 from model.types import Merge
 from storage.faults import FaultKind
@@ -28,6 +28,7 @@ from tasks.metrics import count_death, count_segment
 POLL_SECONDS, LONGEST_POLL = 0.5, 2.0  # between looks at an Editor at work: they cost the driver some 1.4 ms each
 LOOKS_BEFORE_HANGING = 4
 RETURN_SECONDS = 1.0  # between looks at whether an Editor is back
+SPARE_SECONDS = 60.0  # that a turn which has an Editor waits for another one's weights
 
 
 class SegmentError(Exception):
@@ -44,9 +45,11 @@ class SegmentError(Exception):
 class Usage:
     """What Editors did: seconds at work, and the wait before each segment but an Editor's first.
 
-    `first` and `last` are when the first segment reached an Editor and the last one left it, None before.
+    `segments` counts attempts. `first` and `last` are when the first segment reached an Editor and the last one left
+    it, None before.
     """
 
+    segments: int = 0
     busy: float = 0.0
     waits: list[float] = field(default_factory=list)
     first: float | None = None
@@ -70,15 +73,18 @@ class EditorHandle:
         self._process = self._ended_process = 0
         self.waited: float | None = None
 
-    def load(self) -> None:
+    def load(self, seconds: float | None = None) -> None:
         """Wait until the weights are loaded, also where the Editor has just died and starts anew.
+
+        It has so many `seconds`; None is what the policy gives it.
 
         Raises:
             WeightsError: they do not load.
             RequestError: its machine cannot do what the speed asks for.
             LostActorError: it did not come back in time, or dies while it loads.
         """
-        deadline = time.monotonic() + self._policy.load_seconds
+        seconds = self._policy.load_seconds if seconds is None else seconds
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 answer = self.actor.load.remote()
@@ -92,7 +98,7 @@ class EditorHandle:
                 self._require_going_on()
                 if time.monotonic() >= deadline:
                     raise LostActorError(
-                        f"an Editor did not come back within {self._policy.load_seconds:g} s ({_first_line(fault)}); "
+                        f"an Editor did not come back within {seconds:g} s ({_first_line(fault)}); "
                         "free memory, or start its node again, then run the same command"
                     ) from fault
                 time.sleep(RETURN_SECONDS)
@@ -151,8 +157,8 @@ class EditorHandle:
         """Between two videos: start anew after so many segments, or where memory has grown too far."""
         try:
             segments, held = ray.get(self.actor.condition.remote(), timeout=RETURN_SECONDS)
-        except (RayActorError, GetTimeoutError):
-            return  # whoever leases it next waits for it
+        except (RayActorError, RayTaskError, GetTimeoutError):
+            return  # whoever leases it next waits for it, and is told where its model does not load
         if segments == 0:
             return
         first = self._first_held = self._first_held or held
@@ -167,6 +173,7 @@ class EditorHandle:
     def _begin(self) -> float:
         now = time.perf_counter()
         with self._usage.lock:
+            self._usage.segments += 1
             self.waited = None if self._idle_since is None else now - self._idle_since
             if self.waited is not None:
                 self._usage.waits.append(self.waited)
@@ -240,7 +247,9 @@ class EditorPool:
 
     @contextmanager
     def lease_spare(self) -> Iterator[EditorHandle | None]:
-        """Hold an Editor that nobody else needs; None if there is none now. Never waits: who holds one may ask.
+        """Hold an Editor that nobody else needs; None if there is none now. Who holds one may ask.
+
+        Waits for nobody, and for weights that are still being loaded a minute at most.
 
         Raises:
             WeightsError: the model does not load.
@@ -275,8 +284,10 @@ class EditorPool:
             ray.kill(editor.actor)
 
     def _give_back(self, editor: EditorHandle) -> None:
-        editor.settle()
-        self._free.put(editor)
+        try:
+            editor.settle()
+        finally:
+            self._free.put(editor)
 
     def _take(self) -> EditorHandle:
         while True:
@@ -297,7 +308,14 @@ class EditorPool:
         if free is None:
             self._free.put(None)  # the mark that none is left stays
             return None
-        return self._loaded(free)
+        with ExitStack() as undo:
+            undo.callback(self._free.put, free)  # where its model does not load, or not soon
+            try:
+                free.load(SPARE_SECONDS)
+            except LostActorError:
+                return None
+            undo.pop_all()
+            return free
 
     def _loaded(self, editor: EditorHandle) -> EditorHandle | None:
         """The Editor with its model, or None where it does not come back."""
@@ -323,10 +341,28 @@ def start_editors(
     policy: FaultPolicy | None = None,
     speed: SpeedConfig = PLAIN,
 ) -> EditorPool:
-    """Create `count` Editors, which load at once; what each takes of a node, `_needs` says."""
+    """Create `count` Editors, which load at once; what each takes of a node, `_needs` says.
+
+    Raises:
+        RequestError: this machine has no room for so many.
+    """
+    require_room(weights, device, count)
     needs = _needs(weights, device, count) | {"max_concurrency": 2}  # so that `progress` answers while `edit` runs
     asked = (weights, dtype, device, speed)
     return EditorPool(lambda: Editor.options(**needs).remote(*asked), count, policy or FaultPolicy())
+
+
+def require_room(weights: str, device: str, count: int) -> None:
+    """Ray would wait for room for ever; where there is a cluster to join, it may still come.
+
+    Raises:
+        RequestError: this machine has no room for so many Editors.
+    """
+    (name, each), *_ = _needs(weights, device, count).items()
+    kind = {"num_gpus": "GPU", "num_cpus": "CPU"}[name]
+    room = int(ray.cluster_resources().get(kind, 0)) // each if each else count
+    if count > room and not os.environ.get("RAY_ADDRESS"):
+        raise RequestError(f"editors {count}: this machine has room for {room}, one {kind} each; or set RAY_ADDRESS")
 
 
 def _needs(weights: str, device: str, count: int) -> dict[str, Any]:
@@ -339,7 +375,7 @@ def _needs(weights: str, device: str, count: int) -> dict[str, Any]:
 def start_embedder(descriptor: str, device: str = "cpu") -> Any:
     """Create the Embedder. It works while the Editors do, so it asks for no core of its own.
 
-    Where those are on GPUs it takes the cores that they leave idle: on one, DINOv2-base needs 48 s for 81 frames, and a
+    Where those are on GPUs it takes the cores that they leave idle: on one, DINOv2-base needs 35 s for 81 frames, and a
     GPU would wait for it.
     """
     threads = max(1, (os.cpu_count() or 2) - 1) if device.startswith("cuda") else 1

@@ -15,10 +15,11 @@ from transformers import Dinov2Config, Dinov2Model
 
 from model.backbones.tiny import build_tiny_lucy_edit
 from model.config import EditConfig, FaultPolicy, SpeedConfig
-from model.errors import LostActorError, RequestError
+from model.errors import LostActorError, RequestError, WeightsError
 from model.rehearsal import write_rehearsal
-from tasks.actors.editor import EditJob
+from tasks.actors.editor import EditJob, Editor
 from tasks.pool import EditorHandle, EditorPool, descriptor_of, is_due, start_editors, start_embedder
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -70,23 +71,34 @@ def test_a_speed_that_a_machine_has_not_is_told_when_it_loads(cluster: None, tmp
 
 def test_a_rehearsal_has_more_editors_than_cores(cluster: None, weights: str) -> None:
     count = int(ray.cluster_resources()["CPU"]) + 2
-    pool = start_editors(weights, "float32", "cpu", count, FaultPolicy(load_seconds=120))
+    pool = start_editors(weights, "float32", "cpu", count, FaultPolicy(load_seconds=400))
     with ExitStack() as leases:
         at_work = {edit_once(leases.enter_context(pool.lease())) for _ in range(count)}
     pool.close()
     assert len(at_work) == count
 
 
-def test_a_long_segment_is_looked_at_less_and_less_often(cluster: None, tmp_path: Path) -> None:
+def test_a_long_segment_is_looked_at_less_and_less_often(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_rehearsal(tmp_path / "slow", 3.0)
     job, frames = EditJob("make it night", 5, 1, (), None, EditConfig()), ray.put(np.zeros((5, 64, 64, 3), np.uint8))
     shares: list[float] = []
+    pauses: list[float] = []
+    wait = ray.wait
+
+    def watched(*given: Any, timeout: float, **options: Any) -> Any:
+        pauses.append(timeout)
+        return wait(*given, timeout=timeout, **options)
+
+    monkeypatch.setattr(ray, "wait", watched)
     pool = start_editors(str(tmp_path / "slow"), "float32", "cpu")
     with pool.lease() as editor:
         editor.edit(frames, job, [], shares.append)
     pool.close()
     assert shares == sorted(shares)
-    assert 1 <= len(shares) <= 3, "twice a second it would be five"
+    assert pauses == [min(0.5 * 2**number, 2.0) for number in range(len(pauses))]
+    assert len(shares) < len(pauses)
 
 
 def test_an_editor_starts_anew_after_so_many_segments(cluster: None, weights: str) -> None:
@@ -120,6 +132,40 @@ def test_an_editor_that_does_not_come_back_is_given_up(cluster: None, weights: s
             pass
 
 
+def test_an_editor_whose_model_is_gone_goes_back_and_tells_the_next(cluster: None, tmp_path: Path) -> None:
+    """Whoever waited for it would wait for ever."""
+    folder = build_tiny_lucy_edit(tmp_path)
+    pool = start_editors(str(folder), "float32", "cpu")
+    with pool.lease() as editor:
+        (folder / "model_index.json").unlink()
+        editor.restart()
+        with pytest.raises(WeightsError):
+            editor.load()
+    with pytest.raises(WeightsError), pool.lease():
+        pass
+    pool.close()
+
+
+def test_more_editors_than_there_is_room_for_are_refused(cluster: None, tmp_path: Path) -> None:
+    folder, cores = build_tiny_lucy_edit(tmp_path), int(ray.cluster_resources()["CPU"])
+    with pytest.raises(RequestError, match=f"editors {cores + 1}: this machine has room for {cores}, one CPU each"):
+        start_editors(str(folder), "float32", "cpu", cores + 1)
+    with pytest.raises(RequestError, match="editors 1: this machine has room for 0, one GPU each"):
+        start_editors(str(folder), "float32", "cuda", 1)
+
+
+def test_a_spare_editor_that_is_not_there_yet_stays_for_others(
+    cluster: None, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.pool.SPARE_SECONDS", 1.0)
+    cores = int(ray.cluster_resources()["CPU"])
+    pool = EditorPool(lambda: Editor.options(num_cpus=cores + 1).remote(weights, "float32", "cpu"), 1, FaultPolicy())
+    with pool.lease_spare() as spare:
+        assert spare is None, "Ray has no room for it"
+    assert pool.spare == 1
+    pool.close()
+
+
 def test_who_asks_for_a_spare_editor_never_waits(cluster: None, weights: str) -> None:
     """Two videos that fan out at once would else wait for each other for ever."""
     pool = start_editors(weights, "float32", "cpu", count=2)
@@ -138,8 +184,7 @@ def test_the_end_of_a_run_is_no_fault_of_a_segment(cluster: None, tmp_path: Path
     pool = start_editors(str(tmp_path / "slow"), "float32", "cpu")
     with pool.lease() as editor, ThreadPoolExecutor(1) as thread:
         editing = thread.submit(edit_once, editor)
-        while ray.get(editor.actor.progress.remote()) == (0, 0):
-            time.sleep(0.1)
+        wait_for(lambda: editing.done() or ray.get(editor.actor.progress.remote()) != (0, 0))
         pool.close()
         with pytest.raises(LostActorError, match="the run was ended"):
             editing.result()
@@ -151,7 +196,7 @@ def test_time_at_work_and_waits_are_counted(cluster: None, weights: str) -> None
         for _ in range(4):
             edit_once(editor)
     usage = pool.usage
-    assert len(usage.waits) == 3
+    assert (usage.segments, len(usage.waits)) == (4, 3)
     assert usage.first is not None
     assert usage.last is not None
     assert usage.busy + sum(usage.waits) == pytest.approx(usage.last - usage.first, rel=0.01)
