@@ -30,7 +30,7 @@ from tasks.catalog_measure import measure_run, require_few_failures
 from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_of
 from tasks.catalog_work import Entry, Setup, entries_of, set_up
 from tasks.cluster import start_cluster, start_ray
-from tasks.pool import descriptor_of, dismiss, start_editors, start_embedder
+from tasks.pool import descriptor_of, dismiss, require_room, start_editors, start_embedder
 from tasks.progress import say
 
 REQUEST = "request.json"  # the last request, by which `retry` knows what to run again
@@ -41,15 +41,14 @@ def run(request: CatalogRequest) -> RunRecord:
     """Edit a catalog from this process, starting what is not running yet. What is done is found.
 
     Raises:
-        InputError: the request cannot be carried out as given; nothing was written.
+        InputError: the request cannot be carried out as given; nothing was edited.
         CatalogError: more videos failed than may; its `record` says what was done all the same.
         RunError: it ended before its end; the same call goes on from there.
     """
     started = time.time()
     _understand(request)
     start_cluster()
-    edit_catalog(request, started)
-    return last_run(request.out)
+    return RunRecord(**edit_catalog(request, started))
 
 
 def plan(request: CatalogRequest) -> CatalogPlan:
@@ -75,11 +74,12 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
     """
     started = started or time.time()
     setup, entries = _understand(request)
+    start_ray()
+    require_room(str(setup.weights), setup.device, request.editors)
     setup.state.mkdir(parents=True, exist_ok=True)
     with RunLock(setup.state, request.shard, flow_run.get_id() or "", partial(_at_hand, setup), request.wait, say):
         states = VideoStates(setup.state)
         (setup.state / REQUEST).write_text(_from_anywhere(request).model_dump_json())
-        start_ray()
         editors = start_editors(
             str(setup.weights), setup.dtype, setup.device, request.editors, request.faults, request.speed
         )
@@ -103,7 +103,7 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
 
 
 def last_run(out: Path) -> RunRecord:
-    """The run of a catalog that came to its end last."""
+    """Of the runs of a catalog that came to their end, the one that began last."""
     return read_runs(out.absolute() / STATE)[-1]
 
 
@@ -130,7 +130,10 @@ def retry(out: Path) -> RunRecord | None:
     """
     folder = _state_of(out)
     request = CatalogRequest.model_validate_json((folder / REQUEST).read_text())
-    again = [state.id for state in VideoStates(folder).read().values() if state.state in ("failed", "partial")]
+    lost = {state.id for state in VideoStates(folder).read().values() if state.state in ("failed", "partial")}
+    again = {entry.video.video_id for entry in _understand(request)[1]} & lost
+    if lost - again:
+        say(f"{request.manifest} does not name them any more: {', '.join(sorted(lost - again))}")
     if not again:
         return None
     request = request.model_copy(update={"only": tuple(sorted(again))})
@@ -188,7 +191,7 @@ def _from_anywhere(request: CatalogRequest) -> CatalogRequest:
     paths = {name: path.absolute() for name in ("manifest", "defaults", "out") if (path := getattr(request, name))}
     models = {name: Path(getattr(request, name)) for name in ("weights", "descriptor")}
     folders = {name: str(folder.absolute()) for name, folder in models.items() if folder.is_dir()}
-    return request.model_copy(update={**paths, **folders, "only": ()})
+    return request.model_copy(update={**paths, **folders, "only": (), "shard": None})
 
 
 def _plan(entries: Sequence[Entry], setup: Setup, states: VideoStates | None = None) -> CatalogPlan:

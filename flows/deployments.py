@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from flows.request import validated
 from model.config import CatalogRequest
 from model.errors import RequestError, RunError
 from storage.foreign_text import parse_yaml, read_text
@@ -38,7 +39,7 @@ def choose_nightly(manifest: Path, settings: Mapping[str, Any], at: str | None, 
     Paths become absolute: whoever runs it does so in another folder.
 
     Raises:
-        RequestError: there is no such manifest, hour or time zone.
+        RequestError: there is no such manifest, hour or time zone, or a setting makes no sense.
     """
     if not manifest.is_file():
         raise RequestError(f"--nightly {manifest}: no such file; expected the manifest of a catalog")
@@ -49,7 +50,7 @@ def choose_nightly(manifest: Path, settings: Mapping[str, Any], at: str | None, 
     paths = {"manifest": manifest.absolute(), "out": settings["out"].absolute()}
     if settings["defaults"] is not None:
         paths["defaults"] = settings["defaults"].absolute()
-    return Nightly(CatalogRequest.model_validate({**settings, **paths}), at, timezone)
+    return Nightly(validated(CatalogRequest, {**settings, **paths}), at, timezone)
 
 
 def read_deployments(nightly: Nightly | None, settings: Path = SETTINGS) -> "list[RunnerDeployment]":

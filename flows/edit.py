@@ -11,6 +11,7 @@ from typing import Any
 from prefect import flow
 
 from flows.environment import user_folder
+from flows.request import completed
 from model.config import EditRequest
 from storage.ledger import Entry
 from storage.review import review_path
@@ -28,7 +29,7 @@ from tasks.publish import publish
 from tasks.recall import TextTurn
 from tasks.stitch import stitch_video
 from tasks.turn import TurnRecord
-from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, require_kind
+from tasks.weights import TEXT_EDITS, locate_descriptor, require_kind
 
 _waiting: ContextVar[tuple[EditorPool, Any] | None] = ContextVar("_waiting", default=None)
 """The actors that `edit` started, for the flow to use."""
@@ -126,7 +127,8 @@ def understand(request: EditRequest) -> EditWork:
     cache = user_folder("cache")
     place_for(request.out)
     require_place(request.out / MEMORY, request.memory)
-    weights, descriptor = locate_weights(request.weights, cache), locate_descriptor(request.descriptor)
+    request = completed(request, TEXT_EDITS)
+    weights, descriptor = Path(request.weights), locate_descriptor(request.descriptor)
     require_kind(weights, TEXT_EDITS)
     return describe_work(request, weights, descriptor, choose_device(request.device), cache)
 

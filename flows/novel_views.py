@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from pydantic import TypeAdapter
 
 from flows.environment import user_folder
+from flows.request import completed
 from model.config import ViewRequest
 from storage.ledger import Entry
 from storage.probe import probe
@@ -27,7 +29,7 @@ from tasks.publish import publish
 from tasks.stitch import stitch_video
 from tasks.turn import TurnRecord
 from tasks.views import Footage, RecalledView, ViewCall, ViewTurn, ViewWork, describe_call, recalled_in
-from tasks.weights import NOVEL_VIEWS, locate_weights, require_kind
+from tasks.weights import NOVEL_VIEWS, require_kind
 
 _waiting: ContextVar[EditorPool | None] = ContextVar("_waiting", default=None)
 """The Editor that `view` started, for the flow to use."""
@@ -100,9 +102,9 @@ def novel_views(request: ViewRequest) -> dict[str, Any]:
 
 
 def _start_editors(call: ViewCall) -> EditorPool:
-    """The Editor of a call, which loads at once."""
-    first = call.turn(call.cameras[0], call.footage)
-    return start_editors(str(first.weights), first.dtype, first.device, speed=call.request.speed)
+    """The Editors of a call, which load at once."""
+    first, request = call.turn(call.cameras[0], call.footage), call.request
+    return start_editors(str(first.weights), first.dtype, first.device, request.editors, speed=request.speed)
 
 
 def understand(request: ViewRequest) -> ViewCall:
@@ -114,7 +116,8 @@ def understand(request: ViewRequest) -> ViewCall:
     cache = user_folder("cache")
     place_for(request.out)
     require_place(request.out / MEMORY, request.memory)
-    weights = locate_weights(request.weights, cache, NOVEL_VIEWS)
+    request = completed(request, NOVEL_VIEWS)
+    weights = Path(request.weights)
     require_kind(weights, NOVEL_VIEWS)
     return describe_call(request, weights, choose_device(request.device), cache)
 

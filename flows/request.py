@@ -17,7 +17,7 @@ from model.config import (
     require_torchao,
 )
 from model.errors import RequestError
-from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, read_preset
+from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, over_preset, read_preset
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -61,21 +61,29 @@ AnyRequest = TypeVar("AnyRequest", bound=VideoRequest)
 def _build(
     form: type[AnyRequest], fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, Any]], kind: ModelKind
 ) -> AnyRequest:
-    folder = locate_weights(fixed["weights"], user_folder("cache"), kind)
-    preset = read_preset(folder).model_dump()
-    said = {
-        group: {name: value for name, value in values.items() if value is not None} for group, values in choices.items()
-    }
-    if guidance := said["sampling"].get("guidance"):
-        said["sampling"]["first_guidance"] = guidance  # who names one scale means all segments
-    settings = {
-        **fixed,
-        "weights": str(folder),
-        "window": preset["window"] | said["window"],
-        "retrieval": preset["retrieval"] | said["retrieval"],
-        "edit": preset["edit"] | {"sampling": preset["edit"]["sampling"] | said["sampling"]},
-    }
-    return validated(form, settings)
+    window, retrieval, sampling = (
+        {name: value for name, value in choices[group].items() if value is not None}
+        for group in ("window", "retrieval", "sampling")
+    )
+    said = {"window": window, "retrieval": retrieval, "edit": {"sampling": sampling}}
+    return _over_its_preset(form, {**fixed, **said}, kind)
+
+
+def completed(request: AnyRequest, kind: ModelKind) -> AnyRequest:
+    """A request that names some settings, as the form on Prefect's page makes it: the others are the model's own.
+
+    One that names all of them, as the command line makes it, stays as it is.
+
+    Raises:
+        WeightsError: the model folder is not there, or its preset is not valid.
+        RequestError: its settings do not go with the model's; the message names them.
+    """
+    return _over_its_preset(type(request), request.model_dump(exclude_unset=True), kind)
+
+
+def _over_its_preset(form: type[AnyRequest], said: Mapping[str, Any], kind: ModelKind) -> AnyRequest:
+    folder = locate_weights(said["weights"], user_folder("cache"), kind)
+    return validated(form, {**said, "weights": str(folder), **over_preset(said, read_preset(folder))})
 
 
 def build_extension_request(fixed: Mapping[str, Any], choices: Mapping[str, int | None]) -> ExtensionRequest:
@@ -85,11 +93,26 @@ def build_extension_request(fixed: Mapping[str, Any], choices: Mapping[str, int 
         WeightsError: the model folder is not there, or its preset is not valid.
         RequestError: an option makes no sense; the message names it.
     """
-    window = read_preset(locate_weights(fixed["weights"], user_folder("cache"))).window
-    segment = min(window.frames, fixed["clip_frames"])
-    usual = {"height": window.height, "width": window.width, "segment_frames": segment}
     said = {name: value for name, value in choices.items() if value is not None}
-    return validated(ExtensionRequest, {**fixed, **usual, **said})
+    return _over_its_window({**fixed, **said})
+
+
+def completed_extension(request: ExtensionRequest) -> ExtensionRequest:
+    """A request that names some sizes, as the form on Prefect's page makes it: the others are the model's own.
+
+    Raises:
+        WeightsError: the model folder is not there, or its preset is not valid.
+        RequestError: its sizes do not go with the model's; the message names them.
+    """
+    said = request.model_dump(exclude_unset=True)
+    return _over_its_window({"weights": request.weights, "clip_frames": request.clip_frames, **said})
+
+
+def _over_its_window(said: Mapping[str, Any]) -> ExtensionRequest:
+    window = read_preset(locate_weights(said["weights"], user_folder("cache"))).window
+    segment = min(window.frames, said["clip_frames"])
+    usual = {"height": window.height, "width": window.width, "segment_frames": segment}
+    return validated(ExtensionRequest, {**usual, **said})
 
 
 def build_evaluation_request(fixed: Mapping[str, Any]) -> EvaluationRequest:

@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from flows.environment import user_folder
+from flows.request import completed_extension
 from model.config import ExtensionRequest
 from storage.store import place_for
 from tasks.cluster import choose_device, start_cluster, start_ray
@@ -53,7 +54,7 @@ def extend(request: ExtensionRequest) -> ExtensionReport:
     """
     started = time.time()
     place_for(request.out)
-    work = describe_extension(request, user_folder("cache"))
+    work = _understand(request)
     if done := find_finished(work):
         return _report(work, done, started)
     start_cluster()
@@ -67,20 +68,23 @@ def plan(request: ExtensionRequest) -> ExtensionPlan:
         InputError: the request cannot be carried out as given.
     """
     place_for(request.out)
-    return plan_extension(describe_extension(request, user_folder("cache")))
+    return plan_extension(_understand(request))
 
 
 @flow(name="extend-dataset", flow_run_name="extend {request.dataset.name}", log_prints=False)
 def extend_dataset(request: ExtensionRequest) -> dict[str, Any]:
     """Continue the targets of a dataset's pairs, and return what was done (see `ExtensionReport`)."""
     started = time.time()
-    request = request.model_copy(update={"out": request.out.absolute()})
-    work = describe_extension(request, user_folder("cache"))
+    work = _understand(request.model_copy(update={"out": request.out.absolute()}))
     start_ray()
-    request.out.mkdir(parents=True, exist_ok=True)
-    outcome = extend_pairs(work, choose_device(request.device))
+    work.request.out.mkdir(parents=True, exist_ok=True)
+    outcome = extend_pairs(work, choose_device(work.request.device))
     publish_dataset(work, outcome, time.time() - started)
     return asdict(_report(work, outcome, started))
+
+
+def _understand(request: ExtensionRequest) -> ExtendWork:
+    return describe_extension(completed_extension(request), user_folder("cache"))
 
 
 def _report(work: ExtendWork, outcome: Outcome, started: float) -> ExtensionReport:

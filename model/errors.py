@@ -17,6 +17,8 @@ MemoryV2VError
     └── EditError         segments could not be edited after every retry
 """
 
+from typing import Any
+
 
 class MemoryV2VError(Exception):
     """Base of all errors of this project; `exit_code` is what the command line returns."""
@@ -75,7 +77,11 @@ class StoreError(RunError):
 
 
 class CatalogError(RunError):
-    """More videos of a catalog failed than may; all others are done."""
+    """More videos of a catalog failed than may; all others are done. `record` says what the run did."""
+
+    def __init__(self, message: str, record: Any = None) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 class EditError(RunError):

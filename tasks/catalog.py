@@ -138,6 +138,11 @@ class CatalogRun:
             raise self._fault
 
     @property
+    def shard(self) -> str | None:
+        """The part of the catalog that the run takes; None is all."""
+        return self._setup.request.shard
+
+    @property
     def table(self) -> list[VideoState]:
         """The states, by the order of the work."""
         return [self.states[entry.video.video_id] for entry in self.entries]
@@ -169,7 +174,8 @@ class CatalogRun:
         """Edit a video; whatever goes wrong with it is its own affair, or ends the run."""
         id, tally = entry.video.video_id, Tally()
         if entry.video.skip:
-            self._change(id, state="skipped", error="")
+            nothing = dict.fromkeys(("edited", "reused", "quarantined", "faults", "flagged"), 0)
+            self._change(id, state="skipped", error="", seconds=0.0, **nothing)
             return
         self._change(id, state="editing", error="")
         try:

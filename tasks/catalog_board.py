@@ -118,8 +118,9 @@ def plan_rows(plan: CatalogPlan) -> dict[str, str]:
     """The plan, row by row."""
     source = "from past runs here" if plan.measured else "guessed by the model's size: nothing was measured yet"
     faulty = len(plan.faulty)
+    unknown = f", {plan.unknown} not fetched yet and not counted below" if plan.unknown else ""
     return {
-        "videos": f"{len(plan.planned)}: {plan.done} done, {plan.skipped} skipped, {faulty} cannot be edited",
+        "videos": f"{len(plan.planned)}: {plan.done} done, {plan.skipped} skipped, {faulty} cannot be edited{unknown}",
         "segments": f"{plan.left} of {plan.segments} to edit",
         "Editor hours": f"{plan.editor_hours:.2f}",
         "finish": f"in {clock(plan.finish_seconds)}, with {plan.editors} Editors",

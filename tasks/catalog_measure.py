@@ -1,7 +1,7 @@
 """What a catalog's run took: for its report, and for the plans of later ones."""
 
 import time
-from collections.abc import Sequence
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -30,7 +30,7 @@ def measure_run(catalog: CatalogRun, plan: CatalogPlan, editors: EditorPool, sta
     videos, segments = summarise(catalog.table)
     waits = 1000 * np.array(usage.waits)
     record = RunRecord(
-        id=datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S"),
+        id=datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S") + _part(catalog.shard),
         started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 2),
         planned_seconds=round(plan.finish_seconds, 2) if plan.measured and plan.left else None,
@@ -41,37 +41,51 @@ def measure_run(catalog: CatalogRun, plan: CatalogPlan, editors: EditorPool, sta
         overhead_p95_ms=round(float(np.percentile(waits, 95)), 2) if len(waits) else None,
         flagged=sum(state.flagged for state in catalog.table),
     )
-    return Measured(record, _rates(catalog.table, plan, usage, seconds))
+    return Measured(record, _rates(catalog, plan, usage, seconds))
 
 
-def _rates(states: Sequence[VideoState], plan: CatalogPlan, usage: Usage, seconds: float) -> Rates | None:
-    """By the videos that were edited from beginning to end in this run."""
-    whole = [state for state in states if state.state == "done" and state.reused == 0 and state.edited > 0]
+def _rates(catalog: CatalogRun, plan: CatalogPlan, usage: Usage, seconds: float) -> Rates | None:
+    """By the folders of which all videos were planned, and edited from beginning to end, in this run."""
+    counted, folders = {one.id: one.segments for one in plan.planned}, defaultdict(list)
+    for entry, state in zip(catalog.entries, catalog.table, strict=True):
+        folders[entry.folder].append(state)
+    shared = [states for states in folders.values() if all(_is_whole(one) and counted[one.id] for one in states)]
+    whole = [state for states in shared for state in states]
     segments = sum(state.edited for state in whole)
     if not whole or not usage.waits or usage.first is None or usage.last is None:
         return None
-    now, counted = time.perf_counter(), {one.id: one.segments for one in plan.planned}
+    now, results = time.perf_counter(), sum(state.output_bytes for state in whole)
     return Rates(
         segments=segments,
-        segment_seconds=usage.busy / (len(usage.waits) + 1),
+        segment_seconds=usage.busy / usage.segments,
         wait_seconds=float(np.mean(usage.waits)),
         start_seconds=seconds - (now - usage.first),
         end_seconds=now - usage.last,
-        memory_bytes=sum(state.memory_bytes for state in whole) / segments,
-        output_bytes=sum(state.output_bytes for state in whole) / segments,
-        cut_factor=segments / max(sum(counted[state.id] for state in whole), 1),
+        memory_bytes=(sum(max(state.memory_bytes for state in states) for states in shared) - results) / segments,
+        output_bytes=results / segments,
+        cut_factor=segments / sum(counted[state.id] for state in whole),
     )
+
+
+def _is_whole(state: VideoState) -> bool:
+    return state.state == "done" and state.reused == 0 and state.edited > 0
+
+
+def _part(shard: str | None) -> str:
+    """Shards may begin in the same second."""
+    return "" if shard is None else f"-{shard.replace('/', '-of-')}"
 
 
 def require_few_failures(record: RunRecord, most: float) -> None:
     """Say that a run failed.
 
     Raises:
-        CatalogError: a larger share than `most` of the videos is not done.
+        CatalogError: a larger share than `most` of the videos is not done; it has the record.
     """
     lost, all_videos = record.videos["failed"] + record.videos["partial"], sum(record.videos.values())
     if lost > most * all_videos:
         raise CatalogError(
             f"{lost} of {all_videos} videos are not done; memory-v2v catalog report says why, "
-            "and retry --failed tries them again"
+            "and retry --failed tries them again",
+            record,
         )

@@ -25,7 +25,7 @@ from storage.ledger import Ledger
 from storage.store import MEMORY
 from storage.table_place import has_tables
 from storage.video_states import VideoState
-from tasks.catalog_work import Entry, Setup, existing, requests_of
+from tasks.catalog_work import Entry, Setup, existing, known_source, requests_of
 from tasks.ingest import examine_video
 
 PROBES = 4  # videos that are looked at side by side
@@ -38,7 +38,10 @@ RAW_SHARE = 0.5  # assumed size of a lossless segment, in parts of its raw pixel
 
 @dataclass(frozen=True)
 class PlannedVideo:
-    """One video: `left` of its `segments` are to be edited. `error` says why it cannot be; then there are none."""
+    """One video: `left` of its `segments` are to be edited. `error` says why it cannot be; then there are none.
+
+    There are none either where it is skipped, or `unknown`: in an object store, and nobody has fetched it yet.
+    """
 
     id: str
     segments: int
@@ -46,11 +49,12 @@ class PlannedVideo:
     frames: int
     seconds: float
     error: str = ""
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
 class CatalogPlan:
-    """What a run would do. Hours are an Editor's, bytes are added to the disk.
+    """What a run would do. Hours are an Editor's, bytes are added to the disk; `unknown` videos are in none of them.
 
     `finish_seconds` is from the command to its end, on `editors` Editors. `measured` if rates are from this machine.
     """
@@ -58,6 +62,7 @@ class CatalogPlan:
     planned: tuple[PlannedVideo, ...]
     done: int
     skipped: int
+    unknown: int
     segments: int
     left: int
     editors: int
@@ -101,8 +106,9 @@ def plan_catalog(
     span = makespan([one.left * step for one in sorted(sound, key=lambda one: -one.left)], request.editors)
     return CatalogPlan(
         planned=tuple(planned),
-        done=sum(one.left == 0 for one in sound),
+        done=sum(one.segments > 0 and one.left == 0 for one in sound),
         skipped=sum(entry.video.skip for entry in entries),
+        unknown=sum(one.unknown for one in planned),
         segments=sum(one.segments for one in sound),
         left=left,
         editors=request.editors,
@@ -168,7 +174,9 @@ def _look(entry: Entry, state: VideoState | None, setup: Setup) -> PlannedVideo:
     if entry.video.skip:
         return PlannedVideo(id, 0, 0, 0, 0.0)
     try:
-        turn = requests_of(entry, setup)[0]
+        if (source := known_source(entry, setup)) is None:
+            return PlannedVideo(id, 0, 0, 0, 0.0, unknown=True)
+        turn = requests_of(entry, setup, source)[0]
         info = examine_video(turn)
     except MemoryV2VError as fault:
         return PlannedVideo(id, 0, 0, 0, 0.0, str(fault))

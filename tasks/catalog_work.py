@@ -11,12 +11,12 @@ from model.config import CatalogRequest, CatalogTurn, CatalogVideo, EditRequest,
 from model.errors import RequestError
 from storage.catalog import Catalog, output_folder
 from storage.content_id import identify
-from storage.object_store import fetch
+from storage.object_store import fetch, fetched
 from storage.rectangle import mask_file
 from storage.video_states import STATE
 from tasks.cluster import choose_device
 from tasks.ingest import precision
-from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, read_preset, require_kind
+from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, over_preset, read_preset, require_kind
 
 INPUTS = "inputs"  # below it: copies of what came from an object store
 
@@ -130,20 +130,33 @@ def local_source(entry: Entry, setup: Setup) -> Path:
     return fetch(entry.source, setup.state / INPUTS) if is_remote(entry.source) else Path(entry.source)
 
 
-def requests_of(entry: Entry, setup: Setup, source: Path | None = None) -> list[EditRequest]:
-    """The edits of a video, in order. `on` still counts the turns of the line, not those of the session.
+def known_source(entry: Entry, setup: Setup) -> Path | None:
+    """The same without fetching anything: None where that would have to be.
+
+    Raises:
+        VideoError: it is not there.
+        RunError: the store does not answer.
+    """
+    return fetched(entry.source, setup.state / INPUTS) if is_remote(entry.source) else Path(entry.source)
+
+
+def requests_of(entry: Entry, setup: Setup, source: Path) -> list[EditRequest]:
+    """The edits of a video, which is the file `source`, in order.
+
+    `on` still counts the turns of the line, not those of the session.
 
     Raises:
         RequestError: the line's settings do not fit the model; the message names them.
     """
-    video, request, preset = entry.video, setup.request, setup.preset.model_dump()
-    said = {name: value for name, value in video.params.model_dump().items() if value is not None}
-    top_k = {"top_k": said.pop("top_k")} if "top_k" in said else {}
-    if "guidance" in said:
-        said["first_guidance"] = said["guidance"]  # who names one scale means all segments
-    window = {name: value for name, value in video.segment.model_dump().items() if value is not None}
+    video, request = entry.video, setup.request
+    sampling, window = (
+        {name: value for name, value in each.model_dump().items() if value is not None}
+        for each in (video.params, video.segment)
+    )
+    retrieval = {"top_k": sampling.pop("top_k")} if "top_k" in sampling else {}
+    said = {"window": window, "retrieval": retrieval, "edit": {"sampling": sampling}}
     common: dict[str, Any] = {
-        "video": source or Path(entry.source),
+        "video": source,
         "out": entry.folder,
         "memory": _memory_of(entry, request),
         "weights": str(setup.weights),
@@ -151,9 +164,7 @@ def requests_of(entry: Entry, setup: Setup, source: Path | None = None) -> list[
         "session": entry.session,
         "device": request.device,
         "speed": request.speed,
-        "window": preset["window"] | window,
-        "retrieval": preset["retrieval"] | top_k,
-        "edit": preset["edit"] | {"sampling": preset["edit"]["sampling"] | said},
+        **over_preset(said, setup.preset),
         "output": _output(entry),
         "gate": video.gate,
         "schedule": video.schedule,

@@ -112,13 +112,17 @@ class ExtensionPlan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of all pairs: samples by name in the order of the dataset, and what is not among them, and why."""
+    """What came of all pairs: samples by name in the order of the dataset, and what is not among them, and why.
+
+    Of the samples `made` are of this run and `reused` of earlier ones; `tried` are the pairs that this run took.
+    """
 
     names: tuple[str, ...]
     rejected: Mapping[str, str]
     failed: tuple[dict[str, str], ...]
     made: int
     reused: int
+    tried: int
 
 
 def describe_extension(request: ExtensionRequest, cache: Path) -> ExtendWork:
@@ -225,7 +229,7 @@ def publish_dataset(work: ExtendWork, outcome: Outcome, seconds: float) -> Path:
     create_table_artifact(rows, key="extension", description=f"Pairs of {work.request.dataset.name}")
     if outcome.made:
         size = sum(shard["bytes"] for shard in manifest["shards"]) / len(names)
-        _keep_rate(work, seconds / outcome.made, size)
+        _keep_rate(work, seconds / outcome.tried, size)
     clips = ExtendedClips(work.request.out)
     page = DatasetPage(work.request.dataset.name, clips.rows, counts(rejected), outcome.failed, work.settings)
     return write_page(work.request.out / PAGE, page)
@@ -268,7 +272,8 @@ def _outcome(work: ExtendWork, before: Found, after: Found, failed: Sequence[dic
     names = tuple(name for name in work.names.values() if name in after.samples)
     rejected = {name: after.rejected[name] for name in work.names.values() if name in after.rejected}
     made = sum(name not in before.samples for name in names)
-    return Outcome(names, rejected, tuple(failed), made, len(names) - made)
+    tried = made + sum(name not in before.rejected for name in rejected) + len(failed)
+    return Outcome(names, rejected, tuple(failed), made, len(names) - made, tried)
 
 
 def _whole(pairs: Iterator[Pair | Broken], failed: list[dict[str, str]]) -> Iterator[Pair]:

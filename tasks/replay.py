@@ -13,6 +13,7 @@ from model.config import (
     GateConfig,
     OutputConfig,
     Preset,
+    RegionConfig,
     SpeedConfig,
     VideoRequest,
     ViewRequest,
@@ -106,6 +107,9 @@ def _unsaid(request: VideoRequest, preset: Preset) -> tuple[str, ...]:
             settings | dict(_flat({"gate": gate.model_dump(exclude={"mode"})}))
             for settings, gate in ((asked, request.gate), (usual, GateConfig()))
         )
+    if request.output.region.limited:
+        asked["output.region.threshold"] = request.output.region.threshold
+        usual["output.region.threshold"] = RegionConfig().threshold
     said = SAID | (SCALES if _scale(request) is not None else set())
     if isinstance(request, ViewRequest) and request.retrieval.coverage:
         said = said | {"retrieval.coverage"}

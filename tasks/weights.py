@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -22,6 +24,7 @@ REHEARSED_SECONDS = "15"  # of a segment, if none are given
 THUMBNAIL = "thumbnail"
 BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
 PRESET_FILE = "memory_v2v.json"
+PRESET_GROUPS = ("window", "retrieval", "edit")
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,26 @@ def read_preset(folder: Path) -> Preset:
         return Preset.model_validate(json.loads(path.read_text()))
     except (ValueError, ValidationError) as fault:
         raise WeightsError(f"{path}: not a valid preset: {str(fault).splitlines()[0]}") from fault
+
+
+def over_preset(said: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
+    """The settings of a request, in the groups of a preset: what somebody said, and for the rest what the model says.
+
+    Who names one guidance scale means all segments, also the first.
+    """
+    settings = _over(preset.model_dump(exclude={"name"}), {group: said.get(group, {}) for group in PRESET_GROUPS})
+    sampling = said.get("edit", {}).get("sampling", {})
+    if "guidance" in sampling and "first_guidance" not in sampling:
+        settings["edit"]["sampling"]["first_guidance"] = sampling["guidance"]
+    return settings
+
+
+def _over(usual: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """`usual` with what was `said` in its place, also within settings that have settings themselves."""
+    return usual | {
+        name: _over(usual[name], value) if isinstance(value, Mapping) and isinstance(usual.get(name), dict) else value
+        for name, value in said.items()
+    }
 
 
 def codec_id(folder: Path) -> str:

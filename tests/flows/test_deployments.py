@@ -113,6 +113,11 @@ def test_a_night_that_cannot_be_is_refused(
         choose_nightly(Path(manifest), SETTINGS_FOR_CATALOG, at, timezone)
 
 
+def test_a_setting_of_the_night_that_cannot_be_is_refused(catalog: Path) -> None:
+    with pytest.raises(RequestError, match="device 'gpu'"):
+        choose_nightly(Path("catalog.jsonl"), SETTINGS_FOR_CATALOG | {"device": "gpu"}, None, None)
+
+
 def test_a_night_without_a_catalog_to_deploy_is_told(catalog: Path) -> None:
     nightly = choose_nightly(Path("catalog.jsonl"), SETTINGS_FOR_CATALOG, None, None)
     catalog.write_text(WITH_A_CATALOG.replace("edit-catalog", "edit-video"))

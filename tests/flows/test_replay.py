@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows import cli, edit, novel_views
-from model.config import EditConfig, EditRequest, MergeConfig, SpeedConfig, VideoRequest, ViewRequest
+from model.config import EditConfig, EditRequest, MergeConfig, OutputConfig, SpeedConfig, VideoRequest, ViewRequest
 from tasks.replay import replay
 from tasks.weights import BUNDLED, read_preset
 
@@ -100,6 +100,8 @@ def test_what_no_option_names_is_named_beside_the_command() -> None:
     other = request.model_copy(update={"edit": preset.edit.model_copy(update={"sampling": scales})})
     assert replay(other, preset).unsaid == ("edit.sampling.guidance",)
     assert "--guidance" not in replay(other, preset).command
+    bold = OutputConfig.model_validate({"region": {"keep_unchanged": True, "threshold": 0.2}})
+    assert replay(request.model_copy(update={"output": bold}), preset).unsaid[-1] == "output.region.threshold"
 
 
 def test_a_camera_that_is_a_file_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.request import build_request, build_view_request
+from flows.request import build_request, build_view_request, completed, completed_extension
+from model.config import EditRequest, ExtensionRequest
 from model.errors import RequestError
+from tasks.weights import TEXT_EDITS
 
 FIXED = {"video": Path("a.mp4"), "instruction": "make it night", "out": Path("out"), "weights": "untrained"}
 NOTHING = {"window": {}, "retrieval": {}, "sampling": {}}
@@ -30,6 +32,18 @@ def test_a_scale_that_the_user_names_is_that_of_all_segments() -> None:
     assert chosen.scale(recalls=False) == chosen.scale(recalls=True) == 3.0
 
 
+def test_a_form_that_names_little_is_completed_as_the_command_line_does_it() -> None:
+    """What Prefect's page sends has the fields that somebody filled in."""
+    demo = FIXED | {"weights": "demo"}
+    asked = EditRequest.model_validate(demo | {"edit": {"sampling": {"guidance": 3.0}}})
+    found = completed(asked, TEXT_EDITS)
+    assert found == build_request(demo, NOTHING | {"sampling": {"guidance": 3.0}})
+    assert completed(found, TEXT_EDITS) == found
+    little = {"dataset": Path("pairs"), "out": Path("out"), "framepack": "untrained", "weights": "demo"}
+    sizes = completed_extension(ExtensionRequest.model_validate(little | {"width": 96}))
+    assert (sizes.height, sizes.width, sizes.segment_frames, sizes.clip_frames) == (64, 96, 5, 33)
+
+
 @pytest.mark.parametrize(
     ("fixed", "choices", "message"),
     [
@@ -37,6 +51,7 @@ def test_a_scale_that_the_user_names_is_that_of_all_segments() -> None:
         ({"seed": -1}, {}, "seed"),
         ({}, {"window": {"frames": 80}}, "nearest are 77 and 81"),
         ({}, {"window": {"frames": 9, "overlap": 8}}, "overlap 8 must be at most half"),
+        ({}, {"sampling": {"steps": 0}}, "edit.sampling.steps 0"),
     ],
 )
 def test_nonsense_is_named(fixed: dict[str, object], choices: dict[str, dict[str, object]], message: str) -> None:

@@ -20,6 +20,6 @@ def test_a_mask_is_relative_to_its_manifest(
     request = CatalogRequest(manifest=manifest, out=tmp_path / "out", weights="untrained")
     monkeypatch.chdir("/")
     (entry,) = entries_of(read_catalog(manifest), request)
-    (asked,) = requests_of(entry, set_up(request, tmp_path / "cache"))
+    (asked,) = requests_of(entry, set_up(request, tmp_path / "cache"), Path("a.mp4"))
     assert asked.output.region.mask == wanted.format(folder=tmp_path)
     assert asked.output.transfer == "guided"
