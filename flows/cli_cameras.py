@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.console import Json, Scale, print_json
+from flows.console import Json, Scale, answer
 
 cameras = typer.Typer(
     name="camera",
@@ -54,10 +54,7 @@ def plot_cameras(
     if not camera and session is None:
         raise RequestError("nothing to draw: give a camera, such as pan-right, or --session NAME")
     report = run(camera or (), frames, fov, scale, save, () if session is None else turns_of(out, session))
-    if as_json:
-        print_json(asdict(report))
-    else:
-        print(report.summary())
+    answer(report.summary(), asdict(report), as_json)
 
 
 @cameras.command("list", epilog="Example: memory-v2v camera list")
@@ -66,7 +63,4 @@ def list_cameras(as_json: Json = False) -> None:
     from flows.cameras import list_presets
 
     presets = list_presets()
-    if as_json:
-        print_json(presets)
-    else:
-        print("\n".join(f"{name:16}{what}" for name, what in presets.items()))
+    answer("\n".join(f"{name:16}{what}" for name, what in presets.items()), presets, as_json)

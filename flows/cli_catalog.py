@@ -4,17 +4,17 @@ Thin: `flows/catalog.py` does the work, here options become a request. Exit code
 failed than may, 3 if some did.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.console import PARTLY, Device, Json, Memory, Quantize, Speed, Verbose, print_json, say
+from flows.console import PARTLY, Device, Json, Memory, Quantize, Speed, Verbose, answer
 from flows.environment import prepare_environment
 
 if TYPE_CHECKING:
     from model.config import CatalogRequest
-    from storage.run_report import RunRecord
 
 catalog = typer.Typer(
     name="catalog",
@@ -57,9 +57,8 @@ def build(
 
     lines = build_catalog(folder, out, pattern, prompt or ())
     write_manifest(lines, out, overwrite)
-    say(f"{out}: {len(lines)} videos{'' if prompt else '; turns are left to --defaults'}")
-    if as_json:
-        print_json({"manifest": str(out), "videos": len(lines)})
+    told = f"{out}: {len(lines)} videos{'' if prompt else '; turns are left to --defaults'}"
+    answer(told, {"manifest": str(out), "videos": len(lines)}, as_json)
 
 
 @catalog.command(epilog="Example: memory-v2v catalog validate catalog.jsonl --defaults defaults.yaml")
@@ -77,12 +76,9 @@ def validate(
     from storage.catalog import find_faults
 
     faults = find_faults(manifest, defaults, out, check_sha)
-    for fault in faults:
-        say(str(fault))
-    say(f"{manifest}: {len(faults)} faults" if faults else f"{manifest}: good")
-    if as_json:
-        found = [{"file": str(one.file), "line": one.line, "field": one.field, "fault": one.message} for one in faults]
-        print_json({"valid": not faults, "faults": found})
+    told = [*map(str, faults), f"{manifest}: {len(faults)} faults" if faults else f"{manifest}: good"]
+    found = [{"file": str(one.file), "line": one.line, "field": one.field, "fault": one.message} for one in faults]
+    answer("\n".join(told), {"valid": not faults, "faults": found}, as_json)
     if faults:
         raise typer.Exit(2)
 
@@ -111,9 +107,7 @@ def plan(
     from tasks.catalog_board import plan_fields, plan_text
 
     planned = look(_request(locals()))
-    say(plan_text(planned))
-    if as_json:
-        print_json(plan_fields(planned))
+    answer(plan_text(planned), plan_fields(planned), as_json)
 
 
 @catalog.command(epilog="Example: memory-v2v catalog run catalog.jsonl --out edited --editors 4 --weights lucy/")
@@ -156,9 +150,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     from tasks.catalog_board import status_fields, status_text
 
     running, states = look(folder)
-    say(status_text(running, states))
-    if as_json:
-        print_json(status_fields(running, states))
+    answer(status_text(running, states), status_fields(running, states), as_json)
 
 
 @catalog.command(epilog="Example: memory-v2v catalog retry edited --failed")
@@ -185,9 +177,8 @@ def cancel(folder: Folder, as_json: Json = False) -> None:
     from flows.catalog import cancel as end
 
     ended = end(folder)
-    say(f"{folder}: ended process {ended[0].process}" if ended else f"{folder}: nobody runs it")
-    if as_json:
-        print_json({"ended": [one.process for one in ended]})
+    told = f"{folder}: ended process {ended[0].process}" if ended else f"{folder}: nobody runs it"
+    answer(told, {"ended": [one.process for one in ended]}, as_json)
 
 
 @catalog.command(epilog="Example: memory-v2v catalog report edited --csv videos.csv")
@@ -204,10 +195,7 @@ def report(
     record, states, text = look(folder)
     if csv is not None:
         write_table(csv, states)
-    if as_json:
-        print_json({**_fields(record), **status_fields([], states)})
-    else:
-        print(text)
+    answer(text, {**asdict(record), **status_fields([], states)}, as_json)
 
 
 def _request(said: dict[str, Any]) -> "CatalogRequest":
@@ -230,7 +218,6 @@ def _request(said: dict[str, Any]) -> "CatalogRequest":
 
 def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     """Run, and tell what was done, also where too many videos failed."""
-    from flows.catalog import last_run
     from model.errors import CatalogError
     from storage.catalog_page import PAGE
 
@@ -238,25 +225,18 @@ def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     try:
         record = edit_all()
     except CatalogError as failed:
-        record, fault = last_run(out), failed
+        record, fault = failed.record, failed
     if record is None:
-        say(f"{out}: nothing has failed")
+        answer(f"{out}: there is nothing to run again", {"videos": {}, "segments": {}}, as_json)
         return
     videos, segments = (
         ", ".join(f"{n} {name}" for name, n in each.items()) for each in (record.videos, record.segments)
     )
     flagged = f", {record.flagged} flagged" if record.flagged else ""
-    say(f"videos    {videos}\nsegments  {segments}{flagged}; {record.seconds:.1f} s")
-    say(f"report    memory-v2v catalog report {out}\npage      {out / PAGE}")
-    if as_json:
-        print_json(_fields(record))
+    told = f"videos    {videos}\nsegments  {segments}{flagged}; {record.seconds:.1f} s\n"
+    told += f"report    memory-v2v catalog report {out}\npage      {out / PAGE}"
+    answer(told, asdict(record), as_json)
     if fault is not None:
         raise fault
     if record.videos["failed"] or record.videos["partial"]:
         raise typer.Exit(PARTLY)
-
-
-def _fields(record: "RunRecord") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(record)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.console import PARTLY, Json, print_json, say
+from flows.console import PARTLY, Json, answer
 from flows.environment import prepare_environment
 
 DELIVER_EXAMPLE = "Example: memory-v2v deliver edited --to /deliveries --name AGM_104_065 --task comp"
@@ -50,11 +50,11 @@ def deliver(
 
     if verify is not None:
         found = delivery.verify_deliveries(verify)
-        print_json(found.fields()) if as_json else say(found.summary())
+        answer(found.summary(), found.fields(), as_json)
         raise typer.Exit(1 if found.faults else 0)
     if folder is None or to is None:
         raise RequestError("deliver: give a FOLDER and --to DIR, or --verify DIR")
     report = delivery.deliver_from(folder, Wanted(video, session, turn), Order(to, task, name, source))
-    print_json(report.fields()) if as_json else say(report.summary())
+    answer(report.summary(), report.fields(), as_json)
     if report.refused:
         raise typer.Exit(PARTLY)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.console import Json, print_json, say
+from flows.console import Json, answer
 from flows.environment import prepare_environment, user_folder
 
 DOCTOR_EXAMPLE = "Example: memory-v2v doctor --weights lucy/ --out /data/edited"
@@ -23,12 +23,11 @@ def doctor(
     from tasks.doctor import examine
 
     findings = examine(weights, out, user_folder("cache"))
-    for finding in findings:
-        say(f"{finding.state:8}{finding.name:12}{finding.detail}")
-        if finding.fix:
-            say(f"{'':20}-> {finding.fix}")
-    missing = [finding.name for finding in findings if finding.state == "missing"]
-    if as_json:
-        print_json({"ready": not missing, "missing": missing, "findings": [asdict(finding) for finding in findings]})
+    told = []
+    for one in findings:
+        told += [f"{one.state:8}{one.name:12}{one.detail}", *([f"{'':20}-> {one.fix}"] if one.fix else [])]
+    missing = [one.name for one in findings if one.state == "missing"]
+    fields = {"ready": not missing, "missing": missing, "findings": [asdict(one) for one in findings]}
+    answer("\n".join(told), fields, as_json)
     if missing:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.console import Device, Json, Verbose, print_json, say
+from flows.console import Device, Json, Verbose, answer
 from flows.environment import prepare_environment
 
 EVALUATE_EXAMPLE = "Example: memory-v2v evaluate edited --against edited-alone --source footage/ --instruments metrics/"
@@ -56,6 +56,4 @@ def evaluate(
         "device": device,
     }
     found = measure(build_evaluation_request(fixed))
-    say(found.summary())
-    if as_json:
-        print_json(found.fields())
+    answer(found.summary(), found.fields(), as_json)

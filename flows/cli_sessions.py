@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.console import Json, print_json, say
+from flows.console import Json, answer
 from flows.environment import prepare_environment
 
 if TYPE_CHECKING:
@@ -129,4 +129,4 @@ def gc(
 
 
 def _tell(report: "Report", as_json: bool) -> None:
-    print_json(report.fields()) if as_json else say(report.summary())
+    answer(report.summary(), report.fields(), as_json)

@@ -54,14 +54,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def print_json(fields: dict[str, Any]) -> None:
-    """To a program: one line on standard output."""
-    print(json.dumps(fields, ensure_ascii=False), flush=True)
+def answer(text: str, fields: dict[str, Any], as_json: bool) -> None:
+    """What a command found or did, on standard output: one line of JSON to a program, text to a person."""
+    print(json.dumps(fields, ensure_ascii=False) if as_json else text, flush=True)
 
 
 def tell(report: Any, as_json: bool) -> None:
-    """What a command did: a dataclass with a `summary`, whole to a program, in a few lines to a person."""
-    print_json(asdict(report)) if as_json else say(report.summary())
+    """The same of a dataclass with a `summary`: whole to a program, in a few lines to a person."""
+    answer(report.summary(), asdict(report), as_json)
 
 
 def parse_size(size: str | None) -> dict[str, int]:

@@ -72,7 +72,7 @@ def test_tampering_is_found_by_the_command(
         monkeypatch.setattr(sys, "argv", ["memory-v2v", "deliver", "--verify", str(sent / "film_edit_v001")])
         with pytest.raises(SystemExit) as end:
             main()
-        return int(end.value.code or 0), capsys.readouterr().err
+        return int(end.value.code or 0), capsys.readouterr().out
 
     edl = sent / "film_edit_v001" / "film_edit_v001.edl"
     before = edl.read_text()
