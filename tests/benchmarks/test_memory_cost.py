@@ -21,9 +21,10 @@ def test_a_session_ten_times_as_long_costs_less_than_twenty_times_as_much(found:
 
 
 def test_other_sessions_cost_little(found: dict) -> None:
-    alone, among_others = found[1000, 1000], measure_search(10_000, SESSION)
+    """A thousand memories among nine thousand of other sessions are searched far sooner than ten thousand of one."""
+    among_others = measure_search(10_000, SESSION)
     assert among_others["recall"] == 1
-    assert among_others["kept"]["low"] < 4 * alone["kept"]["high"]
+    assert among_others["kept"]["median"] < 0.7 * found[10_000, 10_000]["kept"]["median"]
 
 
 def test_a_commit_hardly_grows() -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,17 @@ from tests.flows.test_edit import CHEAP, CLIP, committed_ids, decode_all
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("loaded")
+HELD_UP = """
+import runpy, time
+from storage.ledger import Ledger
+record = Ledger.record
+def record_and_wait(*given):
+    record(*given)
+    time.sleep(600)  # until it is killed
+Ledger.record = record_and_wait
+runpy.run_module("flows.cli", run_name="__main__")
+"""
+"""The command line, which stands still once it has committed something."""
 AS_TYPED = CHEAP | {"first_guidance": CHEAP["guidance"]}  # as the command line puts it
 
 
@@ -178,15 +191,15 @@ def test_an_unfinished_turn_cannot_be_edited_and_goes_on_after_kill_9(
     film: Path, branched: tuple[Path, Path], joining: dict[str, str], tmp_path: Path
 ) -> None:
     """The command is killed once a segment of turn 3 is committed, and repeated: `last` is still turn 2."""
-    from tests.flows.test_cli import start
-
     out, archive = branched
     there = tmp_path / "there"
     import_from(archive, there, "film")
     before = len(committed_ids(there))
     words = ["edit", film, "--prompt", "a green hat", "--session", "film", "--on", "last", "--out", there]
-    running = start(*words, "--weights", "untrained", "--steps", "2", "--guidance", "1", env=joining)
+    words += ["--weights", "untrained", "--steps", "2", "--guidance", "1"]
+    running = subprocess.Popen([sys.executable, "-c", HELD_UP, *map(str, words)], env=joining)
     wait_for(lambda: len(committed_ids(there)) > before or running.poll() is not None)
+    assert running.poll() is None
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     with pytest.raises(RequestError, match="turn 3 of session film is not finished"):

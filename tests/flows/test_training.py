@@ -80,9 +80,18 @@ def test_encoded_clips_are_a_manifest(trained: tuple[Path, TrainingReport], tmp_
     assert (again.clips, again.made, again.trained) == (6, 0, 10)
 
 
-def launch(folder: Path, log: Path, env: dict[str, str]) -> "subprocess.Popen[bytes]":
+HELD_UP = """
+import runpy, time
+import flows.training
+flows.training.publish_training = lambda *_: time.sleep(600)  # until it is killed
+runpy.run_module("flows.cli", run_name="__main__")
+"""
+"""The command line, which never comes to its end."""
+
+
+def launch(folder: Path, log: Path, env: dict[str, str], *program: str) -> "subprocess.Popen[bytes]":
     files = write_files(folder)
-    command = [sys.executable, "-m", "flows.cli", "train", str(files[0]), "--config", str(files[1])]
+    command = [sys.executable, *(program or ("-m", "flows.cli")), "train", str(files[0]), "--config", str(files[1])]
     with log.open("wb") as file:
         return subprocess.Popen([*command, "--out", str(folder / "out"), "--json"], stdout=file, stderr=file, env=env)
 
@@ -90,7 +99,7 @@ def launch(folder: Path, log: Path, env: dict[str, str]) -> "subprocess.Popen[by
 def test_the_same_command_goes_on_after_a_kill(
     trained: tuple[Path, TrainingReport], joining: dict[str, str], tmp_path: Path
 ) -> None:
-    run = launch(tmp_path, tmp_path / "first.log", joining)
+    run = launch(tmp_path, tmp_path / "first.log", joining, "-c", HELD_UP)
     wait_for(lambda: list(tmp_path.glob("out/state/step-*.safetensors")) or run.poll() is not None)
     assert run.poll() is None, (tmp_path / "first.log").read_text()
     os.kill(run.pid, signal.SIGKILL)

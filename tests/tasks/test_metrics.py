@@ -96,7 +96,7 @@ def test_the_port_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import ray; from flows.environment import prepare_environment as p; p(); "
     code += "from tasks.cluster import start_ray; start_ray(); print(ray.nodes()[0]['MetricsExportPort'])"
     monkeypatch.setenv("MEMORY_V2V_METRICS_PORT", str(port))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=400)
     assert done.stdout == f"{port}\n", done.stderr
 
 
