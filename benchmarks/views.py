@@ -137,7 +137,7 @@ def write_page(weights: str, worlds: int, first: int, figures: Mapping[str, Mapp
         f"""# Proof: turns agree about what the user's video does not show
 
 {date.today().isoformat()}: {worlds} held-out panoramas (`storage/datasets/panorama.py`), the model `{weights}`. Made by
-`python benchmarks/views.py --write`, not by hand; what is measured, and how, stands there.
+`python benchmarks/views.py --worlds {worlds} --write`, not by hand; what is measured, and how, stands there.
 
 {as_table(figures)}
 
