@@ -369,7 +369,8 @@ def _needs(weights: str, device: str, count: int) -> dict[str, Any]:
     """A GPU, or its share of the cores where there is none; a rehearsal only waits, so that any number find room."""
     if device.startswith("cuda"):
         return {"num_gpus": 1}
-    return {"num_cpus": 0 if Rehearsal.is_at(weights) else max(1, ((os.cpu_count() or 2) - 1) // count)}
+    cores = min(os.cpu_count() or 2, int(ray.cluster_resources().get("CPU", 1)))  # a container may have fewer
+    return {"num_cpus": 0 if Rehearsal.is_at(weights) else max(1, (cores - 1) // count)}
 
 
 def start_embedder(descriptor: str, device: str = "cpu") -> Any:
