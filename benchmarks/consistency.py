@@ -151,7 +151,8 @@ def as_page(config: ProofConfig, figures: "Figures", by_seed: "Sequence[Figures]
     return f"""# Proof: memory keeps independent edits consistent
 
 {date.today().isoformat()}: {config.videos} held-out videos of {config.segments} segments, {config.looks} of real
-footage with an open look, {models}. Made by `python benchmarks/consistency.py --write`, not by hand.
+footage with an open look (all cut from one film and one photograph: their intervals are over cuts and looks, not over
+footage), {models}. Made by `python benchmarks/consistency.py --write`, not by hand.
 
 Worlds, phrases, pairs of shape and colour, one shape, and the footage are held out of training. Open instructions leave
 the result to the model ("give the circle a new colour"), so that only a memory can keep it. *Agreement after gaps* is

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from flops import FORWARDS, count
+from flops import FORWARDS, count, count_stock
 from model.backbones.transformer import MemoryWanTransformer
 from reporting import (
     REPETITIONS,
@@ -71,9 +71,11 @@ def measure(case: Case, counts: Sequence[int], repetitions: int, variants: Seque
         wanted = [name for name in variants if _is_of_its_own(here, name)]
         runs: dict[str, Callable[[], object]] = {STOCK: _stock(here, model, base)}
         once: dict[str, float] = {}
+        peaks = {STOCK: _peak_bytes(lambda run=runs[STOCK]: run, case.device)}
         for variant in wanted:
-            runs[variant], once[variant] = _prepare(here, model, variant)
-        peaks = {name: _peak_bytes(run, case.device) for name, run in runs.items()}
+            peaks[variant] = _peak_bytes(partial(_made_ready, here, model, variant), case.device)
+        for variant in wanted:
+            runs[variant], once[variant] = _made_ready(here, model, variant), _seconds_before(here, model, variant)
         times = take_turns({name: finished(run, case.device) for name, run in runs.items()}, repetitions, clock=clock)
         figures[str(memories)] = {STOCK: {"seconds": spread(times[STOCK]), **peaks[STOCK]}}
         for variant in wanted:
@@ -93,7 +95,7 @@ def _is_of_its_own(case: Case, variant: str) -> bool:
     """Whether no other variant is the very same work."""
     if case.memories:
         return variant != "cached_user" or case.style == "recam"
-    return variant in (("dynamic",) if case.style == "lucy" else ("merge_all", "cached_user"))
+    return variant == ("dynamic" if case.style == "lucy" else "cached_user")
 
 
 def _stock(case: Case, model: MemoryWanTransformer, base: Any) -> Callable[[], object]:
@@ -104,11 +106,16 @@ def _stock(case: Case, model: MemoryWanTransformer, base: Any) -> Callable[[], o
     return partial(alone.run, model, alone.conditioning("dynamic"))
 
 
-def _prepare(case: Case, model: MemoryWanTransformer, variant: str) -> tuple[Callable[[], object], float]:
-    """One forward of a variant, and the seconds that are spent once a segment before it."""
-    ready = partial(case.ready, model, variant)
-    run = partial(case.run, model, ready())
-    return run, clock_of(case.device)(finished(ready, case.device))
+def _made_ready(case: Case, model: MemoryWanTransformer, variant: str) -> Callable[[], object]:
+    """One forward of a variant; what comes once a segment is done."""
+    return partial(case.run, model, case.ready(model, variant))
+
+
+def _seconds_before(case: Case, model: MemoryWanTransformer, variant: str) -> float:
+    """What is spent once a segment before its forwards."""
+    ready = finished(partial(case.ready, model, variant), case.device)
+    ready()
+    return clock_of(case.device)(ready)
 
 
 def clock_of(device: str) -> Clock:
@@ -127,11 +134,16 @@ def finished(run: Callable[[], object], device: str) -> Callable[[], None]:
     return done
 
 
-def _peak_bytes(run: Callable[[], object], device: str) -> dict[str, float]:
-    """The most memory of a GPU that one call needs, weights included, in GiB; nothing on a processor."""
+def _peak_bytes(prepare: Callable[[], Callable[[], object]], device: str) -> dict[str, float]:
+    """The most memory of a GPU that a call needs, weights and what was prepared for it included, in GiB.
+
+    Nothing on a processor. Nothing else may be prepared meanwhile.
+    """
     if device != "cuda":
         return {}
+    run = prepare()
     run()
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     run()
     return {
@@ -142,9 +154,9 @@ def _peak_bytes(run: Callable[[], object], device: str) -> dict[str, float]:
 
 def operations(case: Case, variant: str) -> float:
     """TFLOPs of one forward, on the meta device, at one block a phase."""
-    memories = 0 if variant == STOCK else case.memories
-    counted = Case(case.base, case.style, memories)
-    return count(counted, "dynamic") if variant == STOCK else count(counted, variant, prepared=True)
+    if variant == STOCK:
+        return count_stock(Case(case.base, case.style, 0))
+    return count(Case(case.base, case.style, case.memories), variant, prepared=True)
 
 
 def as_markdown(figures: Figures) -> str:

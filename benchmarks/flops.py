@@ -57,6 +57,18 @@ def count(case: Case, variant: str, prepared: bool = False) -> float:
     return once / FORWARDS + _weighted(counter, case.base.phases)
 
 
+@cache
+@torch.no_grad()
+def count_stock(case: Case) -> float:
+    """TFLOPs of one forward without memories, as it is run without us: LucyEdit's pipeline embeds a time a token."""
+    if case.style == "recam":
+        return count(case, "dynamic")
+    model = case.model()
+    with FlopCounterMode(display=False) as counter:
+        case.run_stock(model)
+    return _weighted(counter, case.base.phases)
+
+
 def _weighted(counter: FlopCounterMode, phases: Sequence[int]) -> float:
     """TFLOPs where each block of the stand-in counts for all blocks of its phase."""
     by_module, name = counter.get_flop_counts(), MemoryWanTransformer.__name__

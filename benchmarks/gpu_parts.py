@@ -1,6 +1,7 @@
 """The parts of `benchmarks/gpu.py`: what is measured on a card, each side by side with what it is compared to."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,11 +29,15 @@ MEMORIES = (0, 1, 3, 5, 10)
 CARDS_GB = (24, 16)
 TILE = 256  # pixels, as of an Editor that ran out of memory
 GIB = 2**30
+WAY_SECONDS = 60.0  # that a way of `speed` may take, compiled
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured on: the models at their sizes, the VAE and its video, and the back ends to try."""
+    """What is measured on: the models at their sizes, the VAE and its video, and the back ends to try.
+
+    At `deadline`, by `time.monotonic`, whatever is left is left out.
+    """
 
     device: str
     lucy: Case
@@ -42,6 +47,7 @@ class Bench:
     back_ends: tuple[str, ...]
     memories: tuple[int, ...] = MEMORIES
     repetitions: int = REPETITIONS
+    deadline: float = math.inf
 
     @property
     def on_card(self) -> bool:
@@ -155,9 +161,9 @@ def _fewer(bench: Bench) -> tuple[int, ...]:
 
 
 def measure_recam(bench: Bench) -> Figures:
-    """Times at three tenths of the depth; the naive way at a tenth, with three memories."""
+    """Times at three tenths of the depth; the naive way at a tenth, with some memories."""
     variants = ("dynamic", "merge_all", "cached", "cached_user")
-    naive = editing.measure(bench.recam.at_depth((1, 1, 1)), bench.memories[:2], 1, ("uniform", *variants[:2]))
+    naive = editing.measure(bench.recam.at_depth((1, 1, 1)), _fewer(bench)[:2], 1, ("uniform", *variants[:2]))
     return {"three tenths": _with_mfu(bench, bench.recam, _fewer(bench), variants), "shallow": naive}
 
 
@@ -195,6 +201,9 @@ def measure_speed(bench: Bench) -> Figures:
     ready = {"alone": bench.lucy.with_memories(0).ready(model, "dynamic"), "cached": bench.lucy.ready(model, "cached")}
     plain = _same_edit(bench, model, ready["cached"])
     for name, speed in ways.items():
+        if bench.deadline - time.monotonic() < WAY_SECONDS:
+            figures[name] = {"left out": "too little time was left"}
+            continue
         model = _same_model(bench)
         torch._dynamo.reset()
         _add(figures, name, lambda model=model, speed=speed: _measure_way(bench, model, speed, stock, ready, plain))
@@ -252,11 +261,8 @@ def measure_vae(bench: Bench) -> Figures:
     frames, height, width = bench.video
     with torch.device(bench.device):
         vae = AutoencoderKLWan(**bench.vae).eval()
-    case = bench.lucy.with_memories(0)
     video = torch.rand(1, 3, frames, height, width, device=bench.device) * 2 - 1
     latents = vae.encode(video).latent_dist.mode()
-    model = case.model(case.base.phases)
-    forward = partial(case.run, model, case.ready(model, "dynamic"))
 
     def decode() -> None:
         vae.decode(latents)
@@ -266,8 +272,7 @@ def measure_vae(bench: Bench) -> Figures:
     for name, run in apart.items():
         _add(figures, name, lambda run=run: _time_and_peak(bench, run))
     if bench.on_card:
-        both = {"one after the other": lambda: (forward(), decode()), "side by side": partial(_beside, forward, decode)}
-        _add(figures, "a forward and a decode", lambda: {name: spread(t) for name, t in timed(bench, both).items()})
+        _add(figures, "a forward and a decode", lambda: _measure_beside(bench, decode))
     vae.enable_tiling(TILE, TILE, TILE * 3 // 4, TILE * 3 // 4)
     _add(figures, f"decode in tiles of {TILE}", lambda: _time_and_peak(bench, decode))
     vae.disable_tiling()
@@ -275,6 +280,15 @@ def measure_vae(bench: Bench) -> Figures:
     latents = latents.bfloat16()
     _add(figures, "decode in bfloat16", lambda: _time_and_peak(bench, decode))
     return figures
+
+
+def _measure_beside(bench: Bench, decode: Callable[[], object]) -> Figures:
+    """A forward and a decode, in turn and at once; what the forward needs is gone before anything else is measured."""
+    case = bench.lucy.with_memories(0)
+    model = case.model(case.base.phases)
+    forward = partial(case.run, model, case.ready(model, "dynamic"))
+    both = {"one after the other": lambda: (forward(), decode()), "side by side": partial(_beside, forward, decode)}
+    return {name: spread(each) for name, each in timed(bench, both).items()}
 
 
 def _time_and_peak(bench: Bench, run: Callable[[], object]) -> Figures:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from shutil import rmtree
 
 import torch
 
@@ -129,11 +130,12 @@ def _rate(
 ) -> float:
     """Steps a second, with what is measured on the way, of a model that is then thrown away."""
     torch.set_num_threads(config.threads or 1)
-    editor = MemoryEditor.from_pretrained(start, device=device)
-    text = encode_texts(editor.backbone, texts)
     tried = config.training.model_copy(update={"steps": TRIED, "validate_every": TRIED, "save_every": TRIED})
     seconds = []
     for part in ("first", "second"):  # the first one warms up
+        rmtree(folder / part, ignore_errors=True)  # of a run that was broken off
+        editor = MemoryEditor.from_pretrained(start, device=device)
+        text = encode_texts(editor.backbone, texts)
         begun = time.monotonic()
         train(editor.backbone.transformer, *clips, text, tried, folder / part)
         seconds.append(time.monotonic() - begun)

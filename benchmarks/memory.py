@@ -53,8 +53,8 @@ DEFAULTS: dict[str, Any] = {"string": "", "int64": 0, "double": 0.0, "timestamp[
 
 
 def descriptors(start: int, count: int) -> np.ndarray:
-    """Descriptors [count, size] of the rows from `start`, both thousands: scenes that come again."""
-    return np.concatenate([like_scenes(number, BLOCK) for number in range(start, start + count, BLOCK)])
+    """Descriptors [count, size] of the rows from `start`, a multiple of a thousand: scenes that come again."""
+    return np.concatenate([like_scenes(number, BLOCK) for number in range(start, start + count, BLOCK)])[:count]
 
 
 def like_scenes(seed: int, count: int) -> np.ndarray:

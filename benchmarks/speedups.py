@@ -232,6 +232,8 @@ def as_markdown(figures: Figures) -> str:
 
 
 def _cell(figure: Figures) -> str:
+    if figure["value"] is None:
+        return "-"
     return f"{tidy(figure['value'])} ({tidy(figure['low'])}-{tidy(figure['high'])})"
 
 
@@ -256,7 +258,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--videos", type=int, default=24, help="open videos of the proof, an even number")
     options.add_argument("--only", nargs="+", default=list(WAYS), choices=list(WAYS), metavar="WAY")
     options.add_argument("--repetitions", type=int, default=REPETITIONS)
-    return options.parse_args(arguments)
+    chosen = options.parse_args(arguments)
+    if chosen.videos < 2 or chosen.videos % 2:
+        options.error(f"--videos {chosen.videos}: expected an even number, since memories are shuffled between two")
+    return chosen
 
 
 if __name__ == "__main__":
