@@ -1,5 +1,5 @@
-"""Small copies of videos that any player shows (H.264 in MP4): silent ones for the review page, ones with timecode and
-sound to be handed over. Same frames, same times.
+"""Small copies of videos that any player shows (H.264 in MP4): some for the review page, and some with timecode and
+sound to be handed over. Same frames, and the same times between them.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,15 +14,18 @@ from model.types import Span
 from storage.colour import declared_colour
 from storage.geometry import scaled, whole
 from storage.mux import AUDIO_SUFFIXES
-from storage.probe import VideoInfo, probe
+from storage.probe import AudioInfo, VideoInfo, probe
 from storage.video import eight_bits, read_frames, read_spans, write_video
 
 PROXY_HEIGHT = 360
 HANDED_HEIGHT = 720
 
 
-def write_proxy(info: VideoInfo, path: Path, *, tone_map: bool = False) -> VideoInfo:
-    """Write a copy of at most 360 lines with square pixels, eight bits deep and without sound; returns what it is.
+def write_proxy(info: VideoInfo, path: Path, *, tone_map: bool = False, sound: bool = False) -> VideoInfo:
+    """Write a copy of at most 360 lines with square pixels and eight bits; returns what it is.
+
+    It begins at zero, whenever the video does: browsers differ in how they count from elsewhere. With `sound` it has
+    what MP4 holds of it, of a video that begins at zero itself.
 
     Raises:
         VideoError: a frame of the source does not decode.
@@ -30,9 +33,11 @@ def write_proxy(info: VideoInfo, path: Path, *, tone_map: bool = False) -> Video
     """
     width, height = _proxy_size(info)
     small = scaled(info, width, height)
+    kept = _sound_in(info, path) if sound and info.pts[0] == 0 else ()
     like = replace(
-        info, width=width, height=height, sample_aspect=Fraction(1), rotation=0, bit_depth=8, audio=(), timecode=None
+        info, width=width, height=height, sample_aspect=Fraction(1), rotation=0, bit_depth=8, audio=kept, timecode=None
     )
+    like = replace(like, pts=tuple(stamp - info.pts[0] for stamp in info.pts))
     with closing(read_frames(info, Span(0, info.frames), small, tone_map=tone_map)) as frames:
         return probe(write_video(map(eight_bits, frames), like, whole(like), path))
 
@@ -50,8 +55,7 @@ def write_handed_proxy(info: VideoInfo, path: Path, report: Callable[[int, int],
     height = max(2, min(HANDED_HEIGHT, info.height) // 2 * 2)
     width = max(2, 2 * round(Fraction(height * info.width, 2 * info.height)))
     small = scaled(info, width, height)
-    sound = tuple(track for track in info.audio if path.suffix in AUDIO_SUFFIXES.get(track.codec, ()))
-    colour = declared_colour(info)
+    sound, colour = _sound_in(info, path), declared_colour(info)
     like = replace(info, width=width, height=height, rotation=0, bit_depth=8, audio=sound, colour=colour)
     with closing(read_frames(info, Span(0, info.frames), small)) as frames:
         counted = _counted(map(eight_bits, frames), info.frames, report)
@@ -59,8 +63,11 @@ def write_handed_proxy(info: VideoInfo, path: Path, report: Callable[[int, int],
 
 
 def plays_in_browsers(info: VideoInfo) -> bool:
-    """Whether every common browser shows this file as it is: H.264, eight bits, even sides, square pixels, in MP4."""
-    plain = info.codec == "h264" and info.bit_depth == 8 and info.path.suffix == ".mp4"
+    """Whether every common browser shows this file as it is, frame by frame.
+
+    That is H.264 in MP4, eight bits, even sides, square pixels, and a first frame at zero.
+    """
+    plain = info.codec == "h264" and info.bit_depth == 8 and info.path.suffix == ".mp4" and info.pts[0] == 0
     return plain and info.width % 2 == info.height % 2 == 0 and info.sample_aspect == 1
 
 
@@ -69,6 +76,11 @@ def read_stills(info: VideoInfo, frames: list[int]) -> Iterator[np.ndarray]:
     spans = [Span(frame, frame + 1) for frame in frames]
     for still in read_spans(info, spans, whole(info)):
         yield still[0]
+
+
+def _sound_in(info: VideoInfo, path: Path) -> tuple[AudioInfo, ...]:
+    """The tracks that a file of this kind holds."""
+    return tuple(track for track in info.audio if path.suffix in AUDIO_SUFFIXES.get(track.codec, ()))
 
 
 def _proxy_size(info: VideoInfo) -> tuple[int, int]:

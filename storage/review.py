@@ -16,7 +16,6 @@ from model.types import Merge, Recall, Segment, Shot, Span
 from storage.durable import publish
 from storage.page import write_page
 
-ZERO = "00:00:00:00"
 POSTER = "poster.jpg"  # a small picture of the result, in the folder of its page
 
 
@@ -26,7 +25,7 @@ class ReviewVideos:
 
     Frame `n` of either is source frame `n`, shown at `n / rate` seconds; where the rate varies, at `times[n]` seconds,
     and `rate` is the mean. `timecode` is that of the first frame, `HH:MM:SS:FF`, or `HH:MM:SS;FF` for drop-frame; None
-    counts from zero.
+    counts from zero, or where no timecode counts such frames, tells the time. `sound` is whether the result has any.
     """
 
     source: PurePath
@@ -35,6 +34,7 @@ class ReviewVideos:
     rate: Fraction
     timecode: str | None = None
     times: tuple[float, ...] = ()
+    sound: bool = True
 
     def __post_init__(self) -> None:
         for path in (self.source, self.result):
@@ -213,7 +213,7 @@ def _state(review: Review) -> dict[str, object]:
     return {
         "frames": videos.frames,
         "rate": [videos.rate.numerator, videos.rate.denominator],
-        "timecode": videos.timecode or ZERO,
+        "timecode": videos.timecode,
         "times": [round(seconds, 6) for seconds in videos.times],
         "spans": [[one.segment.span.start, one.segment.span.stop] for one in review.segments],
         "flagged": review.flagged,

@@ -87,7 +87,7 @@ def _review(
     source = write_proxy(work.info, folder / "source.mp4", tone_map=request.output.tone_map)
     result = probe(video)
     if not plays_in_browsers(result):
-        result = write_proxy(result, folder / "result.mp4")
+        result = write_proxy(result, folder / "result.mp4", sound=True)
     info, segments, changes = work.info, [], []
     for done, (before, after) in zip(record.segments, _read_stills(record, source, result), strict=True):
         segments.append(_review_segment(done, before, after))
@@ -101,6 +101,7 @@ def _review(
             rate=info.rate,
             timecode=info.timecode,
             times=_times(info) if info.variable_rate else (),
+            sound=bool(result.audio),
         ),
         shots=plan.shots,
         segments=tuple(segments),

@@ -1,5 +1,5 @@
 "use strict";
-/* Plays source and result in step, and ties frames, segments and memories together. The source's clock leads. */
+/* Plays source and result in step, and ties frames, segments and memories together. The source's clock leads while it plays. */
 const state = JSON.parse(document.getElementById("state").textContent);
 const element = (id) => document.getElementById(id);
 const source = element("source"), result = element("result"), stage = element("stage"), wipe = element("wipe");
@@ -8,13 +8,17 @@ const cards = [...document.querySelectorAll("#segments > .segment")];
 const bars = [...document.querySelectorAll("#strip [data-segment]")];
 const views = [...document.querySelectorAll("#views input")];
 const rate = state.rate[0] / state.rate[1], times = state.times;
+const base = Math.round(rate), near = Math.abs(base - rate) <= 0.02 * rate; // a rate that timecode counts
+const origin = state.timecode ?? (base > 0 && near && !times.length ? "00:00:00:00" : null);
 const fastest = 8;
+let playable = [source, result]; // those that have not failed
 let frame = 0, current = -1, speed = 0, motion = 0;
 
 /* Timecode of a frame, counted from the video's own start; drop-frame (";") skips numbers, never frames. */
 function timecode(index) {
-  const base = Math.round(rate), [hours, minutes, seconds, frames] = state.timecode.split(/[:;]/).map(Number);
-  const drop = state.timecode.includes(";") ? Math.round(base / 15) : 0;
+  if (origin === null) return clock(times.length ? times[index] : index / rate);
+  const [hours, minutes, seconds, frames] = origin.split(/[:;]/).map(Number);
+  const drop = origin.includes(";") ? Math.round(base / 15) : 0;
   const startMinutes = hours * 60 + minutes;
   let number = (startMinutes * 60 + seconds) * base + frames + index;
   if (drop) {
@@ -27,6 +31,12 @@ function timecode(index) {
   return parts.map(pad).join(":") + (drop ? ";" : ":") + pad(number % base);
 }
 const pad = (number) => String(number).padStart(2, "0");
+
+/* The time where no timecode counts the frames. */
+function clock(seconds) {
+  const all = Math.round(seconds * 1000), parts = [all / 3600000, (all / 60000) % 60, (all / 1000) % 60];
+  return parts.map((part) => pad(Math.floor(part))).join(":") + "." + String(all % 1000).padStart(3, "0");
+}
 
 /* The latest segment that has the frame. */
 function segmentAt(index) {
@@ -97,11 +107,20 @@ function forwards(mine) {
   source.playbackRate = result.playbackRate = speed;
   const follow = () => {
     if (mine !== motion) return;
-    show(frameAt(source.currentTime));
-    if (Math.abs(result.currentTime - source.currentTime) > speed / rate) result.currentTime = source.currentTime;
+    const [lead, other] = playable;
+    if (!lead) return run(0);
+    show(frameAt(lead.currentTime));
+    if (other) keepUp(other, other.currentTime - lead.currentTime);
     requestAnimationFrame(follow);
   };
-  Promise.all([source.play(), result.play()]).then(follow, () => mine === motion && run(0));
+  Promise.all(playable.map((video) => video.play())).then(follow, () => mine === motion && run(0));
+}
+
+/* What is a little ahead, or behind, is made up for by the rate: a seek may take longer than a frame, and never end. */
+function keepUp(video, ahead) {
+  const gap = ahead / speed;
+  if (Math.abs(gap) <= 0.5) video.playbackRate = speed * (Math.abs(gap) * rate > 1 ? 1 - Math.max(-0.1, Math.min(0.1, gap)) : 1);
+  else if (!video.seeking) video.currentTime -= ahead;
 }
 
 function backwards(mine, began, first) {
@@ -122,6 +141,7 @@ function step(index) {
 }
 
 function toggleSound() {
+  if (element("sound").disabled) return say(element("sound").title);
   result.muted = !result.muted;
   element("sound").setAttribute("aria-pressed", !result.muted);
 }
@@ -204,7 +224,8 @@ document.addEventListener("keydown", (event) => {
   const action = keys[event.key] ?? (element("letters").checked ? letters[event.key] : null);
   if (!action || event.ctrlKey || event.metaKey || event.altKey || (help.open && event.key !== "?")) return;
   const own = event.target.closest("button, summary, input");
-  if (own && own !== scrub && event.key in keys && (event.key === " " || own.matches("input"))) return;
+  const takes = event.key === " " ? own && !own.matches("input[type=range], input[type=radio]") : own?.matches("input");
+  if (takes && own !== scrub && event.key in keys) return;
   event.preventDefault();
   action(event);
 });
@@ -224,7 +245,7 @@ wipe.addEventListener("input", () => {
   stage.style.setProperty("--wipe", wipe.value + "%");
   wipe.setAttribute("aria-valuetext", wipe.value + " %");
 });
-source.addEventListener("ended", () => run(0));
+for (const video of [source, result]) video.addEventListener("ended", () => video === playable[0] && run(0));
 document.addEventListener("click", (event) => {
   const recall = event.target.closest(".recall"), pair = event.target.closest(".pair");
   if (recall) reveal(element(recall.dataset.card));
@@ -250,6 +271,7 @@ for (const time of document.querySelectorAll("time[data-frame]")) time.textConte
 function whenLoaded(video) {
   return new Promise((resolve) => {
     const failed = () => {
+      playable = playable.filter((one) => one !== video);
       video.hidden = true;
       view("side");
       video.parentElement.querySelector(".missing").hidden = false;

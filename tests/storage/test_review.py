@@ -421,6 +421,28 @@ def test_space_plays_and_stops(browse: Callable, videos: Path) -> None:
     assert drive(page, browse, script) == [[True, True, "Play"], [False, False, "Pause"], [True, True, "Play"]]
 
 
+def test_space_plays_also_from_a_control_that_it_does_not_work(browse: Callable, videos: Path) -> None:
+    page = write_review(make_review(), videos / "controls.html")
+    script = """
+      for (const each of [one("wipe"), page.querySelector("#views input"), one("sound")]) {
+        const key = new view.KeyboardEvent("keydown", { key: " ", bubbles: true, cancelable: true });
+        notes.push([each.dispatchEvent(key), one("play").textContent]); press("k");
+      }"""
+    assert drive(page, browse, script) == [[False, "Pause"], [False, "Pause"], [True, "Play"]]
+
+
+def test_what_can_be_played_is(browse: Callable, videos: Path) -> None:
+    page = write_review(make_review(source=PurePath("gone.mp4")), videos / "half.html")
+    script = 'press(" "); notes.push([one("result").paused, one("play").textContent]);'
+    assert drive(page, browse, script) == [[False, "Pause"]]
+
+
+def test_a_result_without_sound_says_so(browse: Callable, videos: Path) -> None:
+    page = write_review(make_review(sound=False), videos / "silent.html")
+    script = 'press("m"); notes.push([one("sound").disabled, one("result").muted, one("said").textContent]);'
+    assert drive(page, browse, script) == [[True, True, "The result has no sound that can be played here"]]
+
+
 def test_letters_shuttle_and_choose_what_is_seen(browse: Callable, videos: Path) -> None:
     page = write_review(make_review(), videos / "letters.html")
     script = """
@@ -493,6 +515,22 @@ def test_frames_of_a_varying_rate_are_sought_by_their_times(browse: Callable, vi
     )
     for frame, _, source, result, _ in drive(page, browse, script):
         assert source == result == pytest.approx((times[frame] + times[frame + 1]) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("rate", "times", "expected"),
+    [
+        (Fraction(1, 3), (), "00:00:30.000"),
+        (Fraction(25, 2), (), "00:00:00.800"),
+        (Fraction(296, 10), tuple(0.04 * n for n in range(FRAMES)), "00:00:00.400"),
+    ],
+)
+def test_where_no_timecode_counts_the_frames_time_is_told(
+    rate: Fraction, times: tuple[float, ...], expected: str, browse: Callable, videos: Path
+) -> None:
+    page = write_review(make_review(rate=rate, times=times), videos / "clock.html")
+    found, _ = browse(page.as_uri() + "#frame=10")
+    assert re.search(r'id="timecode"[^>]*>([^<]+)<', found)[1] == expected
 
 
 def count_timecodes(start: str, base: int, frames: int) -> list[str]:
