@@ -156,7 +156,12 @@ def cancel(out: Path) -> list[Holder]:
         if not holder.is_here:
             raise RequestError(f"{out}: process {holder.process} on {holder.machine} runs it; cancel it there")
     for holder in running:
-        os.kill(holder.process, signal.SIGTERM)
+        try:
+            os.kill(holder.process, signal.SIGTERM)
+        except ProcessLookupError:
+            continue  # it has ended just now
+        except PermissionError:
+            raise RequestError(f"{out}: process {holder.process} is another user's; have them cancel it") from None
     deadline = time.monotonic() + CANCEL_SECONDS
     while holders(folder):
         if time.monotonic() > deadline:

@@ -45,6 +45,9 @@ app.add_typer(sessions)
 app.add_typer(cameras)
 
 
+INTERRUPTED = 130  # exit code after Ctrl-C
+
+
 def main() -> None:
     """Entry point: every error a user can cause is one line, never a traceback."""
     try:
@@ -53,13 +56,19 @@ def main() -> None:
         say(f"memory-v2v: {redact(str(fault))}")
         raise SystemExit(fault.exit_code) from None
     except KeyboardInterrupt:
-        say("memory-v2v: interrupted; what was committed is kept, the same command goes on from there")
-        raise SystemExit(130) from None
+        _say_interrupted()
+        raise SystemExit(INTERRUPTED) from None
     except (SystemError, SystemExit) as fault:
+        if isinstance(fault, SystemExit) and fault.code == INTERRUPTED:  # what typer makes of Ctrl-C
+            _say_interrupted()
         if not _is_sigterm(fault):
             raise
         say("memory-v2v: terminated; what was committed is kept, the same command goes on from there")
         raise SystemExit(143) from None
+
+
+def _say_interrupted() -> None:
+    say("memory-v2v: interrupted; what was committed is kept, the same command goes on from there")
 
 
 def _is_sigterm(fault: SystemError | SystemExit) -> bool:

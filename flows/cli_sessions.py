@@ -79,7 +79,10 @@ def delete(
     from flows.sessions import delete_session
 
     def agree(question: str) -> bool:
-        return yes or (sys.stdin.isatty() and typer.confirm(question, err=True))
+        try:
+            return yes or (sys.stdin.isatty() and typer.confirm(question, err=True))
+        except typer.Abort:  # Ctrl-C at the question
+            raise KeyboardInterrupt from None
 
     _tell(delete_session(out, name, turn, force=force, agree=agree), as_json)
 

@@ -59,15 +59,17 @@ def deliver_from(folder: Path, wanted: Wanted, order: Order) -> DeliveryReport:
         return DeliveryReport((_deliver(find_finished_video(folder, wanted), order),))
     if wanted.session is not None or wanted.turn is not None or order.name is not None:
         raise RequestError(f"{folder}: is a catalog; --session, --turn and --name are for the folder of one video")
-    made, refused = [], []
-    for id, found in find_catalog_videos(folder):
+    videos, made, refused = dict(find_catalog_videos(folder)), [], []
+    if wanted.video is not None and wanted.video not in videos:
+        raise RequestError(f"{folder}: no video {wanted.video} to deliver; there are {', '.join(list(videos)[:8])}")
+    for id, found in videos.items():
         if wanted.video in (None, id):
             try:
                 made.append(_deliver(_require(found), Order(order.to, order.task, id, order.source)))
             except MemoryV2VError as fault:
                 refused.append(str(fault))
     if not made:
-        raise RunError(f"{folder}: nothing was delivered; {'; '.join(refused) or 'it has no such video'}")
+        raise RunError(f"{folder}: nothing was delivered; {'; '.join(refused) or 'it has no video'}")
     return DeliveryReport(tuple(made), tuple(refused))
 
 

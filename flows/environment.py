@@ -8,6 +8,8 @@ import os
 import secrets
 from pathlib import Path
 
+from model.errors import RequestError
+
 SILENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the newer page asks amplitude.com for its settings, whatever is set
@@ -46,7 +48,13 @@ def prepare_environment(verbose: bool = False) -> None:
     for name, value in {**SILENT, **SAFE, **PATIENT, **quiet, **home}.items():
         os.environ.setdefault(name, value)
     folder = Path(os.environ["PREFECT_HOME"]).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise RequestError(
+            f"{folder}: cannot be made a folder ({fault.strerror}); "
+            "set XDG_DATA_HOME and XDG_CACHE_HOME to folders that you may write to"
+        ) from None
     if "RAY_ADDRESS" not in os.environ:
         os.environ.setdefault(*RAY_ON_LOOPBACK)
     if not _names_a_server(folder / "profiles.toml"):

@@ -49,7 +49,7 @@ class SessionList:
             f"{session.used:%Y-%m-%d %H:%M}"
             for session in self.sessions
         ]
-        return "\n".join([f"{'session':24}  {'turns':>5}  {'segments':>8}  {'size':>10}  last used", *rows])
+        return "\n".join([f"{'session':24}  {'turns':>5}  {'segments':>8}  {'size':>10}  last used (UTC)", *rows])
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 
 from model.metrics.drift import EDIT_BOUND
+from storage.finished import find_result
 from storage.page import write_page
 from storage.review import POSTER, review_folder, review_path
 from storage.run_report import RunRecord
@@ -86,9 +87,7 @@ def write_catalog_page(out: Path, states: Sequence[VideoState], run: RunRecord |
 def _row(out: Path, state: VideoState) -> CatalogRow:
     if not state.output:
         return CatalogRow(state)
-    video = Path(state.output)
-    if not video.is_file():  # it was delivered to a bucket, or the folder was moved
-        video = out / state.id / video.name
+    video = find_result(out, state) or out / state.id / Path(state.output).name
     pages = tuple(page.relative_to(out) for page in _pages(video) if page.is_relative_to(out))
     poster = review_folder(video) / POSTER
     shown = poster.relative_to(out) if poster.is_relative_to(out) and poster.is_file() else None

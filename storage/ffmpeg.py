@@ -83,7 +83,11 @@ def _bundled_ffmpeg() -> Path:
 @cache
 def _ask(binary: Path, question: str) -> str:
     command = [str(binary), "-hide_banner", "-nostdin", question]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=_environment(), check=True).stdout
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=_environment(), check=True)
+    except (OSError, subprocess.SubprocessError) as fault:
+        raise FfmpegError(f"{binary} does not run ({fault}); set MEMORY_V2V_FFMPEG to another ffmpeg") from fault
+    return done.stdout
 
 
 def version() -> str:

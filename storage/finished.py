@@ -148,11 +148,18 @@ def find_catalog_videos(folder: Path) -> Iterator[tuple[str, Finished | RequestE
             yield id, RequestError(f"{id}: is not finished ({state.error or state.state}); run the catalog again")
 
 
+def find_result(folder: Path, state: VideoState) -> Path | None:
+    """The result of a video of a catalog, also where the folder was moved, or the result went to a bucket as well."""
+    told = Path(state.output)
+    ways = [folder.joinpath(*told.parts[-length:]) for length in range(2, len(told.parts))]
+    alike = list(folder.glob(f"*/{told.name}"))  # of a group, whose folder is not called after the video
+    ways += [folder / state.id / told.name, told, *(alike if len(alike) == 1 else [])]
+    return next((path for path in ways if path.is_file()), None)
+
+
 def _result(folder: Path, state: VideoState) -> Finished | RequestError:
     """Of a video that is done, also where the catalog's folder was moved since."""
-    parts = Path(state.output).parts
-    ways = [parts[-length:] for length in range(2, len(parts))] + [(state.id, parts[-1])]
-    path = next((path for way in ways if (path := folder.joinpath(*way)).is_file()), None)
+    path = find_result(folder, state)
     if path is None:
         return RequestError(f"{state.id}: its result {state.output} is not in {folder}; run the catalog again")
     try:

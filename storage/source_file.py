@@ -92,6 +92,10 @@ def open_regular(path: Path) -> BinaryIO:
         VideoError: it is no regular, readable, non-empty file.
     """
     try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # no flow run can be called so
+        raise refuse(path, "has a name that is not UTF-8; rename it") from None
+    try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # non-blocking: a FIFO must not hang
     except FileNotFoundError:
         raise refuse(path, "does not exist") from None

@@ -42,10 +42,10 @@ def _python() -> Finding:
 
 def _ffmpeg() -> Finding:
     try:
-        path = find_ffmpeg()
+        path, told = find_ffmpeg(), version()
     except MemoryV2VError as fault:
         return Finding("ffmpeg", "missing", str(fault), "pip install imageio-ffmpeg, or set MEMORY_V2V_FFMPEG")
-    return _of_ffmpeg("ffmpeg", version(), f"{version()} at {path}")
+    return _of_ffmpeg("ffmpeg", told, f"{told} at {path}")
 
 
 def _pyav() -> Finding:
@@ -84,9 +84,10 @@ def _gpu() -> Finding:
 
 def _weights(name: str, cache: Path) -> Finding:
     try:
-        return Finding("weights", "ok", str(locate_weights(name, cache)))
+        return Finding("weights", "ok", str(locate_weights(name, cache, offline=True)))
     except MemoryV2VError as fault:
-        return Finding("weights", "missing", str(fault), "give --weights a diffusers folder")
+        fix = "give --weights a diffusers folder; a model of the hub is downloaded by the first edit"
+        return Finding("weights", "missing", str(fault), fix)
 
 
 def _disk(out: Path) -> Finding:

@@ -49,7 +49,7 @@ def turn_text(turn: Turn, places: Places) -> str:
     of = f"the result of turn {row.parent}" if row.parent else _printable(row.video)
     shared = f", shared with {row.branch}" if row.branch != row.session else ""
     outputs = ", ".join(video.path for video in turn.videos) or "not finished"
-    head = f"turn {row.number}  {row.asked!r} on {of}  {row.created:%Y-%m-%d %H:%M}{shared}\n  output  {outputs}"
+    head = f"turn {row.number}  {row.asked!r} on {of}  {row.created:%Y-%m-%d %H:%M} UTC{shared}\n  output  {outputs}"
     return "\n".join([head, *(_segment_text(segment, places) for segment in turn.segments)])
 
 

@@ -47,11 +47,12 @@ NOVEL_VIEWS = ModelKind(
 KINDS = {kind.pipeline: kind for kind in (TEXT_EDITS, NOVEL_VIEWS)}
 
 
-def locate_weights(name: str, cache: Path, kind: ModelKind = TEXT_EDITS) -> Path:
+def locate_weights(name: str, cache: Path, kind: ModelKind = TEXT_EDITS, *, offline: bool = False) -> Path:
     """The folder of a model: a bundled one by its name, a local path, a hub id `owner/name[@revision]`, or `untrained`.
 
     `untrained` is built by code on first use below `cache`, and so is `rehearsal[:SECONDS]`, a stand-in that waits for
-    so long on each segment (`model/rehearsal.py`). Any kind of model is found; see `require_kind`.
+    so long on each segment (`model/rehearsal.py`). Any kind of model is found; see `require_kind`. Where `offline`,
+    nothing is downloaded.
 
     Raises:
         WeightsError: there is no such folder, or the hub cannot be reached.
@@ -62,7 +63,7 @@ def locate_weights(name: str, cache: Path, kind: ModelKind = TEXT_EDITS) -> Path
         return _rehearse(cache, rehearsed[1] or REHEARSED_SECONDS)
     if re.fullmatch(r"[a-z0-9-]+", name) and (BUNDLED / name / "model_index.json").is_file():
         return BUNDLED / name
-    return _find(name, "model_index.json", f"{kind.words}, '{UNTRAINED}'")
+    return _find(name, "model_index.json", f"{kind.words}, '{UNTRAINED}'", offline=offline)
 
 
 def require_kind(folder: Path, kind: ModelKind) -> None:
@@ -143,7 +144,7 @@ def codec_id(folder: Path) -> str:
     return identify({"config": said, "weights": [hash_file(path) for path in sorted(folder.glob("*.safetensors"))]})
 
 
-def _find(name: str, sign: str, wanted: str) -> Path:
+def _find(name: str, sign: str, wanted: str, *, offline: bool = False) -> Path:
     """A folder with the file `sign` in it, downloaded where `name` is a hub id."""
     folder = Path(name).expanduser() if name.startswith("~/") else Path(name)
     if folder.is_dir():
@@ -152,7 +153,7 @@ def _find(name: str, sign: str, wanted: str) -> Path:
         return folder.resolve()
     if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise WeightsError(f"{name}: no such model folder; expected {wanted}, or a hub id 'owner/name'")
-    return _download(name)
+    return _download(name, offline=offline or os.environ.get("HF_HUB_OFFLINE") == "1")
 
 
 def _rehearse(cache: Path, seconds: str) -> Path:
@@ -180,7 +181,7 @@ def _build(folder: Path, module: str, last: str, *options: str) -> Path:
     return folder
 
 
-def _download(name: str) -> Path:
+def _download(name: str, *, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -190,11 +191,12 @@ def _download(name: str) -> Path:
             repository,
             revision=revision or None,
             allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
-            local_files_only=os.environ.get("HF_HUB_OFFLINE") == "1",
+            local_files_only=offline,
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as fault:
         raise WeightsError(
-            f"{name}: no such folder here, and the hub did not serve it ({type(fault).__name__}); "
+            f"{name}: no such folder here, and {'not downloaded yet' if offline else 'the hub did not serve it'} "
+            f"({type(fault).__name__}); "
             "download it and give the folder"
         ) from fault
     return Path(found)

@@ -442,6 +442,8 @@ def test_a_catalog_from_the_command_line(
     assert len(table.read_text().splitlines()) == 3
     delivered = call("deliver", out, "--to", "sent", "--source", "footage", "--json")
     assert delivered.returncode == 0, delivered.stderr
+    typo = call("deliver", out, "--to", "sent", "--video", "tree")
+    assert (typo.returncode, "no video tree to deliver; there are one" in error_line(typo)) == (2, True)
     names = [one["name"] for one in json.loads(delivered.stdout)["deliveries"]]
     assert names == ["one_edit_v001", "two-words_edit_v001"], "by the ids of the manifest"
     checked = json.loads(call("deliver", "--verify", "sent", "--json").stdout)

@@ -240,6 +240,7 @@ def test_killed_again_and_again(finished_clip: tuple[Path, EditReport], tmp_path
         assert run.wait(timeout=120) in codes
         assert psutil.wait_procs(family, timeout=60)[1] == [], "a run that was ended leaves processes behind"
         assert "Traceback" not in log.read_text()
+        assert ended is not interrupt or log.read_text().count("memory-v2v: interrupted;") == 1
         assert kept < committed_ids(out), "what was committed stays"
         kept = committed_ids(out)
     last = launch(out, log)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.environment import RAY_ON_LOOPBACK, prepare_environment, user_folder
+from model.errors import RequestError
 
 
 def test_telemetry_is_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -40,6 +41,13 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     home.mkdir()
     monkeypatch.setenv("PREFECT_HOME", str(home))
     return home
+
+
+def test_a_home_that_cannot_be_written_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bare / "file").touch()
+    monkeypatch.setenv("PREFECT_HOME", str(bare / "file" / "prefect"))
+    with pytest.raises(RequestError, match=r"cannot be made a folder .*set XDG_DATA_HOME"):
+        prepare_environment()
 
 
 def test_our_own_server_has_a_password(bare: Path) -> None:

@@ -60,20 +60,22 @@ def test_pages_and_pictures_are_linked_where_they_are(tmp_path: Path) -> None:
         last = make_video(tmp_path, "a b", version)
     moved = make_video(tmp_path, "moved").replace(str(tmp_path), "/elsewhere")
     delivered = "s3://bucket/results/" + Path(make_video(tmp_path, "sent")).name
+    grouped = "s3://bucket/results/" + Path(make_video(tmp_path, "season")).name
     states = [
         state_of("a b", output=last),
         state_of("moved", output=moved),
         state_of("sent", output=delivered),
+        state_of("third", output=grouped),
         state_of("gone", output="/nowhere/gone_edit_v001.mp4"),
     ]
     page = Page(write_catalog_page(tmp_path, states, None).read_text())
     links = [one["href"] for one in page.all("a")]
     numbered = [f"./a%20b/a%20b_edit_v{version:03d}.html" for version in range(3, MOST_LINKS + 3)]
-    once = [f"./{id}/{id}_edit_v001.html" for id in ("moved", "sent") for _ in range(2)]
+    once = [f"./{id}/{id}_edit_v001.html" for id in ("moved", "sent", "season") for _ in range(2)]
     assert links == [numbered[-1], *numbered, *once]
     assert [one["src"] for one in page.all("img")] == [
         f"./a%20b/a%20b_edit_v{MOST_LINKS + 2:03d}_review/poster.jpg",
-        *(f"./{id}/{id}_edit_v001_review/poster.jpg" for id in ("moved", "sent")),
+        *(f"./{id}/{id}_edit_v001_review/poster.jpg" for id in ("moved", "sent", "season")),
     ]
 
 

@@ -1,6 +1,7 @@
 """Files that try to open other files get nowhere, neither with PyAV nor with ffmpeg itself."""
 
 import http.server
+import os
 import random
 import struct
 import subprocess
@@ -129,6 +130,13 @@ def test_names_with_patterns_and_protocols_open_the_file_of_that_name(clips: Pat
         with open_container(path) as container:
             assert isinstance(container.streams.video[0], av.VideoStream)
         assert decode_with_ffmpeg(path).returncode == 0
+
+
+def test_a_name_that_is_no_text_is_refused(clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    path.write_bytes(make_clip("silent", clips).read_bytes())
+    with pytest.raises(VideoError, match="a name that is not UTF-8"):
+        probe(path)
 
 
 def test_too_many_streams_are_refused(tmp_path: Path) -> None:

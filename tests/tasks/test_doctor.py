@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import doctor
+from tasks import doctor, weights
 from tasks.doctor import Finding, examine, is_known_faulty
 
 
@@ -26,6 +26,25 @@ def test_missing_ffmpeg_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     finding = found("ffmpeg", str(tmp_path), tmp_path, tmp_path)
     assert finding.state == "missing"
     assert "no-such-program" in finding.detail
+
+
+def test_an_ffmpeg_that_does_not_run_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMORY_V2V_FFMPEG", "false")
+    finding = found("ffmpeg", str(tmp_path), tmp_path, tmp_path)
+    assert finding.state == "missing"
+    assert "false does not run" in finding.detail
+
+
+def test_a_model_of_the_hub_is_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def download(name: str, *, offline: bool) -> Path:
+        asked.append(offline)
+        return tmp_path
+
+    monkeypatch.setattr(weights, "_download", download)
+    assert found("weights", "owner/name", tmp_path, tmp_path).state == "ok"
+    assert asked == [True]
 
 
 def test_an_output_folder_below_a_file_is_found(tmp_path: Path) -> None:
