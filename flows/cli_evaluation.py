@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.console import Device, Json, Verbose, answer
+from flows.console import Device, Json, Verbose, answer, say
 from flows.environment import prepare_environment
 
 EVALUATE_EXAMPLE = "Example: memory-v2v evaluate edited --against edited-alone --source footage/ --instruments metrics/"
@@ -56,4 +56,6 @@ def evaluate(
         "device": device,
     }
     found = measure(build_evaluation_request(fixed))
+    if as_json:
+        say(found.summary())  # also what the figures do not tell: against what they were measured
     answer(found.summary(), found.fields(), as_json)
