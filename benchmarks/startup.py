@@ -84,7 +84,8 @@ def run_once(out: Path) -> None:
     import flows.edit as flow
     from flows.cli import main as run_cli
     from tasks import cluster
-    from tasks.pool import EditorHandle, EditorPool
+    from tasks.editor_handle import EditorHandle
+    from tasks.pool import EditorPool
     from tasks.recall import TextTurn
 
     def load(pool: EditorPool) -> None:

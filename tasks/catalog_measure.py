@@ -13,7 +13,8 @@ from storage.run_report import RunRecord, summarise
 from storage.video_states import VideoState
 from tasks.catalog import CatalogRun
 from tasks.catalog_plan import CatalogPlan
-from tasks.pool import EditorPool, Usage
+from tasks.editor_handle import Usage
+from tasks.pool import EditorPool
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from storage.faults import Docket, Fault
 from storage.making import Making
 from storage.store import Store
 from tasks.commit import Committer, EditedWork
-from tasks.pool import EditorHandle, SegmentError
+from tasks.editor_handle import EditorHandle, SegmentError
 from tasks.turn import PreparedSegment, Quarantined, SegmentRecord
 
 MEMORIES_SHARED = 16  # latents kept in Ray's object store: neighbours often recall the same

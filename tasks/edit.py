@@ -28,9 +28,10 @@ from storage.faults import Docket
 from storage.store import Store
 from tasks.commit import Committer
 from tasks.desk import EditingDesk
+from tasks.editor_handle import EditorHandle
 from tasks.ingest import VideoPlan, Work
 from tasks.metrics import count_quarantined, count_reused
-from tasks.pool import EditorHandle, EditorPool
+from tasks.pool import EditorPool
 from tasks.prefetch import FetchedSegment, prefetch
 from tasks.progress import EditProgress, QuietProgress
 from tasks.turn import Quarantined, SegmentRecord, Turn, TurnRecord, committed

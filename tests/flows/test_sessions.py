@@ -23,13 +23,10 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("loaded")
 HELD_UP = """
-import runpy, time
+import runpy
 from storage.ledger import Ledger
-record = Ledger.record
-def record_and_wait(*given):
-    record(*given)
-    time.sleep(600)  # until it is killed
-Ledger.record = record_and_wait
+from tests.waiting import stand_still_after
+stand_still_after(Ledger, "record")
 runpy.run_module("flows.cli", run_name="__main__")
 """
 """The command line, which stands still once it has committed something."""

@@ -81,12 +81,13 @@ def test_encoded_clips_are_a_manifest(trained: tuple[Path, TrainingReport], tmp_
 
 
 HELD_UP = """
-import runpy, time
+import runpy
 import flows.training
-flows.training.publish_training = lambda *_: time.sleep(600)  # until it is killed
+from tests.waiting import stand_still_after
+stand_still_after(flows.training, "train_on_clips")
 runpy.run_module("flows.cli", run_name="__main__")
 """
-"""The command line, which never comes to its end."""
+"""The command line, which never publishes what it trained."""
 
 
 def launch(folder: Path, log: Path, env: dict[str, str], *program: str) -> "subprocess.Popen[bytes]":

@@ -74,7 +74,7 @@ def test_every_count_reaches_the_agent(cluster: None) -> None:
         now, names = numbers_of(port), {name: f"ray_memory_v2v_{name}" for name in expected}
         return {name: now.get(long, -1) - (0 if ":" in name else before.get(long, 0)) for name, long in names.items()}
 
-    wait_for(lambda: counted() == pytest.approx(expected))
+    assert wait_for(lambda: counted() == pytest.approx(expected))
 
 
 def test_where_ray_is_not_started_nothing_is_counted() -> None:

@@ -18,7 +18,8 @@ from model.config import EditConfig, FaultPolicy, SpeedConfig
 from model.errors import LostActorError, RequestError, WeightsError
 from model.rehearsal import write_rehearsal
 from tasks.actors.editor import EditJob, Editor
-from tasks.pool import EditorHandle, EditorPool, descriptor_of, is_due, start_editors, start_embedder
+from tasks.editor_handle import EditorHandle, is_due
+from tasks.pool import EditorPool, descriptor_of, start_editors, start_embedder
 from tests.waiting import wait_for
 
 

@@ -25,18 +25,15 @@ from tests.waiting import wait_for
 
 LENGTH = 9
 WORKER = """
-import sys, time
+import sys
 from pathlib import Path
 from model.training import loop
 from model.training.loop import Worker
 from model.training.run import run_training
 from storage.datasets.encoded import EncodedClips
 from storage.datasets.manifest import read_run_config
-save = loop.save_state
-def save_and_wait(*given):
-    save(*given)
-    time.sleep(600)  # until it is killed
-loop.save_state = save_and_wait
+from tests.waiting import stand_still_after
+stand_still_after(loop, "save_state")
 folder = Path(sys.argv[1])
 clips = [EncodedClips([(sorted((folder / split).iterdir()), 1.0)]) for split in ("training", "validation")]
 config = read_run_config(folder / "training.yaml")
