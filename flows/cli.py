@@ -23,6 +23,8 @@ from flows.console import say
 from model.errors import MemoryV2VError
 from storage.redaction import redact
 
+INTERRUPTED = 130  # exit code after Ctrl-C
+
 app = typer.Typer(
     name="memory-v2v",
     help="Edit long videos, turn after turn, with a memory that keeps what earlier edits invented.",
@@ -43,9 +45,6 @@ app.command(epilog=DOCTOR_EXAMPLE)(doctor)
 app.add_typer(catalog)
 app.add_typer(sessions)
 app.add_typer(cameras)
-
-
-INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 def main() -> None:
