@@ -20,7 +20,7 @@ from tasks.looking import LOOK_METHODS, LOOK_TALLIES, LookView, judge_look
 from tasks.playing import METHODS, ProofEditor, Stage
 from tasks.weights import locate_weights, read_preset
 
-EDITIONS = {"world": 4, "look": 5}  # of verdicts: counted up when what is seen of a video changes
+EDITIONS = {"world": 5, "look": 5}  # of verdicts: counted up when what is seen of a video changes
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,13 @@ class Change:
 class World:
     """All there is in one clip. `subject` is the thing that is changed, one of `things`.
 
-    `scenes` and `camera` give for every frame the scene shown and the top left corner of the view in it; `walk` is how
-    far the subject is from its place, in x.
+    Backgrounds follow from `seed` and `wording`. `scenes` and `camera` give for every frame the scene shown and the top
+    left corner of the view in it; `walk` is how far the subject is from its place, in x.
     """
 
     id: str
     seed: int
+    wording: Wording
     story: Story
     things: tuple[Thing, ...]
     subject: int
@@ -118,7 +119,7 @@ def imagine(config: WorldConfig, seed: int, wording: Wording = "training") -> Wo
     walk = np.zeros(frames)
     if story == "walk":
         walk, camera = _walk(stops, things[0]), _camera(np.zeros(frames), config, random)
-    return World(f"world-{wording}-{seed}", seed, story, things, 0, change, tuple(scenes), camera, walk)
+    return World(f"world-{wording}-{seed}", seed, wording, story, things, 0, change, tuple(scenes), camera, walk)
 
 
 def render(world: World, size: int, hues: Sequence[float] = ()) -> RenderedWorld:
@@ -272,10 +273,10 @@ def _paint(picture: np.ndarray, amount: Field, colour: tuple[float, float, float
 
 def _panoramas(world: World, size: int) -> np.ndarray:
     """What the camera sees behind all things, `[frame, height, width, 3]` float32."""
-    scenes = np.asarray(world.scenes)
+    scenes, kept_apart = np.asarray(world.scenes), 0 if world.wording == "training" else 13
     picture = np.empty((world.frames, size, size, 3), np.float32)
     for scene in np.unique(scenes):
-        picture[scenes == scene] = _panorama([world.seed, int(scene)], world.camera[scenes == scene], size)
+        picture[scenes == scene] = _panorama([world.seed, int(scene), kept_apart], world.camera[scenes == scene], size)
     return picture
 
 
