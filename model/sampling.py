@@ -48,8 +48,8 @@ def denoise(
     scheduler.set_begin_index(0)  # many steps share their first timestep, rounded; a scheduler would begin at the last
     latents = begin_with(clean, noise)
     for done, timestep in enumerate(scheduler.timesteps, 1):
-        latents = scheduler.step(velocity(latents, timestep), timestep, latents, return_dict=False)[0]
-        latents = begin_with(clean, latents.to(noise))
+        told = velocity(latents, timestep).to(noise)  # schedulers round the sample to the velocity's precision
+        latents = begin_with(clean, scheduler.step(told, timestep, latents, return_dict=False)[0])
         if progress is not None:
             progress(done, len(scheduler.timesteps))
     return latents

@@ -3,7 +3,8 @@
 Frame key (Eq. 4): the mean of a frame's keys. Responsiveness (Eq. 5): for each frame, the greatest weight that any
 target query gives it in a softmax over all condition frames. So scoring costs target tokens times frames, not times
 tokens. Merging (Eq. 6): a learned convolution over 2x2 neighbouring tokens of one frame, started as their mean. The
-paper's r is read as the share of condition frames that is merged at a block; it grows with the number of memories.
+paper's r is read as the share of condition frames, of those still whole, that is merged at a block: two blocks merge
+1 - (1 - r)^2 of all. It grows with the number of memories.
 Frames compete with those of the same token grid, so that the length of the sequence does not depend on the scores.
 Does not know blocks or attention; it is handed queries and keys.
 """
@@ -174,6 +175,8 @@ def choose_frames(
     `fractions` are one by sample, or one for all. Each sample merges that share of the frames that it has.
     """
     batch, frames = scores.shape
+    if present is None and len(set(fractions)) > 1:
+        present = torch.ones_like(scores, dtype=torch.bool)
     if present is None:
         order = scores.argsort(dim=1, descending=mode == "high", stable=True)
         count = round(fractions[0] * frames)

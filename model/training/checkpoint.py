@@ -1,14 +1,17 @@
 """The state of a training run on disk: all that the next step depends on, so that a resumed run is the same run.
 
 One safetensors file by step: weights, their running mean, and the optimiser's moments, by parameter name. Random
-numbers need no state, since each step draws its own. Written whole or not at all; the newest two are kept.
+numbers need no state, since each step draws its own. Written whole or not at all; the newest two are kept, so that a
+run goes on from the older one where a disk lost the newest.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -39,6 +42,8 @@ def save_state(folder: Path, step: int, tensors: dict[str, Tensor]) -> Path:
     path = folder / f"step-{step:08d}.safetensors"
     unfinished = path.with_suffix(".unfinished")
     save_file(tensors, unfinished)
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())  # a power cut leaves no empty file of the final name
     unfinished.rename(path)
     for _, old in _states(folder)[:-KEPT]:
         old.unlink()
@@ -48,16 +53,15 @@ def save_state(folder: Path, step: int, tensors: dict[str, Tensor]) -> Path:
 def load_state(
     folder: Path, weights: dict[str, nn.Parameter], mean: dict[str, Tensor], optimisers: Sequence[Optimizer]
 ) -> int:
-    """Put back the newest state; returns its step, 0 where there is none.
+    """Put back the newest state that can be read; returns its step, 0 where there is none.
 
     Raises:
-        StoreError: the state is of another model.
+        StoreError: the state is of another model, or none of them can be read.
     """
     states = _states(folder)
     if not states:
         return 0
-    step, path = states[-1]
-    tensors = load_file(path)
+    step, path, tensors = _newest_whole(states)
     if missing := [name for name in weights if f"weights/{name}" not in tensors]:
         raise StoreError(f"{path}: lacks {missing[0]} of the model to be trained; choose another folder")
     owners = _owners(optimisers)
@@ -68,6 +72,15 @@ def load_state(
             kept = {kind: tensors[f"{kind}/{name}"] for kind in MOMENTS if f"{kind}/{name}" in tensors}
             owners[parameter].state[parameter] = {kind: _placed(kind, value, parameter) for kind, value in kept.items()}
     return step
+
+
+def _newest_whole(states: Sequence[tuple[int, Path]]) -> tuple[int, Path, dict[str, Tensor]]:
+    for step, path in reversed(states):
+        try:
+            return step, path, load_file(path)
+        except SafetensorError:
+            continue
+    raise StoreError(f"{states[-1][1]}: is damaged, and so is every state before it; remove them to begin anew")
 
 
 def _owners(optimisers: Sequence[Optimizer]) -> dict[nn.Parameter, Optimizer]:

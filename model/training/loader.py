@@ -83,5 +83,5 @@ class BatchLoader(IterableDataset):
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._clips))[self._rank :: self._ranks]
         chosen = order[place * self._size : (place + 1) * self._size]
         samples: Any = np.random.default_rng([self._seed, epoch, self._rank, place])
-        shape = np.random.default_rng([self._seed, epoch, place])
+        shape = np.random.default_rng([self._seed, epoch, self._ranks, place])  # no rank is called so
         return draw_batch(self._clips, self._size, self._mix, samples, shape, chosen.tolist())

@@ -47,6 +47,15 @@ def test_a_straight_flow_is_followed_to_its_end(name: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("steps", [50, 600])
+def test_many_small_steps_of_a_model_of_half_precision_are_not_lost(name: str, steps: int) -> None:
+    """In bfloat16 a step of less than a 256th of the sample would vanish, whatever the number of steps."""
+    noise, sample = torch.full(SHAPE, 1.3), torch.full(SHAPE, -0.4)
+    found = denoise(SCHEDULERS[name](), lambda latents, timestep: (noise - sample).bfloat16(), noise, steps)
+    assert_close(found, sample, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_scheduler_may_be_used_again(name: str) -> None:
     scheduler, noise = SCHEDULERS[name](), draw_noise(SHAPE, 0, CPU)
 
@@ -82,7 +91,7 @@ def test_clean_frames_stand_from_the_start_to_the_end(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_model_of_half_precision_leaves_clean_frames_whole(name: str) -> None:
-    """A scheduler may hand latents back in the precision of the velocity."""
+    """A scheduler would hand latents back in the precision of the velocity."""
     noise, clean = draw_noise(SHAPE, 0, CPU), draw_noise((1, 2, 1, 4, 4), 7, CPU)
     found = denoise(SCHEDULERS[name](), lambda latents, _: latents.bfloat16(), noise, 3, clean=clean)
     assert found.dtype == torch.float32

@@ -281,3 +281,18 @@ def test_a_plan_is_shared_between_live_videos_and_the_rest() -> None:
     assert rest.merged_frames() == {1: [7]}
     assert rest.steps[0].choices == (CHOICE, None)
     assert rest.by_video() == {1: {1: [2]}}
+
+
+@pytest.mark.parametrize("mode", ["merge", "high"])
+def test_frames_that_all_samples_have_are_merged_by_each_samples_share(mode: str) -> None:
+    """Told by fractions alone, it is what it is where every frame is said to be present."""
+    scores = torch.rand(3, 8, generator=torch.Generator().manual_seed(0))
+    fractions = (0.5, 0.0, 0.25)
+    found = choose_frames(scores, fractions, mode)
+    expected = choose_frames(scores, fractions, mode, torch.ones(3, 8, dtype=torch.bool))
+    assert found is not None
+    assert expected is not None
+    for name, tensor in vars(found).items():
+        assert torch.equal(tensor, getattr(expected, name))
+    assert found.merged_real is not None
+    assert found.merged_real.sum(dim=1).tolist() == [4, 0, 2]

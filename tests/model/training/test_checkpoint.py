@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
+from model.errors import StoreError
 from model.training.checkpoint import load_state, save_state, state_of
 
 
@@ -56,3 +58,8 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     ]
     (tmp_path / "step-00000011.unfinished").write_bytes(b"cut off")
     assert learner.load(tmp_path) == 10
+    (tmp_path / "step-00000010.safetensors").write_bytes(b"")
+    assert learner.load(tmp_path) == 2, "a disk may lose what was written last"
+    (tmp_path / "step-00000002.safetensors").write_bytes(b"")
+    with pytest.raises(StoreError, match="is damaged, and so is every state before it"):
+        learner.load(tmp_path)
