@@ -12,6 +12,7 @@ from model.errors import RequestError
 from model.metrics.agreement import Figure
 from model.metrics.catalogue import CATALOGUE
 from model.metrics.comparison import (
+    LEAST_SOURCES,
     Compared,
     Pair,
     Row,
@@ -158,7 +159,9 @@ def _verdict(metric: str, row: Row) -> str | None:
     if not isinstance(row, Compared):
         return None
     value, low, high = row.difference.value, row.difference.low, row.difference.high
-    if value is None or low is None or high is None or low <= 0 <= high:
+    if low is None or high is None:
+        return "too few sources"
+    if value is None or low <= 0 <= high:
         return "no difference shown"
     return "better" if (value > 0) == CATALOGUE[metric].higher_is_better else "worse"
 
@@ -190,7 +193,7 @@ def _page(found: Evaluation) -> str:
 
 
 INTERVALS = (
-    "In brackets 95 % intervals, by bootstrap over n source videos; one source alone has none. "
+    f"In brackets 95 % intervals, by bootstrap over n source videos; fewer than {LEAST_SOURCES} have none. "
     "What each metric is: docs/metrics.md."
 )
 

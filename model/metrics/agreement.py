@@ -182,8 +182,8 @@ MEASURES: Mapping[str, Callable[[VideoView], Tally]] = {
 }
 
 
-def summarise(tallies: Sequence[Tally], groups: Sequence[str], seed: int = 0) -> Figure:
-    """The mean over all cases, and its interval: 2.5 % to 97.5 % of means over videos drawn with replacement.
+def summarise(tallies: Sequence[Tally], groups: Sequence[str], seed: int = 0, tail: float = 0.025) -> Figure:
+    """The mean over all cases, and its interval: means over videos drawn with replacement, but for `tail` at each end.
 
     Tallies of one group belong to one video and are drawn together, such as those of one video under several models.
     """
@@ -196,7 +196,7 @@ def summarise(tallies: Sequence[Tally], groups: Sequence[str], seed: int = 0) ->
         return Figure(None, None, None, 0)
     drawn = np.random.default_rng(seed).integers(len(table), size=(RESAMPLES, len(table)))
     totals = table[drawn].sum(axis=1)
-    low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
+    low, high = np.quantile(totals[:, 0] / totals[:, 1], [tail, 1 - tail])
     return Figure(float(table[:, 0].sum() / table[:, 1].sum()), float(low), float(high), len(table))
 
 

@@ -1,16 +1,22 @@
 """One run summed up, or two compared in pairs, metric by metric. Numpy half: no torch.
 
 An interval is 95 %, by bootstrap over source videos: turns over one source depend on each other, so they are drawn
-together, and the two runs of a pair as well, which is what makes small differences visible. One source alone has no
-interval: nothing is known of how another video would have come out.
+together, and the two runs of a pair as well, which is what makes small differences visible. A few sources tell too
+little of how others would have come out: their intervals are widened (see `_tail`), and fewer than `LEAST_SOURCES` have
+none.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import sqrt
+from statistics import NormalDist
 
 from model.metrics.agreement import Figure, Tally, summarise
 from model.metrics.score import Measurement, NotMeasured, Score
+
+LEAST_SOURCES = 6
+NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,22 @@ def _comparison(pairs: Sequence[Pair], metric: str) -> Row:
 
 def _figure(values: Sequence[tuple[str, float]]) -> Figure:
     sources, numbers = zip(*values, strict=True)
-    figure = summarise([Tally(number, 1) for number in numbers], sources)
-    return figure if figure.n > 1 else replace(figure, low=None, high=None)
+    count = len(set(sources))
+    figure = summarise([Tally(number, 1) for number in numbers], sources, tail=_tail(max(count, LEAST_SOURCES)))
+    return figure if count >= LEAST_SOURCES else replace(figure, low=None, high=None)
+
+
+def _tail(sources: int) -> float:
+    """The share of bootstrap means beyond each end of an interval that is as wide as one by Student's t.
+
+    Percentiles of a bootstrap are too narrow by sqrt((n - 1) / n), and by the normal law in place of t: "expanded
+    percentiles" (Hesterberg, arXiv 1411.5279). Of runs that do not differ, 4 to 6 in 100 are said to, with 6 to 15
+    sources; without it 8 to 14. Quantiles of t are those of Cornish and Fisher's series in 1 / degrees.
+    """
+    z, degrees = NORMAL.inv_cdf(0.975), sources - 1
+    t = z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+    t += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
+    return NORMAL.cdf(-sqrt(sources / degrees) * t)
 
 
 def _reason(videos: Sequence[ScoredVideo], metric: str) -> str:

@@ -29,7 +29,8 @@ from model.types import EditedSegment, Memory, ViewMemory
 Frames = Float32[np.ndarray, "frame height width 3"]
 REPEATS = 3  # of a measurement of time
 REDUCTIONS = {"merge_low": "merge", "discard_low": "discard", "merge_high": "high"}
-"""Fig. 7: what is done to half of the frames, those that the target responds to least (`low`) or most."""
+"""Fig. 7: what is done to half of the frames still whole at each merge block: those that the target responds to least
+(`low`) or most. With two blocks that is three quarters of all."""
 VARIANTS = ("uniform", "dynamic", "dynamic_merging")
 
 
@@ -89,7 +90,7 @@ def measure_responses(editor: MemoryEditor, scene: Scene, config: EditConfig) ->
 
 
 def compare_reductions(editor: MemoryEditor, scene: Scene, config: EditConfig) -> dict[str, dict[str, float]]:
-    """Fig. 7 in numbers: how near the edit stays to the one with all tokens, when half of the frames are reduced.
+    """Fig. 7 in numbers: how near the edit stays to the one with all tokens, when `REDUCTIONS` are made.
 
     By reduction `psnr` in dB and `ssim`; higher is nearer. Needs a scene with memories.
     """

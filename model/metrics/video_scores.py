@@ -104,6 +104,13 @@ def st_lpips(pairs: Iterable[tuple[Frame, Frame]], distance: Callable[[Frame, Fr
     return mean_score(np.array([distance(one, other) for one, other in pairs], dtype=np.float64), "frames")
 
 
+def colour_drift(by_segment: BySegment) -> Measurement:
+    """How far the segment that is farthest is from the others, in CIELAB units; of one alone nothing can be said."""
+    if len(by_segment) < 2:
+        return NotMeasured("the video has one segment")
+    return Score(float(by_segment.max()), len(by_segment))
+
+
 def _without_weights(course: Course, by_segment: SegmentSeries) -> dict[str, Measurement]:
     return {
         "temporal_flickering": temporal_flickering(course.edit_change),
@@ -112,7 +119,7 @@ def _without_weights(course: Course, by_segment: SegmentSeries) -> dict[str, Mea
         "flicker": flicker(course.flicker),
         "worst_burst": worst_burst(by_segment.flicker),
         "worst_seam": worst_seam(by_segment.seam),
-        "colour_drift": Score(float(by_segment.colour.max()), len(by_segment.colour)),
+        "colour_drift": colour_drift(by_segment.colour),
         "psnr": psnr(course.squared_error),
         "ssim": ssim(course.similarity),
     }

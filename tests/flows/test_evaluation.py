@@ -19,7 +19,7 @@ from model.metrics.catalogue import CATALOGUE
 from tests.edited_folders import FRAMES, brighter, flickering, scene, write_edit, write_frames
 from tests.model.metrics.exports import export_all
 
-VIDEOS = 3
+VIDEOS = 6
 UNWEIGHTED = {"temporal_flickering", "flicker", "warping_error", "worst_burst", "worst_seam", "colour_drift", "psnr"}
 Call = Callable[..., tuple[int, dict[str, Any], str]]
 
@@ -140,7 +140,7 @@ def test_the_original_is_preferred_and_must_be_the_one(
     assert "its content has changed" in said
     code, _, said = call(steady, "--source", other)
     assert code == 2
-    assert "none of the 3 videos was made of it" in said
+    assert f"none of the {VIDEOS} videos was made of it" in said
 
 
 def test_the_newest_version_of_each_turn_counts(originals: list[Path], tmp_path: Path, call: Call) -> None:
