@@ -20,6 +20,7 @@ from model.errors import RequestError
 from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, over_preset, read_preset
 
 Form = TypeVar("Form", bound=BaseModel)
+FOLLOWS = "default_factory_not_called"  # a default that could not be worked out, since another field is wrong
 
 
 def speed_of(name: str, quantize: str) -> SpeedConfig:
@@ -129,7 +130,8 @@ def validated(form: type[Form], settings: Mapping[str, Any]) -> Form:
     try:
         return form.model_validate(settings)
     except ValidationError as fault:
-        raise RequestError("; ".join(_explain(error) for error in fault.errors())) from None
+        faults = [error for error in fault.errors() if error["type"] != FOLLOWS]
+        raise RequestError("; ".join(_explain(error) for error in faults)) from None
 
 
 def _explain(error: Any) -> str:

@@ -1,6 +1,6 @@
 """What every setting has in common."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,6 +12,18 @@ class Config(BaseModel):
     """Frozen; unknown keys are errors; docstrings below a field are its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def of_the_model(schema: dict[str, Any]) -> None:
+    """Leave defaults out of a JSON schema: a form sends those that it shows, and the others are the model's own."""
+    for one in (schema, *schema.get("properties", {}).values()):
+        one.pop("default", None)
+
+
+class ModelSettings(Config):
+    """Settings of which a model folder has its own (see `Preset`); those that differ from the paper say so."""
+
+    model_config = ConfigDict(json_schema_extra=of_the_model)
 
 
 def of_whole_latents(frames: int) -> int:

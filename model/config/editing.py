@@ -4,16 +4,16 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from model.config.base import Config, of_whole_latents
+from model.config.base import Config, ModelSettings, of_whole_latents
 
 
-class WindowConfig(Config):
+class WindowConfig(ModelSettings):
     """How a video is cut into segments, and the size at which the model sees them."""
 
     frames: int = Field(default=81, ge=5)
     """Frames the model edits at once, 4k+1 (the video VAE keeps one frame and then every fourth)."""
-    overlap: int = Field(default=8, ge=0)
-    """Frames shared, and cross-faded, by neighbouring segments of one shot."""
+    overlap: int = Field(default_factory=lambda known: min(8, known["frames"] // 2), ge=0)
+    """Frames shared, and cross-faded, by neighbouring segments of one shot; at most half of `frames`."""
     height: int = Field(default=480, ge=32)
     """Height the model works at; sources are fitted and padded to it. Portrait sources swap height and width."""
     width: int = Field(default=832, ge=32)
@@ -31,7 +31,7 @@ class WindowConfig(Config):
         return self
 
 
-class RetrievalConfig(Config):
+class RetrievalConfig(ModelSettings):
     """Which memories a segment recalls (paper section 3.2, supplement D)."""
 
     top_k: int = Field(default=5, ge=0, le=64)
@@ -49,15 +49,15 @@ class RetrievalConfig(Config):
     """Pick memories that do not repeat one another (ours; off is the paper)."""
 
 
-class TokenConfig(Config):
+class TokenConfig(ModelSettings):
     """How many tokens a memory gets (paper section 3.2): 1x4x4 for the best, 1x8x8 for the rest."""
 
     fine: int = Field(default=3, ge=0)
     """Memories that get the finer tokeniser, best first."""
-    fine_patch: Literal[2, 4, 8] = 4
-    """Rows and columns of latents in a token of these; 2 is the base's own tokeniser."""
     coarse_patch: Literal[2, 4, 8] = 8
-    """Rows and columns of latents in a token of all other memories."""
+    """Rows and columns of latents in a token of memories beyond the best."""
+    fine_patch: Literal[2, 4, 8] = Field(default_factory=lambda known: 2 if known["coarse_patch"] == 2 else 4)
+    """Rows and columns of latents in a token of the best; 2 is the base's own tokeniser. At most `coarse_patch`."""
 
     @classmethod
     def uniform(cls, patch: Literal[2, 4, 8]) -> "TokenConfig":
@@ -71,18 +71,19 @@ class TokenConfig(Config):
         return self
 
 
-class MergeConfig(Config):
+class MergeConfig(ModelSettings):
     """Adaptive token merging (paper section 3.3)."""
 
     mode: Literal["merge", "discard", "high", "off"] = "merge"
     """`merge` is the paper; `discard` and `high` (merge the frames that matter) are its ablations."""
     fraction: float | None = Field(default=None, ge=0, lt=1)
-    """Share of the condition frames merged at each merge block; None scales it with the number of memories."""
+    """Share of the condition frames still whole that is merged at each merge block; None scales it with the number of
+    memories."""
     blocks: tuple[int, ...] | None = None
     """Blocks, 1-based, before whose attention frames are merged; None is a third and two thirds of the depth."""
 
 
-class SamplingConfig(Config):
+class SamplingConfig(ModelSettings):
     """The denoising loop."""
 
     steps: int = Field(default=50, ge=1, le=1000)
@@ -104,7 +105,7 @@ class SamplingConfig(Config):
         return self.guidance if recalls or self.first_guidance is None else self.first_guidance
 
 
-class EditConfig(Config):
+class EditConfig(ModelSettings):
     """Everything the editor needs besides the pictures and the instruction."""
 
     sampling: SamplingConfig = SamplingConfig()

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from model.config.base import Config, of_whole_latents
+from model.config.base import Config, of_the_model, of_whole_latents
 
 
 class ExtensionConfig(Config):
@@ -23,8 +23,8 @@ class ExtensionConfig(Config):
     """Times that a window whose pictures drift is drawn again with another seed, before the clip ends there."""
     most_drift: float = Field(default=1.0, gt=0)
     """Drift of a window that is let pass (`model/metrics/drift.py`); 1 is as far as a sound video goes."""
-    least_frames: int = Field(default=100, ge=0)
-    """Frames added at least; a clip that had to end earlier is rejected. No more than `frames`."""
+    least_frames: int = Field(default_factory=lambda known: min(100, known["frames"]), ge=0)
+    """Frames added at least; a clip that had to end earlier is rejected. At most `frames`."""
 
 
 class ExtensionRequest(Config):
@@ -42,14 +42,14 @@ class ExtensionRequest(Config):
     """FramePack's folder in diffusers' format, a hub id, or `untrained`."""
     weights: str = "demo"
     """The model that will be trained: its codec makes the latents."""
-    height: int = Field(default=480, ge=16, multiple_of=16)
+    height: int = Field(default=480, ge=16, multiple_of=16, json_schema_extra=of_the_model)
     """Clips are scaled to fill it, and cropped; portrait clips swap height and width."""
-    width: int = Field(default=832, ge=16, multiple_of=16)
+    width: int = Field(default=832, ge=16, multiple_of=16, json_schema_extra=of_the_model)
     """The same of the width."""
     clip_frames: int = Field(default=33, ge=5)
     """Frames taken of a pair, 4k+1; of shorter pairs as many as there are."""
-    segment_frames: int = Field(default=33, ge=5)
-    """Frames of a training segment, 4k+1: the window of the model, or what a pair has."""
+    segment_frames: int = Field(default_factory=lambda known: min(33, known["clip_frames"]), ge=5)
+    """Frames of a training segment, 4k+1, at most `clip_frames`: the window of the model, or what a pair has."""
     extension: ExtensionConfig = ExtensionConfig()
     validation_share: float = Field(default=0.02, ge=0, lt=1)
     """Of the videos that pairs are from."""

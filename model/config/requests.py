@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from model.config.base import SESSION_NAME, Config
+from model.config.base import SESSION_NAME, Config, of_the_model
 from model.config.editing import EditConfig, RetrievalConfig, WindowConfig
 from model.config.gate import GateConfig
 from model.config.speed import PLAIN, SpeedConfig
@@ -71,9 +71,9 @@ class VideoRequest(Config):
     """Seed of the noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU if this machine has one."""
-    window: WindowConfig = WindowConfig()
-    retrieval: RetrievalConfig = RetrievalConfig()
-    edit: EditConfig = EditConfig()
+    window: WindowConfig = Field(default=WindowConfig(), json_schema_extra=of_the_model)
+    retrieval: RetrievalConfig = Field(default=RetrievalConfig(), json_schema_extra=of_the_model)
+    edit: EditConfig = Field(default=EditConfig(), json_schema_extra=of_the_model)
     speed: SpeedConfig = PLAIN
     output: OutputConfig = OutputConfig()
     schedule: Schedule = "sequential"

@@ -226,6 +226,23 @@ class DatasetConfig(Config):
     training: tuple[Source, ...] = Field(min_length=1)
     validation: tuple[Source, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _clips_are_in_one_list(self) -> "DatasetConfig":
+        taken = [(number, each) for number, each in enumerate(self.training) if isinstance(each, DrawnSource)]
+        for number, source in enumerate(self.validation):
+            for other, trained in taken:
+                if isinstance(source, DrawnSource) and _share_seeds(source, trained):
+                    raise ValueError(
+                        f"validation.{number} has seeds of training.{other}: its clips would be trained on; "
+                        "give it another first_seed, such as 100000"
+                    )
+        return self
+
+
+def _share_seeds(one: DrawnSource, other: DrawnSource) -> bool:
+    first, last = max(one.first_seed, other.first_seed), min(one.first_seed + one.clips, other.first_seed + other.clips)
+    return (one.kind, one.wording) == (other.kind, other.wording) and first < last
+
 
 class TrainingRunConfig(Config):
     """The config file of `memory-v2v train`: what is trained, how, on what, and what it will be used with."""

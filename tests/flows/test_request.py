@@ -4,12 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from flows.edit import edit_video
+from flows.novel_views import novel_views
 from flows.request import build_request, build_view_request, completed, completed_extension
+from flows.training_data import extend_dataset
 from model.config import EditRequest, ExtensionRequest
 from model.errors import RequestError
-from tasks.weights import TEXT_EDITS
+from tasks.weights import PRESET_GROUPS, TEXT_EDITS
 
 FIXED = {"video": Path("a.mp4"), "instruction": "make it night", "out": Path("out"), "weights": "untrained"}
+LITTLE = {"dataset": Path("pairs"), "out": Path("out"), "framepack": "untrained", "weights": "demo"}
+OF_MODELS = {"WindowConfig", "RetrievalConfig", "EditConfig", "SamplingConfig", "TokenConfig", "MergeConfig"}
 NOTHING = {"window": {}, "retrieval": {}, "sampling": {}}
 
 
@@ -39,9 +44,35 @@ def test_a_form_that_names_little_is_completed_as_the_command_line_does_it() -> 
     found = completed(asked, TEXT_EDITS)
     assert found == build_request(demo, NOTHING | {"sampling": {"guidance": 3.0}})
     assert completed(found, TEXT_EDITS) == found
-    little = {"dataset": Path("pairs"), "out": Path("out"), "framepack": "untrained", "weights": "demo"}
-    sizes = completed_extension(ExtensionRequest.model_validate(little | {"width": 96}))
+    sizes = completed_extension(ExtensionRequest.model_validate(LITTLE | {"width": 96}))
     assert (sizes.height, sizes.width, sizes.segment_frames, sizes.clip_frames) == (64, 96, 5, 33)
+
+
+def test_what_a_form_shows_has_no_default_where_a_model_has_its_own() -> None:
+    """Prefect's page sends the defaults that it is shown, as if somebody had typed them."""
+    for flow, form, own in (
+        (edit_video, "EditRequest", PRESET_GROUPS),
+        (novel_views, "ViewRequest", PRESET_GROUPS),
+        (extend_dataset, "ExtensionRequest", ("height", "width", "segment_frames")),
+    ):
+        shown = flow.parameters.definitions
+        fields = shown[form]["properties"]
+        assert fields["seed"]["default"] == 0
+        settings = [shown[name]["properties"] for name in shown.keys() & OF_MODELS]
+        assert [name for name in own if "default" in fields[name]] == []
+        assert [name for some in settings for name, field in some.items() if "default" in field] == []
+        assert len(settings) == (len(OF_MODELS) if own is PRESET_GROUPS else 0)
+
+
+def test_what_somebody_said_is_not_held_against_what_nobody_said() -> None:
+    asked = FIXED | {"weights": "demo"}
+    window = EditRequest.model_validate(asked | {"window": {"frames": 9}})
+    tokens = EditRequest.model_validate(asked | {"edit": {"tokens": {"coarse_patch": 2}}})
+    assert completed(window, TEXT_EDITS).window.overlap == 1
+    assert completed(tokens, TEXT_EDITS).edit.tokens.fine_patch == 2
+    short = ExtensionRequest.model_validate(LITTLE | {"clip_frames": 17, "extension": {"frames": 40}})
+    assert completed_extension(short).segment_frames == 5
+    assert completed_extension(short).extension.least_frames == 40
 
 
 @pytest.mark.parametrize(
