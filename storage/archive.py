@@ -36,7 +36,7 @@ MANIFEST = "manifest.json"
 MOST_MEMBERS, MOST_MANIFEST_BYTES, MOST_ROW_BYTES = 1_000_000, 256 * 2**20, 2**30
 ID = r"[0-9a-f]{64}"
 MEMBER = rf"(turns|ledger|rows/[a-z]{{1,32}}(_\d{{1,5}})?)\.arrow|latents/{ID}|segments/{ID}\.mkv|videos/{ID}"
-VIDEO_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}_v\d{3,}\.(mp4|mov|mkv)"
+VIDEO_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,140}_v\d{3,}\.(mp4|mov|mkv)"
 
 Report = Callable[[int, int], None]
 """Told bytes done and bytes in all, many times."""

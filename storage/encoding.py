@@ -10,7 +10,7 @@ from typing import Literal
 import ffmpeg
 import numpy as np
 
-from model.errors import RunError
+from model.errors import RequestError, RunError
 from storage.colour import from_rgb, pixel_format, written_colour
 from storage.colour_tags import Colour
 from storage.ffmpeg import FfmpegError, Pipe, compile_command
@@ -20,6 +20,7 @@ from storage.probe import VideoInfo
 Codec = Literal["h264", "prores", "dnxhr", "ffv1"]
 TELLS_RANGE = ("h264",)  # the others are always read as limited range
 TELLS_MATRIX = ("h264", "prores", "ffv1")  # the others are always read as BT.709
+LEAST_SIZE: Mapping[str, tuple[int, int]] = {"dnxhr": (256, 120)}  # pixels, of codecs that take no smaller pictures
 
 
 def encoded_colour(like: VideoInfo, codec: Codec) -> Colour:
@@ -110,6 +111,18 @@ def _command(given: Raw, like: VideoInfo, filters: Sequence[str], options: Mappi
         source, f"file:{path}", format="mov", vf=",".join(filters), video_track_timescale=rate.numerator, **options
     )
     return compile_command(output)
+
+
+def require_encodable(info: VideoInfo, codec: Codec) -> None:
+    """Raises:
+    RequestError: the codec has no pictures so small.
+    """
+    width, height = LEAST_SIZE.get(codec, (0, 0))
+    if info.width < width or info.height < height:
+        raise RequestError(
+            f"{info.path}: {info.width}x{info.height}, and --codec {codec} needs at least {width}x{height}; "
+            "choose prores or ffv1"
+        )
 
 
 def codec_options(codec: Codec, like: VideoInfo) -> dict[str, str]:

@@ -9,7 +9,9 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from glob import escape
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from storage import latents
 from storage.archive import MANIFEST, VERSION, Archive, Contents, Manifest, Member, Report, member_of
 from storage.content_id import CHUNK, hash_file
 from storage.durable import publish
-from storage.garbage import OF_TURNS
+from storage.garbage import OF_TURNS, unrecorded
 from storage.kinds import IDS_AT_ONCE, added_to, complete, remembered, schema_of, segment_tables
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, turn_id
 from storage.remembered import of_turns
@@ -206,12 +208,15 @@ def _add_files(
         known |= ledger.find(ids[start : start + IDS_AT_ONCE])
     missing = [entry for entry in contents.entries if not _is_here(folder, known.get(entry.id))]
     for done, entry in enumerate(missing, start=1):
-        path = folder / entry.path
-        if entry.kind == "video" and any(folder.glob(f"{path.stem}[._]*")):  # another video, or its page
+        path, mine = folder / entry.path, known.get(entry.id)
+        belongs_here = mine is not None and mine.path == entry.path  # and was lost
+        taken = path.exists() if belongs_here else any(folder.glob(f"{escape(path.stem)}[._]*"))
+        if entry.kind == "video" and taken:
             path = next_version(folder, re.sub(r"_v\d+$", "", path.stem), path.suffix)
-        _copy(archive, member_of(entry), path)
         session, turn = moved[entry.session, entry.turn]
-        ledger.record(replace(entry, session=session, turn=turn, path=path.relative_to(folder).as_posix()))
+        with unrecorded(path) if entry.kind == "video" else nullcontext():
+            _copy(archive, member_of(entry), path)
+            ledger.record(replace(entry, session=session, turn=turn, path=path.relative_to(folder).as_posix()))
         report(len(contents.ids) + done, len(contents.ids) + len(missing))
     return len(missing)
 

@@ -151,9 +151,9 @@ def find_catalog_videos(folder: Path) -> Iterator[tuple[str, Finished | RequestE
 def find_result(folder: Path, state: VideoState) -> Path | None:
     """The result of a video of a catalog, also where the folder was moved, or the result went to a bucket as well."""
     told = Path(state.output)
-    ways = [folder.joinpath(*told.parts[-length:]) for length in range(2, len(told.parts))]
-    alike = list(folder.glob(f"*/{told.name}"))  # of a group, whose folder is not called after the video
-    ways += [folder / state.id / told.name, told, *(alike if len(alike) == 1 else [])]
+    known = [folder / state.folder / told.name] if state.folder else []
+    moved = [folder.joinpath(*told.parts[-length:]) for length in range(2, len(told.parts))]
+    ways = [*known, *moved, folder / state.id / told.name, told]
     return next((path for path in ways if path.is_file()), None)
 
 

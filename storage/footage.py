@@ -8,6 +8,8 @@ from storage.probe import VideoInfo
 KEPT = ("frames", "rate", "timecode")
 """What must not change on the way: everything that is cut or mixed against the video counts on it."""
 ROUNDING = Fraction(1, 500)  # seconds, of a first and a last moment
+MOST_EXACT = 10**7  # parts of a rate that a container tells
+ANOTHER_RATE = 2000  # parts of a rate, of which 24 and 23.976 are two apart
 
 
 class ColourTags(Config):
@@ -82,15 +84,19 @@ def changes(source: Footage, made: Footage) -> dict[str, str]:
     """In what `made` differs from `source`, as sentences by field; codec and container aside."""
     before, after = _told(source), _told(made)
     if _plays_alike(source, made):
-        after["rate"] = before["rate"]
+        after |= {name: before[name] for name in ("rate", "variable rate")}
     differing = [name for name in before if before[name] != after[name]]
     return {name: f"{name} is {after[name]}, that of the source is {before[name]}" for name in differing}
 
 
 def _plays_alike(source: Footage, made: Footage) -> bool:
-    """Whether two means over moments are one but for rounding: Matroska tells moments to the millisecond."""
-    lasts = [footage.frames / footage.exact_rate for footage in (source, made)]
-    return source.variable_rate and made.variable_rate and abs(lasts[0] - lasts[1]) <= ROUNDING
+    """Whether two rates are one but for rounding: containers tell moments, and rates, in fractions of their own.
+
+    Matroska's milliseconds make 30 of 29.97 in a short clip; elsewhere those are two rates, however short it is.
+    """
+    one, other = (footage.frames / footage.exact_rate for footage in (source, made))
+    coarse = any("matroska" in footage.container for footage in (source, made))
+    return abs(one - other) <= ROUNDING + one / MOST_EXACT and (coarse or abs(one - other) * ANOTHER_RATE < one)
 
 
 def _told(footage: Footage) -> dict[str, str]:

@@ -5,7 +5,8 @@ left by a removal or an import that was killed, or by a segment that was edited 
 commit: no ledger row is ever there without its file, and no memory without its latents.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -18,7 +19,7 @@ from storage.store import MEMORY, SEGMENTS, leftovers
 from storage.tables import reclaim
 
 VIDEOS, MARK = (".mp4", ".mov", ".mkv"), ".removed"
-"""Beside a video that is being removed lies a mark, from before its entry goes: no other row tells of a video."""
+"""Beside a video lies a mark before its entry comes, and from before it goes: no other row tells of a video."""
 OF_TURNS = ("segment", "video")  # kinds of ledger entries that belong to a turn
 
 
@@ -68,6 +69,20 @@ def sweep(folder: Path, garbage: Garbage) -> None:
     for mark in folder.glob(f".*{MARK}"):
         mark.unlink()
     reclaim(folder / MEMORY, TABLE, LATENTS_PER_FRAGMENT)
+
+
+@contextmanager
+def unrecorded(video: Path) -> Iterator[None]:
+    """While a video is there and its entry is not: whoever is killed meanwhile leaves what `find_garbage` finds."""
+    mark = video.with_name(f".{video.name}{MARK}")
+    mark.touch()
+    try:
+        yield
+    except BaseException:
+        if not video.exists():
+            mark.unlink()
+        raise
+    mark.unlink()
 
 
 def size_of(path: Path) -> int:

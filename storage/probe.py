@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 
 from storage.colour_tags import MATRICES, UNTAGGED_MATRICES, Colour, read_colour
 from storage.ffmpeg import MAX_PIXELS, VIDEO_CODECS
+from storage.matroska import declared_end
 from storage.source_file import demux, limit_pixels, open_container, refuse
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 8192, 8
@@ -29,6 +30,7 @@ MIN_FRAMES, MAX_FRAMES = 2, 1_000_000
 SIZES = f"sides of {MIN_SIDE} to {MAX_SIDE} pixels, at most {MAX_ASPECT}:1 and {MAX_PIXELS:,} pixels"
 MAX_SECONDS = 7 * 24 * 3600
 LOOKED_AT_FRAMES = 5
+CLOSE = 10**7  # parts of a rate by one of which it may be off
 TIMECODE = r"\d\d:\d\d:\d\d[:;.]\d\d"
 EXACT_SEEK = ("mov", "matroska")  # containers whose index leads to a key frame without guessing
 
@@ -221,8 +223,9 @@ def _require_whole(path: Path, container: InputContainer, stream: VideoStream, w
     if "mov" in names and len(stream.index_entries):
         last = stream.index_entries[-1]
         short |= last.pos + last.size > path.stat().st_size
-    elif "matroska" in names and container.duration:
-        short |= container.duration / av.time_base - walk.end > 0.5
+    elif "matroska" in names:
+        short |= (declared_end(path) or 0) > path.stat().st_size
+        short |= (container.duration or 0) / av.time_base - walk.end > 0.5
     elif "avi" in names:
         short |= len(walk.shown) < stream.frames
     if short:
@@ -297,13 +300,18 @@ def _describe(
 def _rate(stream: VideoStream, pts: Sequence[int], time_base: Fraction) -> tuple[Fraction, bool]:
     """The frame rate, and whether frames stray from it: to the tick for the index's rates, then to the millisecond."""
     mean = (len(pts) - 1) / ((pts[-1] - pts[0]) * time_base)
-    told = [rate for rate in (stream.average_rate, stream.base_rate) if rate]
     usual = [rate for rate in (Fraction(round(mean)), Fraction(round(mean * 1001 / 1000) * 1000, 1001)) if rate]
+    told = [_named(rate, usual) for rate in (stream.average_rate, stream.base_rate) if rate]
     for rates, slack in ((told, time_base), (usual + told, max(Fraction(1, 1000), time_base))):
         for rate in rates:
             if all(abs((stamp - pts[0]) * time_base - index / rate) <= slack for index, stamp in enumerate(pts)):
                 return rate, False
     return mean.limit_denominator(1001) or Fraction(1, 1001), True
+
+
+def _named(rate: Fraction, usual: Sequence[Fraction]) -> Fraction:
+    """The usual rate that is meant: Matroska's 19001/317 is 60000/1001."""
+    return next((one for one in usual if abs(one - rate) * CLOSE <= one), rate)
 
 
 def _field_order(stream: VideoStream, first: Sequence[VideoFrame]) -> str | None:

@@ -1,8 +1,10 @@
-"""Who runs a catalog: one process at a time, which says who it is."""
+"""Who runs a catalog: one process at a time, or one a shard, each of which says who it is."""
 
+import fcntl
 import json
 import os
 import platform
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from model.errors import StoreBusyError
+from model.errors import StoreBusyError, StoreError
 
 POLL_SECONDS = 0.1
 BRIEF_SECONDS = 2.0  # whoever looks whether a run goes on holds the lock for a moment
@@ -35,11 +37,12 @@ class Holder:
 class RunLock:
     """Holds a catalog, or a shard of it, for one run; the system releases it when the process ends, however it ends.
 
-    Where another run holds it, `say` is told who, and it is waited for, `wait` seconds at most; `busy` says which
-    videos are at hand.
+    Shards run side by side, and none beside a run of the whole. Where another run is in the way, `say` is told who, and
+    it is waited for, `wait` seconds at most; `busy` says which videos are at hand.
 
     Raises, on entering:
         StoreBusyError: another run holds it, still.
+        StoreError: it cannot be locked, or who holds it cannot be written down.
     """
 
     def __init__(
@@ -63,7 +66,11 @@ class RunLock:
                 self._say(f"{told}; waiting, {self._wait:g} s at most")
             if not self._acquired(self._wait):
                 raise StoreBusyError(f"{told}; wait for it, or end it with memory-v2v catalog cancel")
-        holder_path(self._path).write_text(json.dumps(asdict(self._holder)))
+        try:
+            holder_path(self._path).write_text(json.dumps(asdict(self._holder)))
+        except OSError as fault:
+            self._lock.release()
+            raise self._unfit(fault) from fault
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
@@ -71,14 +78,31 @@ class RunLock:
         self._lock.release()
 
     def _acquired(self, seconds: float | int) -> bool:
-        try:
-            self._lock.acquire(timeout=seconds, poll_interval=POLL_SECONDS)
-        except Timeout:
-            return False
-        return True
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()), poll_interval=POLL_SECONDS)
+            except Timeout:
+                return False
+            except OSError as fault:
+                raise self._unfit(fault) from fault
+            if not any(is_held(lock) for lock in self._others()):
+                return True
+            self._lock.release()
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+
+    def _others(self) -> list[Path]:
+        """The locks of runs beside which this one may not be: for a shard that of the whole, for the whole all."""
+        whole = lock_path(self._folder, None)
+        return sorted(self._folder.glob("run-*.lock")) if self._path == whole else [whole]
+
+    def _unfit(self, fault: OSError) -> StoreError:
+        return StoreError(f"{self._folder}: cannot be locked ({fault.strerror}); make room, or have it made writable")
 
     def _describe(self) -> str:
-        held = read_holder(self._path)
+        held = next(filter(None, map(read_holder, [self._path, *self._others()])), None)
         if held is None:
             return "another run holds it"
         busy = self._busy()
@@ -108,10 +132,13 @@ def read_holder(lock: Path) -> Holder | None:
 def is_held(lock: Path) -> bool:
     """Whether a process holds a lock now."""
     try:
-        with FileLock(lock, timeout=0):
-            return False
-    except (Timeout, PermissionError):  # the latter: it is another user's
+        with lock.open("rb") as file:  # to read is enough, also where it is another user's
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:  # it is held, may not be read, or lies where there are no such locks and to be there is to be held
         return True
+    return False
 
 
 def holders(folder: Path) -> list[Holder]:

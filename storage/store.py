@@ -165,8 +165,8 @@ def find_finished(folder: Path, id: str) -> Entry | None:
     return entry if entry and _whole(folder, entry) else None
 
 
-def read_turns(folder: Path, session: str) -> list[TurnRow]:
-    """The turns of a session in an output folder, by number. Creates nothing."""
+def read_turns(folder: Path, session: str | None = None) -> list[TurnRow]:
+    """The turns in an output folder, or those of one session, by session and number. Creates nothing."""
     return Ledger(folder / MEMORY).turns(session) if has_tables(folder / MEMORY) else []
 
 

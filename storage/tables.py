@@ -28,11 +28,15 @@ CACHES = lancedb.Session(index_cache_size_bytes=4 * 2**20, metadata_cache_size_b
 MOST_TABLES = 1000
 KEEP_VERSIONS = dt.timedelta(hours=1)
 
+Filling = float | int | str
+"""What a column that came later holds in earlier rows; text without quotes in it."""
+IN_SQL = {float: "double", int: "bigint", str: "string"}
 
-def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, float | int] | None = None) -> Table:
+
+def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, Filling] | None = None) -> Table:
     """Open a table, or create it.
 
-    `added` are the last columns, which came with a later version: each with the number that it is in rows of old.
+    `added` are the last columns, which came with a later version: each with what it is in rows of old.
 
     Raises:
         StoreError: what is there is no table, or one with other columns.
@@ -51,7 +55,7 @@ def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, floa
         ) from fault
 
 
-def _has_columns(table: Table, names: Sequence[str], added: Mapping[str, float | int]) -> bool:
+def _has_columns(table: Table, names: Sequence[str], added: Mapping[str, Filling]) -> bool:
     """Whether a table has these columns, once those that a later version added have been."""
     missing = names[len(table.schema.names) :]
     if not missing or [*table.schema.names, *missing] != names or not added.keys() >= set(missing):
@@ -60,8 +64,8 @@ def _has_columns(table: Table, names: Sequence[str], added: Mapping[str, float |
     return True
 
 
-def _in_sql(number: float | int) -> str:
-    return f"cast({number} as {'bigint' if isinstance(number, int) else 'double'})"
+def _in_sql(filling: Filling) -> str:
+    return f"cast({filling!r} as {IN_SQL[type(filling)]})"
 
 
 def open_tables(uri: Path) -> dict[str, Table]:

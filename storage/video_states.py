@@ -28,7 +28,8 @@ class VideoState:
     `edited` segments were denoised in the last run, `reused` ones found; `faults` are attempts that failed. `seconds`
     are those of Editors, `video_seconds` the video's length, `drift` how far colours change along the edit
     (`model/metrics/drift.py`), in CIELAB units. `flagged` are segments that a person should look at. `error` is the
-    last one, in words; empty where there was none.
+    last one, in words; empty where there was none. `folder` holds the results, inside the catalog's; empty in
+    rows of earlier versions.
     """
 
     id: str
@@ -49,6 +50,7 @@ class VideoState:
     memory_bytes: int = 0
     updated: dt.datetime | None = None
     flagged: int = 0
+    folder: str = ""
 
 
 class VideoStates:
@@ -79,7 +81,7 @@ class VideoStates:
             self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
 
 
-ADDED = {"flagged": 0}
+ADDED: dict[str, int | str] = {"flagged": 0, "folder": ""}
 """Columns that tables of earlier versions lack, and what they are in their rows."""
 
 

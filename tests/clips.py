@@ -74,11 +74,15 @@ def _cover_art(folder: Path, path: Path) -> None:
     run_ffmpeg("-i", make_clip("plain", folder), "-i", cover, *maps, "-disposition:v:0", "attached_pic", path)
 
 
-def _subtitled(folder: Path, path: Path) -> None:
-    """With a title that stays for longer than there are pictures."""
-    titles = folder / "titles.srt"
-    titles.write_text("1\n00:00:00,500 --> 00:00:09,000\nla la\n")
-    run_ffmpeg("-i", make_clip("plain", folder), "-i", titles, "-c", "copy", path)
+def _subtitled(seconds: str) -> Callable[[Path, Path], None]:
+    """With a title that stays for so long."""
+
+    def build(folder: Path, path: Path) -> None:
+        titles = folder / f"{path.stem}.srt"
+        titles.write_text(f"1\n00:00:00,000 --> 00:00:{seconds}\nla la\n")
+        run_ffmpeg("-i", make_clip("plain", folder), "-i", titles, "-c", "copy", path)
+
+    return build
 
 
 VFR = "select='if(lt(t,1),1,not(mod(n,3)))'"
@@ -105,7 +109,8 @@ ODD_CLIPS: dict[str, OddClip] = {
             *(*SHORT_GOPS, "-flags", "+ilme+ildct", "-x264opts", "tff=1"),
         ),
     ),
-    "long_subtitles": OddClip(".mkv", build=_subtitled),
+    "long_subtitles": OddClip(".mkv", build=_subtitled("09,000")),
+    "film_long_title": OddClip(".mkv", build=_subtitled("02,000")),
     "drop_frame": OddClip(
         ".mov",
         (
@@ -276,6 +281,7 @@ BAD_INPUTS: dict[str, BadInput] = {
     "truncated": BadInput("truncated.mp4", _front_moov, "cut short"),
     "truncated_no_moov": BadInput("no_moov.mp4", _cut("plain"), "not a video"),
     "truncated_mkv": BadInput("truncated.mkv", _cut("ntsc_mkv"), "cut short"),
+    "truncated_subtitled": BadInput("subtitled.mkv", _cut("film_long_title"), "cut short"),
     "truncated_avi": BadInput("truncated.avi", _cut("avi"), "cut short"),
     "truncated_fragments": BadInput("fragments.mp4", _cut("fragmented"), "damaged"),
     "scrambled": BadInput("scrambled.mp4", _scrambled, "damaged"),

@@ -38,8 +38,8 @@ def build_catalog(
     """
     if not folder.is_dir():
         raise RequestError(f"{folder}: no such folder")
-    if not pattern:
-        raise RequestError("--pattern '': matches nothing; expected a pattern such as *.mov")
+    if not PurePath(pattern).parts:
+        raise RequestError(f"--pattern {pattern!r}: matches nothing; expected a pattern such as *.mov")
     found = [path for path in sorted(_videos(folder)) if path.match(pattern)]
     if not found:
         raise RequestError(f"{folder}: has no video that matches {pattern!r} (*{', *'.join(SUFFIXES)})")

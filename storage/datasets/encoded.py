@@ -8,7 +8,7 @@ paths stay inside the folder. Files appear whole or not at all. Knows no codec.
 
 import os
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from storage.durable import publish
 
 INDEX = "index.jsonl"
 FORMAT = "memory-v2v clip 1"
+KEPT = 4096  # clips in a process: all of the demo's; a large dataset is read again from the system's cache
 
 
 def clip_path(folder: Path, id: str) -> Path:
@@ -75,8 +76,28 @@ def read_header(path: Path) -> dict[str, str]:
     return said
 
 
+def latent_shapes(files: Sequence[Path], split: str) -> set[tuple[int, ...]]:
+    """What segments measure, `(channel, time, row, column)`, of a source as `EncodedClips` takes it.
+
+    Raises:
+        StoreError: a file is missing, damaged, or no clip.
+    """
+    clips = _open_list(files, split)
+    if isinstance(clips, ExtendedClips):
+        return {tuple(shape) for shape in clips.rows["latent_shape"].to_pylist()}
+    return {_shape_in(path) for path in files}
+
+
+def _shape_in(path: Path) -> tuple[int, ...]:
+    try:
+        with safe_open(path, framework="np") as file:
+            return tuple(file.get_slice("source").get_shape()[1:])
+    except (OSError, SafetensorError) as fault:
+        raise StoreError(f"{path}: not a whole clip ({fault}); remove it, and it is made again") from fault
+
+
 class EncodedClips(Sequence[TrainingClip]):
-    """Clips of several sources: files, read when they are first asked for and kept, or an extended dataset.
+    """Clips of several sources: files, of which so many are kept as were asked for last, or an extended dataset.
 
     `sources` are lists of files with their shares; a clip is there as many times as its share says, to two decimals. A
     list that is one folder is a dataset of `memory-v2v extend`, of which the `split` is taken and nothing is kept.
@@ -126,6 +147,6 @@ def _open_list(files: Sequence[Path], split: str) -> "_Files | ExtendedClips":
     return ExtendedClips(files[0], split) if len(files) == 1 and files[0].is_dir() else _Files(files)
 
 
-@cache
+@lru_cache(maxsize=KEPT)
 def _kept(path: Path) -> TrainingClip:
     return read_clip(path)

@@ -84,16 +84,20 @@ def _read_list(path: Path) -> list[PairLine]:
         except TextError as fault:
             raise RequestError(f"{path}: line {number}: {fault}") from None
         except ValidationError as fault:
-            error = fault.errors()[0]
-            field = ".".join(str(part) for part in error["loc"])
-            raise RequestError(f"{path}: line {number}: {field}: {error['msg']}") from None
+            raise RequestError(f"{path}: line {number}: {_told(fault)}") from None
     return lines
+
+
+def _told(fault: ValidationError) -> str:
+    """The first thing that is wrong, by its field."""
+    error = fault.errors()[0]
+    return f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
 
 
 def _find(folder: Path) -> list[PairLine]:
     """Pairs of a folder without a list, by name."""
     kinds = {
-        kind: {path.stem: path for path in sorted((folder / kind).glob("*"))}
+        kind: {path.stem: path for path in sorted((folder / kind).glob("[!.]*"))}
         for kind in ("source", "target", "instruction")
     }
     if not kinds["target"]:
@@ -104,7 +108,10 @@ def _find(folder: Path) -> list[PairLine]:
     for name, target in kinds["target"].items():
         if name not in kinds["source"] or name not in kinds["instruction"]:
             raise RequestError(f"{target}: has no source/{name} or no instruction/{name}.txt beside it")
-        instruction = read_text(kinds["instruction"][name]).strip()
-        paths = (kinds[kind][name].relative_to(folder) for kind in ("source", "target"))
-        lines.append(PairLine(source=next(paths), target=next(paths), instruction=instruction, id=name))
+        said = kinds["instruction"][name]
+        source, target = (kinds[kind][name].relative_to(folder) for kind in ("source", "target"))
+        try:
+            lines.append(PairLine(source=source, target=target, instruction=read_text(said).strip(), id=name))
+        except ValidationError as fault:
+            raise RequestError(f"{said}: {_told(fault)}") from None
     return lines

@@ -42,13 +42,11 @@ class Senorita:
 
     def read(self, wanted: Collection[str]) -> Iterator[Pair | Broken]:
         listed = [(entry, paths) for entry, paths in self._listed() if entry.id in wanted]
-        loose = _Names(path.relative_to(self.folder) for path in _videos(self.folder))
+        loose = _Names(_videos(self.folder.absolute()))
         waiting: dict[str, tuple[Entry, dict[str, Media | None]]] = {}
         for entry, paths in listed:
             found = {path: loose.find(path) for path in paths}
-            halves: dict[str, Media | None] = {
-                path: self.folder / name if name is not None else None for path, name in found.items()
-            }
+            halves: dict[str, Media | None] = dict(found)
             if None in halves.values():
                 waiting[entry.id] = (entry, halves)
             else:
@@ -119,7 +117,7 @@ def _read_list(path: Path, instruction: str) -> list[tuple[Entry, tuple[str, str
                     f"{path}: pair {number}: no {field}; it has {known} (--instruction-field names another)"
                 )
         source, target = (item[field] for field in PATHS)
-        entry = Entry(f"{path.stem}-{number:06d}", f"{path.stem}/{PurePosixPath(source).stem}", item[instruction])
+        entry = Entry(f"{path.stem}-{number:06d}", "/".join(_parts(source)[-2:]), item[instruction])
         pairs.append((entry, (source, target)))
     return pairs
 
@@ -181,10 +179,12 @@ class _Names:
             self._by_name.setdefault(path.name, []).append(path)
 
     def find(self, wanted: str) -> Path | None:
-        """The file that shares the longest end with a path, its task's folder at least if there are several."""
+        """The file that shares the longest end with a path, at least its last two parts: else it is another half."""
         parts = _parts(wanted)
         candidates = self._by_name.get(parts[-1], []) if parts else []
-        return max(candidates, key=lambda path: _shared_end(parts, path.parts), default=None) if candidates else None
+        shared = {path: _shared_end(parts, path.parts) for path in candidates}
+        alike = [path for path in candidates if shared[path] >= min(len(parts), 2)]
+        return max(alike, key=shared.__getitem__, default=None)
 
 
 class _Ends:

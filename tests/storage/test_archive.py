@@ -128,6 +128,15 @@ def test_a_video_of_that_name_is_not_overwritten(exported: Path, tmp_path: Path)
     assert [(there / path).read_text() for path in paths] == ["video 1", "video 2", "video 3"]
 
 
+def test_a_video_that_was_lost_comes_back_to_its_page(folder: Path, exported: Path) -> None:
+    (lost,) = (turn.videos[0].path for turn in read_session(folder, "film")[:1])
+    (folder / lost).with_suffix(".html").write_text("its page")
+    (folder / lost).unlink()
+    assert bring(exported, folder).files == 1
+    assert (folder / lost).read_text() == "video 1"
+    assert read_session(folder, "film")[0].videos[0].path == lost
+
+
 def test_a_session_of_an_older_version_goes_there_and_back(folder: Path, exported: Path, tmp_path: Path) -> None:
     """Neither its tables nor its archives know by how much edits changed a segment."""
 

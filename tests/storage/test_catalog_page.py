@@ -65,7 +65,8 @@ def test_pages_and_pictures_are_linked_where_they_are(tmp_path: Path) -> None:
         state_of("a b", output=last),
         state_of("moved", output=moved),
         state_of("sent", output=delivered),
-        state_of("third", output=grouped),
+        state_of("third", output=grouped, folder="season"),
+        state_of("lost", output="s3://bucket/results/sent_edit_v001.mp4", folder="lost"),
         state_of("gone", output="/nowhere/gone_edit_v001.mp4"),
     ]
     page = Page(write_catalog_page(tmp_path, states, None).read_text())

@@ -26,6 +26,7 @@ from storage.delivery_folder import staged
 from storage.finished import Finished, Wanted, find_finished_video
 from storage.footage import changes, footage_of
 from storage.ledger import Ledger
+from storage.mux import mux
 from storage.probe import probe
 from storage.scores import SegmentScores, scores_path, write_scores
 from storage.sidecar import schema_text, sidecar_schema
@@ -184,6 +185,30 @@ def test_a_varying_rate_is_told(tmp_path: Path) -> None:
     assert told.master.footage.variable_rate
     assert any("The rate varies" in sentence for sentence in told.conversions)
     assert told.edit_lists == ("film_edit_v001.otio",), "no timecode counts 15.6 frames a second"
+
+
+@pytest.mark.parametrize(
+    ("rate", "frames", "first", "second"),
+    [
+        ("60000/1001", 180, "a.mov", "b.mkv"),
+        ("60000/1001", 180, "a.mkv", "b.mp4"),
+        ("30000/1001", 90, "a.mov", "b.mp4"),
+        ("30000/1001", 20, "a.mkv", "b.mp4"),
+    ],
+)
+def test_the_same_moments_in_another_container_are_no_other_rate(
+    rate: str, frames: int, first: str, second: str, tmp_path: Path
+) -> None:
+    scale = ["-video_track_timescale", "600"] if frames == 90 else []
+    for name in (first, "encoded.mov"):
+        run_ffmpeg(*chart("64x64", rate=rate, frames=frames), "-c:v", "libx264", *scale, tmp_path / name)
+    source = probe(tmp_path / first)
+    mux(tmp_path / "encoded.mov", source, source.colour, tmp_path / second)
+    one, other = footage_of(source), footage_of(probe(tmp_path / second))
+    assert changes(one, other).keys() <= {"colour range"}
+    assert "rate" in changes(one, other.model_copy(update={"rate": "24"}))
+    if rate == "60000/1001":
+        assert one.rate == other.rate == rate, "Matroska's fractions are not shown to people"
 
 
 def test_moments_in_milliseconds_are_the_sources(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """What is told of each odd clip, and the one line with which each bad input is refused."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,21 +11,7 @@ from storage import probe as probing
 from storage import source_file
 from storage.probe import probe
 from tests.clips import BAD_INPUTS, FRAMES, X264, chart, make_bad_input, make_clip, run_ffmpeg
-
-NOBODY = 65534
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """The superuser may read everything: become somebody else for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
+from tests.users import as_nobody
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BAD_INPUTS if kind not in ("scrambled", "unreadable")])

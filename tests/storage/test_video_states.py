@@ -17,9 +17,10 @@ def test_states_of_an_earlier_version_are_read_and_go_on(tmp_path: Path) -> None
     rows = open_table(tmp_path, "videos", SCHEMA).search().to_arrow().select(old.names)
     table.add(rows.cast(old))
     states = VideoStates(tmp_path / "old")
-    assert states.read()["one"].flagged == 0
-    states.write([VideoState("two", "line", "done", flagged=2)])
+    assert (states.read()["one"].flagged, states.read()["one"].folder) == (0, "")
+    states.write([VideoState("two", "line", "done", flagged=2, folder="season")])
     assert {id: state.flagged for id, state in VideoStates(tmp_path / "old").read().items()} == {"one": 0, "two": 2}
+    assert VideoStates(tmp_path / "old").read()["two"].folder == "season"
 
 
 def test_a_table_with_other_columns_is_still_refused(tmp_path: Path) -> None:

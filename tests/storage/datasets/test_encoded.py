@@ -8,7 +8,7 @@ import pytest
 
 from model.errors import StoreError
 from model.types import TrainingClip
-from storage.datasets.encoded import EncodedClips, clip_path, read_clip, read_header, write_clip
+from storage.datasets.encoded import EncodedClips, clip_path, latent_shapes, read_clip, read_header, write_clip
 
 
 def clip(name: str, fixed: bool = False) -> TrainingClip:
@@ -48,6 +48,13 @@ def test_damage_is_told(tmp_path: Path) -> None:
         read_clip(path)
     with pytest.raises(StoreError, match="absent"):
         read_clip(tmp_path / "absent")
+
+
+def test_shapes_are_told_without_reading_latents(tmp_path: Path) -> None:
+    latents, regions = np.zeros((2, 4, 3, 4, 2), np.float16), np.ones((2, 3, 4, 2), bool)
+    tall = replace(clip("b"), source=latents, versions=(latents,), regions=regions)
+    paths = [write_clip(tmp_path / f"{each.id}.safetensors", each, "codec") for each in (clip("a"), tall)]
+    assert latent_shapes(paths, "training") == {(4, 3, 2, 2), (4, 3, 4, 2)}
 
 
 def test_shares_are_how_often_a_clip_is_there(tmp_path: Path) -> None:

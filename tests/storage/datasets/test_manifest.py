@@ -136,6 +136,21 @@ def test_every_sentence_of_the_world_is_known() -> None:
         assert drawn <= known
 
 
+@pytest.mark.parametrize("kind", ["synthetic", "footage", "panorama"])
+def test_clips_that_are_trained_on_do_not_validate(kind: str, tmp_path: Path) -> None:
+    def lists(first: int, wording: str = "training") -> Path:
+        trained, held = (
+            f"{{kind: {kind}, clips: 20}}",
+            f"{{kind: {kind}, clips: 5, first_seed: {first}, wording: {wording}}}",
+        )
+        return write(tmp_path, f"training: [{trained}]\nvalidation: [{held}]\n")
+
+    with pytest.raises(RequestError, match=r"validation\.0 has seeds of training\.0.*first_seed, such as 100000"):
+        read_dataset(lists(19))
+    assert read_dataset(lists(20)).validation
+    assert read_dataset(lists(0, "held-out")).validation
+
+
 @pytest.mark.parametrize("recipe", ["checkpoints/demo", "benchmarks/larger"])
 def test_the_recipes_of_the_demo_and_of_its_larger_variant_are_valid(recipe: str) -> None:
     folder = Path(__file__).parents[3] / recipe

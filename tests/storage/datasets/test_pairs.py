@@ -60,6 +60,28 @@ def test_senorita_unpacked_is_the_same(tmp_path: Path) -> None:
         assert pair.source.read_bytes() == packed[id].source
 
 
+def test_a_missing_file_is_not_taken_for_its_other_half(tmp_path: Path) -> None:
+    """Source and target have one file name, and so have pairs of several tasks."""
+    folder = tmp_path / "set"
+    paths = {f"{kind}_video_path": f"swap/{kind}/0.mp4" for kind in ("source", "target")}
+    for task in ("swap", "style"):
+        (folder / task).mkdir(parents=True)
+        (folder / f"{task}.json").write_text(json.dumps([{**paths, FIELD: task}]))
+    write_clip_file(folder / "swap/source/0.mp4", 0)
+    assert whole(Senorita(folder, FIELD)) == {}
+    assert all("swap/target/0.mp4: in no folder" in reason for reason in broken(Senorita(folder, FIELD)).values())
+    flat = tmp_path / "swap"
+    (folder / "swap/source").rename(flat)
+    (flat / "list.json").write_text(
+        json.dumps([{f"{kind}_video_path": f"/mnt/swap/{kind}.mp4" for kind in ("source", "target")} | {FIELD: "x"}])
+    )
+    for kind in ("source", "target"):
+        write_clip_file(flat / f"{kind}.mp4", 0)
+    assert len(whole(Senorita(flat, FIELD))) == 1, "the folder's own name counts"
+    one, other = Senorita(folder, FIELD).entries()
+    assert one.group == other.group, "two lists, and one source video: never in both sets"
+
+
 def test_only_what_is_wanted_is_read(tmp_path: Path) -> None:
     source = Senorita(write_senorita(tmp_path / "set", 4), FIELD)
     wanted = source.entries()[2].id
