@@ -126,6 +126,7 @@ def retry(out: Path) -> RunRecord | None:
 
     Raises:
         RequestError: no catalog was ever run there.
+        StoreBusyError: it is being run.
         CatalogError, RunError: see `run`.
     """
     folder = _state_of(out)
@@ -137,9 +138,11 @@ def retry(out: Path) -> RunRecord | None:
     if not again:
         return None
     request = request.model_copy(update={"only": tuple(sorted(again))})
-    for entry in _understand(request)[1]:
-        if has_tables(entry.folder / MEMORY):
-            forgive(Ledger(entry.folder / MEMORY))
+    setup, entries = _understand(request)
+    with RunLock(folder, None, "", partial(_at_hand, setup)):
+        for entry in entries:
+            if has_tables(entry.folder / MEMORY):
+                forgive(Ledger(entry.folder / MEMORY))
     return run(request)
 
 
@@ -147,14 +150,18 @@ def cancel(out: Path) -> list[Holder]:
     """End the runs of a catalog on this machine, and wait until they have ended; what was committed stays.
 
     Raises:
-        RequestError: no catalog was ever run there, or it runs on another machine.
+        RequestError: no catalog was ever run there, or it runs on other machines alone.
         RunError: a run did not end.
     """
     folder = _state_of(out)
-    running = holders(folder)
-    for holder in running:
-        if not holder.is_here:
-            raise RequestError(f"{out}: process {holder.process} on {holder.machine} runs it; cancel it there")
+    found = holders(folder)
+    running = [holder for holder in found if holder.is_here]
+    if away := [holder for holder in found if not holder.is_here]:
+        named = ", ".join(f"process {holder.process} on {holder.machine}" for holder in away)
+        told = f"{out}: {named} runs it; cancel it there"
+        if not running:
+            raise RequestError(told)
+        say(told)
     for holder in running:
         try:
             os.kill(holder.process, signal.SIGTERM)
@@ -163,9 +170,9 @@ def cancel(out: Path) -> list[Holder]:
         except PermissionError:
             raise RequestError(f"{out}: process {holder.process} is another user's; have them cancel it") from None
     deadline = time.monotonic() + CANCEL_SECONDS
-    while holders(folder):
+    while left := [holder for holder in holders(folder) if holder in running]:
         if time.monotonic() > deadline:
-            raise RunError(f"{out}: process {running[0].process} did not end in {CANCEL_SECONDS:g} s; kill it")
+            raise RunError(f"{out}: process {left[0].process} did not end in {CANCEL_SECONDS:g} s; kill it")
         time.sleep(0.5)
     return running
 

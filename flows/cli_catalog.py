@@ -172,12 +172,13 @@ def retry(
 
 @catalog.command(epilog="Example: memory-v2v catalog cancel edited")
 def cancel(folder: Folder, as_json: Json = False) -> None:
-    """End the run of a catalog on this machine. What was committed stays, and the next run goes on from there."""
+    """End the runs of a catalog on this machine. What was committed stays, and the next run goes on from there."""
     prepare_environment()
     from flows.catalog import cancel as end
 
     ended = end(folder)
-    told = f"{folder}: ended process {ended[0].process}" if ended else f"{folder}: nobody runs it"
+    processes = ", ".join(f"process {one.process}" for one in ended)
+    told = f"{folder}: ended {processes}" if ended else f"{folder}: nobody runs it"
     answer(told, {"ended": [one.process for one in ended]}, as_json)
 
 

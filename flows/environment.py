@@ -48,17 +48,21 @@ def prepare_environment(verbose: bool = False) -> None:
     for name, value in {**SILENT, **SAFE, **PATIENT, **quiet, **home}.items():
         os.environ.setdefault(name, value)
     folder = Path(os.environ["PREFECT_HOME"]).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise RequestError(
-            f"{folder}: cannot be made a folder ({fault.strerror}); "
-            "set XDG_DATA_HOME and XDG_CACHE_HOME to folders that you may write to"
-        ) from None
+    _make(folder, "XDG_DATA_HOME" if str(folder) == home["PREFECT_HOME"] else "PREFECT_HOME")
+    _make(user_folder("cache"), "XDG_CACHE_HOME")
     if "RAY_ADDRESS" not in os.environ:
         os.environ.setdefault(*RAY_ON_LOOPBACK)
     if not _names_a_server(folder / "profiles.toml"):
         _protect_own_server()
+
+
+def _make(folder: Path, variable: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise RequestError(
+            f"{folder}: cannot be made a folder ({fault.strerror}); set {variable} to a folder that you may write to"
+        ) from None
 
 
 def _names_a_server(profiles: Path) -> bool:

@@ -8,6 +8,7 @@ MemoryV2VError
 │   └── ArchiveError      the file is no exported session, or it is damaged
 └── RunError              exit code 1: something went wrong on the way
     ├── LostActorError    a process of the run died
+    │   └── LostEditorError   one Editor did not come back; others may go on
     ├── OutOfMemoryError  a segment does not fit into the memory that there is
     ├── StoreBusyError    another process holds the store
     ├── DiskFullError     there is no room left
@@ -54,6 +55,10 @@ class RunError(MemoryV2VError):
 
 class LostActorError(RunError):
     """A process of the run died, most often for want of memory."""
+
+
+class LostEditorError(LostActorError):
+    """One Editor did not come back, or dies while it loads; where there are others, they go on."""
 
 
 class OutOfMemoryError(RunError):

@@ -23,6 +23,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from model.errors import (
     DiskFullError,
     LostActorError,
+    LostEditorError,
     MemoryV2VError,
     RunError,
     UnreachableError,
@@ -257,6 +258,7 @@ class CatalogRun:
             video_seconds=round(tally.length, 3),
             error=tally.reason,
             output=tally.output,
+            folder=folder.relative_to(self._setup.request.out.absolute()).as_posix(),
             output_bytes=output.stat().st_size if output.is_file() else 0,
             memory_bytes=size_of(folder) if folder.is_dir() else 0,
             **({"drift": round(tally.drift, 2)} if tally.drift else {}),
@@ -270,6 +272,8 @@ class CatalogRun:
 
 def common_fault(fault: BaseException, out: Path) -> MemoryV2VError | None:
     """The fault as one that every video would meet, or None if it is the affair of one."""
+    if isinstance(fault, LostEditorError):
+        return None  # where it was the last one, the next video is told so
     if isinstance(fault, WeightsError | LostActorError | DiskFullError | UnreachableError):
         return fault
     full = getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault)

@@ -34,7 +34,7 @@ def measure_run(catalog: CatalogRun, plan: CatalogPlan, editors: EditorPool, sta
         id=datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%S") + _part(catalog.shard),
         started=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 2),
-        planned_seconds=round(plan.finish_seconds, 2) if plan.measured and plan.left else None,
+        planned_seconds=round(plan.finish_seconds, 2) if plan.measured and plan.left and not plan.unknown else None,
         videos=videos,
         segments=segments,
         editor_utilisation=usage.utilisation(editors.size),

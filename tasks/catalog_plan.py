@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from model.config import Preset
-from model.errors import MemoryV2VError
+from model.errors import MemoryV2VError, RunError
 from model.rehearsal import Rehearsal
 from model.segments import plan_segments
 from model.types import Shot, Span
@@ -25,7 +26,7 @@ from storage.ledger import Ledger
 from storage.store import MEMORY
 from storage.table_place import has_tables
 from storage.video_states import VideoState
-from tasks.catalog_work import Entry, Setup, existing, known_source, requests_of
+from tasks.catalog_work import Entry, Setup, existing, is_remote, known_source, requests_of
 from tasks.ingest import examine_video
 
 PROBES = 4  # videos that are looked at side by side
@@ -40,7 +41,7 @@ RAW_SHARE = 0.5  # assumed size of a lossless segment, in parts of its raw pixel
 class PlannedVideo:
     """One video: `left` of its `segments` are to be edited. `error` says why it cannot be; then there are none.
 
-    There are none either where it is skipped, or `unknown`: in an object store, and nobody has fetched it yet.
+    There are none either where it is skipped, or `unknown`: in an object store that does not answer, or not fetched.
     """
 
     id: str
@@ -94,8 +95,9 @@ def plan_catalog(
 ) -> CatalogPlan:
     """Look at every video; `states` are those of earlier runs, `probed` is told how many were looked at."""
     planned: list[PlannedVideo] = []
+    silent = Event()  # the object store does not answer: it is not asked about each of a thousand videos
     with ThreadPoolExecutor(PROBES, thread_name_prefix="probe") as threads:
-        for one in threads.map(lambda entry: _look(entry, states.get(entry.video.video_id), setup), entries):
+        for one in threads.map(lambda entry: _look(entry, states.get(entry.video.video_id), setup, silent), entries):
             planned.append(one)
             probed(len(planned))
     known, measured = rates
@@ -169,12 +171,12 @@ def guess_rates(setting: Setting, weights: Path, preset: Preset) -> Rates:
     )
 
 
-def _look(entry: Entry, state: VideoState | None, setup: Setup) -> PlannedVideo:
+def _look(entry: Entry, state: VideoState | None, setup: Setup, silent: Event) -> PlannedVideo:
     id = entry.video.video_id
     if entry.video.skip:
         return PlannedVideo(id, 0, 0, 0, 0.0)
     try:
-        if (source := known_source(entry, setup)) is None:
+        if (source := _known_source(entry, setup, silent)) is None:
             return PlannedVideo(id, 0, 0, 0, 0.0, unknown=True)
         turn = requests_of(entry, setup, source)[0]
         info = examine_video(turn)
@@ -186,6 +188,16 @@ def _look(entry: Entry, state: VideoState | None, setup: Setup) -> PlannedVideo:
     finished = state is not None and state.state == "done" and state.line == entry.line
     done = segments if finished else min(segments, _committed(turn.out))
     return PlannedVideo(id, segments, segments - done, info.frames, float(info.seconds))
+
+
+def _known_source(entry: Entry, setup: Setup, silent: Event) -> Path | None:
+    if silent.is_set() and is_remote(entry.source):
+        return None
+    try:
+        return known_source(entry, setup)
+    except RunError:
+        silent.set()
+        return None
 
 
 def _committed(folder: Path) -> int:

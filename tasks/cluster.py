@@ -110,6 +110,8 @@ def choose_device(wish: str) -> str:
 
 
 def _has_gpu() -> bool:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden from this process, and from Ray
+        return False
     tool = shutil.which("nvidia-smi")
     return tool is not None and b"GPU" in subprocess.run([tool, "-L"], capture_output=True, check=False).stdout
 

@@ -42,7 +42,8 @@ class EditingDesk:
 
         Raises:
             InputError: the request itself is at fault.
-            LostActorError: the Editor does not come back.
+            LostEditorError: the Editor does not come back.
+            LostActorError: the run is being ended.
         """
         row = prepared.row
         while not is_exhausted(self._docket.of(row.id), self._policy):

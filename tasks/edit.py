@@ -16,12 +16,12 @@ from threading import Lock
 from typing import Any
 
 import ray
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from ray.exceptions import RayActorError
 
 from model.config import FaultPolicy
-from model.errors import EditError
+from model.errors import EditError, LostEditorError
 from model.schedule import SEGMENTS_PER_ANCHOR, order
 from model.types import Segment
 from storage.faults import Docket
@@ -243,10 +243,18 @@ class Crew:
                 work = [threads.submit(copy_context().run, self._serve, desk, shared, phase) for desk in desks]
             for done in work:
                 done.result()
+        if self._open(phase.segments):  # what an Editor had at hand that was lost
+            self._edit_in_line(phase)
 
     def _serve(self, desk: EditingDesk, fetched: "Shared", phase: Phase) -> None:
-        for one in fetched:
-            self._edit(desk, one, phase)
+        """Edit what comes; the others go on without a desk whose Editor is lost, unless it is the turn's own."""
+        try:
+            for one in fetched:
+                self._edit(desk, one, phase)
+        except LostEditorError as fault:
+            if desk is self._leases.own:
+                raise
+            get_run_logger().warning("%s; the others go on", fault)
 
     def _fetch(self, phase: Phase) -> Generator[FetchedSegment[Any], None, None]:
         def look(segment: Segment, frames: Any) -> Any:

@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from model.config import FaultPolicy
-from model.errors import InputError, LostActorError, OutOfMemoryError
+from model.errors import InputError, LostActorError, LostEditorError, OutOfMemoryError
 from model.types import Merge
 from storage.faults import FaultKind
 from tasks.actors.answers import as_raised
@@ -59,7 +59,11 @@ class Usage:
 
 
 class EditorHandle:
-    """One Editor as the driver sees it. `waited` is how long it had nothing to do before its last segment."""
+    """One Editor as the driver sees it.
+
+    `waited` is how long it had nothing to do before its last segment. `is_late`: it was waited for in vain when it was
+    spare (its pool says so), and is so no more; `is_lost`: it was waited for in vain for as long as the policy says.
+    """
 
     def __init__(self, actor: Any, policy: FaultPolicy, usage: Usage, ended: threading.Event) -> None:
         self.actor, self._policy, self._usage, self._ended = actor, policy, usage, ended
@@ -67,36 +71,43 @@ class EditorHandle:
         self._first_held: int | None = None
         self._process = self._ended_process = 0
         self.waited: float | None = None
+        self._waited_for, self._asked = 0.0, None
+        self.is_late = self.is_lost = False
 
     def load(self, seconds: float | None = None) -> None:
         """Wait until the weights are loaded, also where the Editor has just died and starts anew.
 
-        It has so many `seconds`; None is what the policy gives it.
+        Waits `seconds` at most, and never longer than is left of the policy's `load_seconds`, which count on over calls
+        until it has loaded.
 
         Raises:
             WeightsError: they do not load.
             RequestError: its machine cannot do what the speed asks for.
-            LostActorError: it did not come back in time, or dies while it loads.
+            LostEditorError: it did not come back in time, or dies while it loads.
+            LostActorError: the run is being ended.
         """
-        seconds = self._policy.load_seconds if seconds is None else seconds
-        deadline = time.monotonic() + seconds
+        began, left = time.monotonic(), self._policy.load_seconds - self._waited_for
+        deadline = began + (left if seconds is None else min(seconds, left))
         while True:
             try:
-                answer = self.actor.load.remote()
-                self._process = ray.get(answer, timeout=max(deadline - time.monotonic(), RETURN_SECONDS))
-                if self._process != self._ended_process or time.monotonic() >= deadline:  # the old one may still answer
+                process = self._answer(max(deadline - time.monotonic(), RETURN_SECONDS))
+                if process != self._ended_process or time.monotonic() >= began + left:  # the old one may still answer
+                    self._began_in(process)
                     return
-                time.sleep(RETURN_SECONDS)
+                why = "its last process has not ended"
             except RayTaskError as fault:
                 raise as_raised(fault) from None
             except (RayActorError, GetTimeoutError) as fault:
                 self._require_going_on()
-                if time.monotonic() >= deadline:
-                    raise LostActorError(
-                        f"an Editor did not come back within {seconds:g} s ({_first_line(fault)}); "
-                        "free memory, or start its node again, then run the same command"
-                    ) from fault
-                time.sleep(RETURN_SECONDS)
+                why = _first_line(fault)
+            if time.monotonic() >= deadline:
+                self._waited_for += time.monotonic() - began
+                self.is_lost = self._waited_for >= self._policy.load_seconds
+                raise LostEditorError(
+                    f"an Editor did not come back within {self._waited_for:.3g} s ({why}); "
+                    "free memory, or start its node again, then run the same command"
+                )
+            time.sleep(RETURN_SECONDS)
 
     def edit(
         self,
@@ -140,7 +151,6 @@ class EditorHandle:
 
     def restart(self) -> None:
         """End the process; Ray starts another one, which loads by itself."""
-        self._first_held = self._idle_since = None
         self._ended_process = self._process
         ray.kill(self.actor, no_restart=False)
 
@@ -159,6 +169,21 @@ class EditorHandle:
         first = self._first_held = self._first_held or held
         if is_due(segments, held / first, self._policy):
             self.restart()
+
+    def _answer(self, seconds: float) -> int:
+        """The process in which the model is loaded. Who asks again, since it took too long, asks the same question."""
+        asked, self._asked = self._asked or self.actor.load.remote(), None
+        try:
+            return ray.get(asked, timeout=seconds)
+        except GetTimeoutError:
+            self._asked = asked
+            raise
+
+    def _began_in(self, process: int) -> None:
+        """Its model is loaded, in this process: what was known of another one is out of date."""
+        if process != self._process:
+            self._first_held = self._idle_since = None
+        self._process, self._waited_for, self.is_late = process, 0.0, False
 
     def _require_going_on(self) -> None:
         """That an Editor dies with its run is no fault of a segment."""

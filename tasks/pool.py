@@ -3,6 +3,7 @@
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import ray
 
 from model.config import PLAIN, FaultPolicy, Precision, SpeedConfig
-from model.errors import LostActorError, RequestError
+from model.errors import LostActorError, LostEditorError, RequestError
 from model.rehearsal import Rehearsal
 from tasks.actors.answers import result_of
 from tasks.actors.editor import Editor, Embedder
-from tasks.editor_handle import EditorHandle, Usage
+from tasks.editor_handle import RETURN_SECONDS, EditorHandle, Usage
 
 SPARE_SECONDS = 60.0  # that a turn which has an Editor waits for another one's weights
 
@@ -39,6 +40,8 @@ class EditorPool:
     @contextmanager
     def lease(self) -> Iterator[EditorHandle]:
         """Hold an Editor with its model loaded; waits until one is free.
+
+        One that dies meanwhile, and does not come back, is not leased again.
 
         Raises:
             WeightsError: the model does not load.
@@ -89,6 +92,9 @@ class EditorPool:
             ray.kill(editor.actor)
 
     def _give_back(self, editor: EditorHandle) -> None:
+        if editor.is_lost:
+            self._lose_one()
+            return
         try:
             editor.settle()
         finally:
@@ -100,29 +106,36 @@ class EditorPool:
             if free is None:
                 self._free.put(None)  # for whoever else waits
                 raise LostActorError("no Editor is left; free memory, or start the lost nodes, and run it again")
-            if (editor := self._loaded(free)) is not None:
+            if (editor := self._loaded(free, RETURN_SECONDS)) is not None:  # else another one may be there
                 return editor
 
     def _take_spare(self) -> EditorHandle | None:
-        if self.spare == 0:
-            return None
-        try:
-            free = self._free.get_nowait()
-        except queue.Empty:  # somebody was faster
-            return None
-        if free is None:
-            self._free.put(None)  # the mark that none is left stays
-            return None
-        return self._loaded(free, SPARE_SECONDS)
+        deadline = time.monotonic() + SPARE_SECONDS
+        for patient in (False, True):  # who is there at once comes first
+            for _ in range(self._free.qsize()):
+                if self.spare == 0:
+                    return None
+                try:
+                    free = self._free.get_nowait()
+                except queue.Empty:  # somebody was faster
+                    return None
+                if free is None:
+                    self._free.put(None)  # the mark that none is left stays
+                    return None
+                seconds = deadline - time.monotonic() if patient and not free.is_late else RETURN_SECONDS
+                if (editor := self._loaded(free, max(seconds, RETURN_SECONDS))) is not None:
+                    return editor
+        return None
 
-    def _loaded(self, editor: EditorHandle, seconds: float | None = None) -> EditorHandle | None:
-        """The Editor with its model, or None where it does not come back; given `seconds`, it stays free for others."""
+    def _loaded(self, editor: EditorHandle, seconds: float) -> EditorHandle | None:
+        """The Editor with its model. None where it is not there so soon: it is put back, unless it is lost."""
         with ExitStack() as undo:
-            undo.callback(self._free.put, editor)  # where its model does not load, or not soon
+            undo.callback(self._free.put, editor)  # also where its model does not load
             try:
                 editor.load(seconds)
-            except LostActorError:
-                if seconds is None:
+            except LostEditorError:
+                editor.is_late = editor.is_late or seconds > RETURN_SECONDS
+                if editor.is_lost:
                     undo.pop_all()
                     self._lose_one()
                 return None
@@ -164,15 +177,20 @@ def require_room(weights: str, device: str, count: int) -> None:
     kind = {"num_gpus": "GPU", "num_cpus": "CPU"}[name]
     room = int(ray.cluster_resources().get(kind, 0)) // each if each else count
     if count > room and not os.environ.get("RAY_ADDRESS"):
-        raise RequestError(f"editors {count}: this machine has room for {room}, one {kind} each; or set RAY_ADDRESS")
+        instead = ", or use --device cpu" if kind == "GPU" else ""
+        raise RequestError(
+            f"editors {count}: this machine has room for {room}, one {kind} each; set RAY_ADDRESS{instead}"
+        )
 
 
 def _needs(weights: str, device: str, count: int) -> dict[str, Any]:
     """A GPU, or its share of the cores where there is none; a rehearsal only waits, so that any number find room."""
+    if Rehearsal.is_at(weights):
+        return {"num_cpus": 0}
     if device.startswith("cuda"):
         return {"num_gpus": 1}
     cores = min(os.cpu_count() or 2, int(ray.cluster_resources().get("CPU", 1)))  # a container may have fewer
-    return {"num_cpus": 0 if Rehearsal.is_at(weights) else max(1, (cores - 1) // count)}
+    return {"num_cpus": max(1, (cores - 1) // count)}
 
 
 def start_embedder(descriptor: str, device: str = "cpu") -> Any:

@@ -5,6 +5,7 @@
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -18,23 +19,25 @@ from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from flows import catalog
 from flows.catalog import last_run
 from model.config import CatalogRequest, FaultPolicy
-from model.errors import CatalogError, RequestError, StoreBusyError
+from model.errors import CatalogError, RequestError, StoreBusyError, StoreError
 from storage.catalog_page import PAGE
 from storage.ledger import Ledger
 from storage.memory import MemoryStore
 from storage.object_store import deliver
 from storage.probe import probe
-from storage.run_lock import RunLock
+from storage.run_lock import Holder, RunLock, holder_path, is_held, lock_path
 from storage.run_report import RunRecord
 from storage.store import MEMORY
 from storage.video_states import VideoState
 from tasks.catalog_work import STATE
 from tests.clips import X264, chart, make_bad_input, run_ffmpeg
 from tests.storage.object_servers import running_moto
+from tests.users import as_nobody
 from tests.waiting import wait_for
 
 FRAMES, SEGMENTS = 17, 4  # windows of 5 frames, an overlap of 1
@@ -162,6 +165,9 @@ def test_a_video_in_a_bucket_is_no_fault_of_the_plan(
             catalog.run(asked)
         after = catalog.plan(asked)
         assert (after.unknown, after.segments, after.done, after.measured) == (0, SEGMENTS, 1, False)
+    monkeypatch.setattr("storage.object_store.RETRIES", 0)
+    silent = catalog.plan(asked)
+    assert (silent.unknown, silent.faulty) == (2, [])
 
 
 @pytest.mark.parametrize(
@@ -396,6 +402,48 @@ def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
     with RunLock(tmp_path, None, "", lambda: "film"):
         with pytest.raises(StoreBusyError, match=f"process {os.getpid()} on .*at hand: film"):
             RunLock(tmp_path, None, "", lambda: "film").__enter__()
-        with RunLock(tmp_path, "1/2", "", lambda: ""):
-            assert len(catalog.holders(tmp_path)) == 2
+        with pytest.raises(StoreBusyError, match=f"process {os.getpid()} on"):
+            RunLock(tmp_path, "1/2", "", lambda: "").__enter__()
+    with RunLock(tmp_path, "1/2", "", lambda: ""), RunLock(tmp_path, "2/2", "", lambda: ""):
+        assert len(catalog.holders(tmp_path)) == 2
+        with pytest.raises(StoreBusyError, match=f"process {os.getpid()} on"):
+            RunLock(tmp_path, None, "", lambda: "").__enter__()
     assert catalog.holders(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_locked_is_told_in_one_line(tmp_path: Path) -> None:
+    holder_path(lock_path(tmp_path, None)).mkdir()
+    for _ in range(2):  # and nothing stays locked
+        with pytest.raises(StoreError, match="cannot be locked"):
+            RunLock(tmp_path, None, "", lambda: "").__enter__()
+
+
+def test_whether_another_users_run_goes_on_is_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir(0o755)
+    lock = lock_path(folder, None)
+    lock.touch(0o644)
+    descriptor = os.open(folder, os.O_RDONLY)
+    theirs = Path(f"/proc/self/fd/{descriptor}/{lock.name}")
+    try:
+        with as_nobody():
+            assert not is_held(theirs)
+        with FileLock(lock), as_nobody():
+            assert is_held(theirs)
+    finally:
+        os.close(descriptor)
+
+
+def test_what_runs_on_other_machines_does_not_keep_what_runs_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / STATE).mkdir()
+    (tmp_path / STATE / "request.json").touch()
+    here = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    running = [Holder(here.pid, platform.node(), "", ""), Holder(7, "elsewhere", "", "")]
+    monkeypatch.setattr(catalog, "holders", lambda _: running if here.poll() is None else running[1:])
+    assert catalog.cancel(tmp_path) == running[:1]
+    assert here.wait() == -signal.SIGTERM
+    assert "process 7 on elsewhere runs it; cancel it there" in capsys.readouterr().err
+    with pytest.raises(RequestError, match="process 7 on elsewhere"):
+        catalog.cancel(tmp_path)

@@ -43,10 +43,13 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return home
 
 
-def test_a_home_that_cannot_be_written_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["PREFECT_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"])
+def test_a_home_that_cannot_be_written_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     (bare / "file").touch()
-    monkeypatch.setenv("PREFECT_HOME", str(bare / "file" / "prefect"))
-    with pytest.raises(RequestError, match=r"cannot be made a folder .*set XDG_DATA_HOME"):
+    if variable == "XDG_DATA_HOME":
+        monkeypatch.delenv("PREFECT_HOME")
+    monkeypatch.setenv(variable, str(bare / "file" / "home"))
+    with pytest.raises(RequestError, match=rf"cannot be made a folder .*set {variable} to"):
         prepare_environment()
 
 

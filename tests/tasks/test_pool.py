@@ -15,11 +15,11 @@ from transformers import Dinov2Config, Dinov2Model
 
 from model.backbones.tiny import build_tiny_lucy_edit
 from model.config import EditConfig, FaultPolicy, SpeedConfig
-from model.errors import LostActorError, RequestError, WeightsError
+from model.errors import LostActorError, LostEditorError, RequestError, WeightsError
 from model.rehearsal import write_rehearsal
 from tasks.actors.editor import EditJob, Editor
 from tasks.editor_handle import EditorHandle, is_due
-from tasks.pool import EditorPool, descriptor_of, start_editors, start_embedder
+from tasks.pool import EditorPool, descriptor_of, require_room, start_editors, start_embedder
 from tests.waiting import wait_for
 
 
@@ -123,14 +123,36 @@ def test_an_editor_that_grows_is_due(cluster: None, weights: str) -> None:
 def test_an_editor_that_does_not_come_back_is_given_up(cluster: None, weights: str) -> None:
     with start_editors(weights, "float32", "cpu").lease() as editor:
         gone = editor.actor
-    ray.kill(gone)
-    with suppress(ray.exceptions.RayActorError):
-        while True:  # its last process may still answer for a moment
-            ray.get(gone.load.remote())
+    end(gone)
     pool = EditorPool(lambda: gone, 1, FaultPolicy(load_seconds=0.5))
     for _ in range(2):
         with pytest.raises(LostActorError, match="no Editor is left"), pool.lease():
             pass
+
+
+def end(actor: Any) -> None:
+    """Kill an Editor for good."""
+    ray.kill(actor)
+    with suppress(ray.exceptions.RayActorError):
+        while True:  # its last process may still answer for a moment
+            ray.get(actor.load.remote())
+
+
+def test_one_of_two_that_is_lost_at_work_is_not_leased_again(cluster: None, weights: str) -> None:
+    pool = start_editors(weights, "float32", "cpu", 2, FaultPolicy(load_seconds=2))
+    with pool.lease() as first, pool.lease() as second:
+        pass
+    with pool.lease() as lost:
+        end(lost.actor)
+        with pytest.raises(LostEditorError):
+            lost.load()
+    (left,) = {first, second} - {lost}
+    for _ in range(3):
+        with pool.lease() as editor:
+            assert editor is left
+    end(left.actor)
+    with pytest.raises(LostActorError, match="no Editor is left"), pool.lease():
+        pass
 
 
 def test_an_editor_whose_model_is_gone_goes_back_and_tells_the_next(cluster: None, tmp_path: Path) -> None:
@@ -151,8 +173,10 @@ def test_more_editors_than_there_is_room_for_are_refused(cluster: None, tmp_path
     folder, cores = build_tiny_lucy_edit(tmp_path), int(ray.cluster_resources()["CPU"])
     with pytest.raises(RequestError, match=f"editors {cores + 1}: this machine has room for {cores}, one CPU each"):
         start_editors(str(folder), "float32", "cpu", cores + 1)
-    with pytest.raises(RequestError, match="editors 1: this machine has room for 0, one GPU each"):
+    with pytest.raises(RequestError, match=r"editors 1: this machine has room for 0, one GPU each.*--device cpu"):
         start_editors(str(folder), "float32", "cuda", 1)
+    write_rehearsal(tmp_path / "rehearsal", 0.0)
+    require_room(str(tmp_path / "rehearsal"), "cuda", cores + 1)
 
 
 def test_a_spare_editor_that_is_not_there_yet_stays_for_others(
@@ -160,10 +184,14 @@ def test_a_spare_editor_that_is_not_there_yet_stays_for_others(
 ) -> None:
     monkeypatch.setattr("tasks.pool.SPARE_SECONDS", 1.0)
     cores = int(ray.cluster_resources()["CPU"])
-    pool = EditorPool(lambda: Editor.options(num_cpus=cores + 1).remote(weights, "float32", "cpu"), 1, FaultPolicy())
-    with pool.lease_spare() as spare:
-        assert spare is None, "Ray has no room for it"
-    assert pool.spare == 1
+    needs = [cores + 1, 0, 0]  # Ray has no room for the first
+    pool = EditorPool(lambda: Editor.options(num_cpus=needs.pop(0)).remote(weights, "float32", "cpu"), 3, FaultPolicy())
+    for _ in range(2):
+        with pool.lease(), pool.lease_spare() as spare:
+            assert spare is not None, "it stands in nobody's way"
+            with pool.lease_spare() as absent:
+                assert absent is None
+        assert pool.spare == 3, "it stays for others"
     pool.close()
 
 
