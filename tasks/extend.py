@@ -42,13 +42,13 @@ from storage.datasets.senorita import Senorita
 from storage.foreign_text import TextError, parse_yaml, read_text
 from tasks.actors.extender import ExtendJob
 from tasks.extending import Extended, extend_together
-from tasks.progress import EditProgress
+from tasks.progress import EditProgress, show
 from tasks.weights import codec_id, locate_framepack, locate_weights
 
 PAGE = "dataset.html"
 STRIP_QUALITY = 80
 RATES = "extension_rates.json"
-EDITION = 1  # of samples: counted up when the same pair gives another one
+EDITION = 2  # of samples: counted up when the same pair gives another one
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def publish_dataset(work: ExtendWork, outcome: Outcome, seconds: float) -> Path:
     rows = [{"outcome": "sample", "count": len(outcome.names)}]
     rows += [{"outcome": f"rejected: {reason}", "count": count} for reason, count in counts(outcome.rejected).items()]
     rows += [{"outcome": "failed", "count": len(outcome.failed)}]
-    create_table_artifact(rows, key="extension", description=f"Pairs of {work.request.dataset.name}")
+    show(create_table_artifact, rows, key="extension", description=f"Pairs of {work.request.dataset.name}")
     if outcome.made:
         size = sum(shard["bytes"] for shard in manifest["shards"]) / len(names)
         _keep_rate(work, seconds / outcome.tried, size)

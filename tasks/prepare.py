@@ -27,13 +27,14 @@ from model.config import (
     TrainingRunConfig,
 )
 from model.errors import RequestError
-from storage.content_id import hash_file, identify
-from storage.datasets.encoded import clip_path, read_header, write_clip
+from storage.content_id import hash_file, hash_folder, identify
+from storage.datasets.encoded import clip_path, latent_shapes, read_header, write_clip
 from storage.datasets.extended import MANIFEST, open_dataset
 from storage.datasets.footage import HELD_OUT, TRAINING
 from storage.datasets.manifest import Split, all_sentences, encoded_files, index_of, read_dataset, read_run_config
 from storage.datasets.packages import fetch
 from storage.datasets.rendered import Drawing, drawings_of, painters
+from storage.durable import publish
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import start_renderers
 from tasks.progress import EditProgress
@@ -73,6 +74,7 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
 
     Raises:
         RequestError: a file is not valid, sizes do not fit each other, or `out` holds another run.
+        WeightsError: the model to start from is not there.
     """
     dataset, settings = read_dataset(manifest), read_run_config(config)
     _require_fitting(dataset, settings)
@@ -80,11 +82,21 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
     sources = (*dataset.training, *dataset.validation)
     named = [index_of(each) for each in sources if isinstance(each, EncodedSource)]
     named += [each.folder / MANIFEST for each in sources if isinstance(each, ExtendedSource)]
-    id = identify({**said, "indices": [hash_file(path) for path in named], "painters": dict(painters())})
+    start = None if settings.start is None else hash_folder(locate_weights(settings.start, cache), cache)
+    of_files = {"start": start, "indices": [hash_file(path) for path in named], "painters": dict(painters())}
+    id = identify(said | of_files)
     found = out / RUN
     if found.is_file() and json.loads(found.read_text())["id"] != id:
         raise RequestError(f"{out}: holds a run of another manifest or config; choose another --out, or remove it")
     return TrainingWork(dataset, settings, out.resolve(), cache, id)
+
+
+def claim_folder(work: TrainingWork) -> None:
+    """Say in the folder whose it is."""
+    work.out.mkdir(parents=True, exist_ok=True)
+    unfinished = work.out / f".{RUN}"
+    unfinished.write_text(json.dumps({"id": work.id}))
+    publish(unfinished, work.out / RUN)
 
 
 @task(task_run_name="start of {work.out.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -105,6 +117,7 @@ def prepare_start(work: TrainingWork, trainer: Any) -> Path:
         drawings = [drawing for source in sources for drawing in list(drawings_of(source))[: work.config.codec_clips]]
         renderer, unfinished = start_renderers(1)[0], folder.with_name(f"{START}.unfinished")
         rmtree(unfinished, ignore_errors=True)
+        claim_folder(work)  # before anything that a run of other settings would take for its own
         clips = renderer.draw.remote(drawings, _footage(drawings, work.cache))
         result_of(trainer.build.remote(unfinished, clips, _sentences(work.dataset), work.config))
         unfinished.rename(folder)
@@ -116,7 +129,7 @@ def prepare_clips(work: TrainingWork, start: Path, trainer: Any, device: str) ->
     """Render and encode every clip that is not there yet.
 
     Raises:
-        RequestError: encoded clips were made with another codec.
+        RequestError: encoded clips were made with another codec, or clips of a batch have latents of several sizes.
         RunError: footage could not be downloaded.
     """
     codec = codec_id(start / "vae")
@@ -130,6 +143,7 @@ def prepare_clips(work: TrainingWork, start: Path, trainer: Any, device: str) ->
     for split in splits:
         named = getattr(work.dataset, split)
         lists.append(tuple((_files(source, split, folder, codec), source.share) for source in named))
+        _require_one_shape(lists[-1], split, work.config.training.batch)
     return Prepared(start, lists[0], lists[1], len(missing))
 
 
@@ -172,6 +186,17 @@ def _files(source: Source, split: Split, folder: Path, codec: str) -> tuple[Path
     if foreign := next((path for path, made in made_by.items() if made != codec), None):
         raise RequestError(f"{foreign}: made with codec {made_by[foreign][:12]}; expected the model's, {codec[:12]}")
     return tuple(path.resolve() for path in made_by)
+
+
+def _require_one_shape(files: Files, split: Split, batch: int) -> None:
+    """Samples of a batch lie side by side in one tensor."""
+    shapes = sorted(set().union(*(latent_shapes(paths, split) for paths, _ in files))) if batch > 1 else []
+    if len(shapes) > 1:
+        said = ", ".join("x".join(map(str, shape)) for shape in shapes)
+        raise RequestError(
+            f"{split}: clips have latents of several sizes ({said}), as of landscape and portrait pictures; "
+            f"set training.batch to 1, and accumulate to as many times what it is, or leave the others out"
+        )
 
 
 def _drawings(source: Source) -> list[Drawing]:

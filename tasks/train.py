@@ -19,11 +19,12 @@ from prefect.cache_policies import NO_CACHE
 from storage.content_id import hash_folder, identify
 from storage.datasets.extended import open_dataset
 from storage.datasets.manifest import Split
+from storage.durable import publish
 from storage.plot import draw_lines
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import TrainJob
-from tasks.prepare import RUN, Files, Prepared, TrainingWork
-from tasks.progress import EditProgress
+from tasks.prepare import Files, Prepared, TrainingWork, claim_folder
+from tasks.progress import EditProgress, show
 
 CURVE, PLOT, RECORD, MODEL = "curve.jsonl", "curve.png", "training.json", "model"
 POLL_SECONDS = 1.0
@@ -59,7 +60,7 @@ def train_on_clips(work: TrainingWork, prepared: Prepared, trainer: Any, device:
         RunError: it failed; the same command goes on from the last state.
     """
     config, steps = work.config, work.config.training.steps
-    (work.out / RUN).write_text(json.dumps({"id": work.id}))
+    claim_folder(work)
     threads = config.threads or max(1, (os.cpu_count() or 1) // config.workers)
     lists = prepared.training, prepared.validation
     job = TrainJob(prepared.start, *lists, config, work.out, device, threads)
@@ -82,11 +83,11 @@ def publish_training(work: TrainingWork, prepared: Prepared, trained: Trained, d
     }
     draw_lines(work.out / PLOT, lines, f"Training of {work.config.preset.name}", "step", "loss")
     rows = list(trained.curve)[-TABLE_ROWS:]
-    create_table_artifact(rows, key=f"curve-{work.id[:12]}", description="Loss by step")
+    show(create_table_artifact, rows, key=f"curve-{work.id[:12]}", description="Loss by step")
     record = _record(work, prepared, trained, device)
     unfinished = work.out / f".{RECORD}"
     unfinished.write_text(json.dumps(record, indent=2))
-    unfinished.rename(work.out / RECORD)
+    publish(unfinished, work.out / RECORD)
     return record
 
 

@@ -138,7 +138,13 @@ def _over(usual: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def codec_id(folder: Path) -> str:
-    """One name for a codec, wherever it lies: its weights and its settings, without diffusers' remarks on them."""
+    """One name for a codec, wherever it lies: its weights and its settings, without diffusers' remarks on them.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if not (folder / "config.json").is_file():
+        raise WeightsError(f"{folder}: no config.json in it; expected the video VAE of a diffusers folder")
     settings = json.loads((folder / "config.json").read_text())
     said = {name: value for name, value in settings.items() if not name.startswith("_")}
     return identify({"config": said, "weights": [hash_file(path) for path in sorted(folder.glob("*.safetensors"))]})

@@ -7,6 +7,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from model.errors import LostActorError, MemoryV2VError
 
+DIED = "a process of this run died, most often for want of memory; the same command goes on from there"
 POLL_SECONDS = 1.0  # between looks at whether somebody wants this process to end
 
 
@@ -25,9 +26,9 @@ def result_of(reference: Any) -> Any:
     """
     try:
         return ray.get(reference)
-    except RayTaskError as fault:
-        raise as_raised(fault) from None
     except RayActorError as fault:
-        raise LostActorError(
-            "a process of this run died, most often for want of memory; the same command goes on from there"
-        ) from fault
+        raise LostActorError(DIED) from fault
+    except RayTaskError as fault:
+        if isinstance(fault.cause, RayActorError):  # of the actor whose answer this one was waiting for
+            raise LostActorError(DIED) from fault
+        raise as_raised(fault) from None

@@ -45,6 +45,8 @@ class Extender:
     def extend(self, pair: Pair, job: ExtendJob) -> tuple[tuple[Frames, Frames, Frames], tuple[WindowRecord, ...]]:
         """Frames of source, target and extension, and how each window of the extension was made.
 
+        A clip shorter than a segment will be rejected, and is not continued.
+
         Raises:
             VideoError: a video is damaged, of a kind that is refused, or too short.
             WeightsError: FramePack does not load.
@@ -52,6 +54,8 @@ class Extender:
         from model.metrics.drift import measure_drift
 
         source, target = read_pair(pair, job.height, job.width, job.clip_frames)
+        if len(source) < job.segment_frames:
+            return (source, target, target[:0]), ()
         end = None if pair.end is None else read_media(pair.end, job.height, job.width, 1)
         model = self._loaded()
         prompt, frames, seed = pair.entry.instruction, job.config.frames, job.seed
@@ -78,13 +82,15 @@ class Encoder:
     def encode(self, pictures: tuple[Frames, Frames, Frames], length: int) -> tuple[np.ndarray, np.ndarray]:
         """Latents by segment of `length` frames: of the source, and of the target followed by its extension.
 
-        Frames beyond the last whole segment of either are left out.
+        Frames beyond the last whole segment of either are left out; of clips shorter than one nothing is left.
 
         Raises:
             WeightsError: the model does not load.
         """
         from model.training.run import encode_segments
 
+        if len(pictures[0]) < length:
+            return np.empty(0), np.empty(0)
         if self._model is None:
             self._model = load_editor(self._place, "float32", self._device)
         backbone = self._model.backbone

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from flows.request import build_extension_request
-from flows.training import train
+from flows.training import TrainingReport, train
 from flows.training_data import ExtensionReport, extend, plan
 from model.config import ExtensionRequest
 from model.errors import RequestError
@@ -138,16 +138,35 @@ def test_the_same_command_goes_on_after_a_kill(
     assert resumed == quiet
 
 
-def test_the_demo_model_trains_on_it(extended: tuple[Path, ExtensionReport], tmp_path: Path) -> None:
+def test_pairs_shorter_than_a_segment_are_rejected_and_not_tried_again(cluster: None, tmp_path: Path) -> None:
+    dataset = write_senorita(tmp_path / "senorita", 2)
+    short = request(dataset, tmp_path / "out", clip_frames=41, segment_frames=37)
+    report = extend(short)
+    assert (report.samples, report.failed) == (0, ())
+    assert report.rejected == {"shorter than a segment of 37 frames": 2}
+    assert extend(short).rejected == report.rejected
+
+
+def test_pictures_of_several_sizes_need_batches_of_one(extended: tuple[Path, ExtensionReport], tmp_path: Path) -> None:
     out, _ = extended
-    source = [{"kind": "extended", "folder": os.path.relpath(out, tmp_path)}]
-    (tmp_path / "manifest.yaml").write_text(yaml.safe_dump({"training": source, "validation": source}))
+    with pytest.raises(RequestError, match=r"latents of several sizes .*set training\.batch to 1, and accumulate"):
+        train_on(out, tmp_path, batch=2)
+
+
+def train_on(dataset: Path, folder: Path, batch: int) -> TrainingReport:
+    source = [{"kind": "extended", "folder": os.path.relpath(dataset, folder)}]
+    (folder / "manifest.yaml").write_text(yaml.safe_dump({"training": source, "validation": source}))
     window = {"frames": 5, "overlap": 1, "height": 32, "width": 48}
     mix = {"reverse_memory": False, "merge_blocks": [2, 3], "memories": [0, 0.5, 0.5]}
-    training = {"steps": 4, "batch": 1, "mix": mix, "validate_every": 2, "save_every": 2, "validation_batches": 1}
+    training = {"steps": 4, "batch": batch, "mix": mix, "validate_every": 2, "save_every": 2, "validation_batches": 1}
     config = {"start": "demo", "preset": {"name": "on-extensions", "window": window}, "training": training}
-    (tmp_path / "training.yaml").write_text(yaml.safe_dump(config))
-    report = train(tmp_path / "manifest.yaml", tmp_path / "training.yaml", tmp_path / "out")
+    (folder / "training.yaml").write_text(yaml.safe_dump(config))
+    return train(folder / "manifest.yaml", folder / "training.yaml", folder / "out")
+
+
+def test_the_demo_model_trains_on_it(extended: tuple[Path, ExtensionReport], tmp_path: Path) -> None:
+    out, _ = extended
+    report = train_on(out, tmp_path, batch=1)
     assert (report.trained, report.made) == (4, 0)
     assert report.clips == len(open_dataset(out, "training"))
     assert Path(report.model, "model_index.json").is_file()
