@@ -8,6 +8,8 @@ from typing import Any
 from model.config import PLAIN, RegionConfig, SpeedConfig
 from tasks.ingest import VideoPlan, Work
 
+WITH_ALPHA = ("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16")  # FFmpeg's names of pixel formats
+
 
 def conversions_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> tuple[str, ...]:
     """What was changed on the way besides the edit itself, as sentences.
@@ -22,6 +24,10 @@ def conversions_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> tupl
         said.append("The source is HDR; it was tone-mapped to BT.709.")
     if info.rotation:
         said.append(f"The source is stored rotated by {info.rotation} degrees; the result is stored upright.")
+    if info.pixels.startswith(WITH_ALPHA):
+        said.append("The source has an alpha channel; the result has none.")
+    if info.unknown_audio:
+        said.append(f"Sound tracks of a kind that FFmpeg does not know: {info.unknown_audio}. They are left out.")
     if info.variable_rate:
         said.append("The frame rate varies; every frame keeps its own time stamp.")
     if padded := sum(segment.padding > 0 for segment in plan.segments):

@@ -110,7 +110,9 @@ class Finishing:
         changed: Iterator[Region | None] = repeat(None)
         pictures = (crop(frame, self.fit) for frame in seen)
         if region.keep_unchanged:
-            pictures, looked_at = tee(pictures)
+            looked_at = pictures
+            if self.output.transfer == "guided":  # else nobody takes the other half, and every frame would be kept
+                pictures, looked_at = tee(pictures)
             edited, made = tee(edited)
             pairs = ((_unit(before), _unit(after)) for before, after in zip(looked_at, made, strict=False))
             changed = Change(region.threshold).regions(pairs, starts)

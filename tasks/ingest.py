@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +19,7 @@ from model.shots import ContentShotDetector, shots_from_cuts
 from model.types import Segment, Shot
 from storage.attempts import passed_over
 from storage.content_id import hash_folder, hash_source, identify
+from storage.encoding import require_encodable
 from storage.geometry import Fit, fit
 from storage.ledger import USERS_VIDEO, TurnKind, TurnPlace
 from storage.mask import Mask, find_mask
@@ -216,10 +218,17 @@ def describe_work(request: EditRequest, weights: Path, descriptor: str, device: 
 
 
 def name_turn(out: Path, session: str | None, settings: str) -> str:
-    """The fingerprint of the session's turn with these settings, also where it was made before the session branched."""
-    turns = read_turns(out, session) if session else []
-    known = next((turn.fingerprint for turn in turns if turn.settings == settings), None)
-    return known or identify({"settings": settings, "session": session})
+    """The fingerprint of the session's turn with these settings, also where it was made before the session branched.
+
+    A turn that was deleted, and that a branch has kept, is another one when it is made again.
+    """
+    if session is None:
+        return identify({"settings": settings, "session": session})
+    turns = read_turns(out)
+    known = (turn.fingerprint for turn in turns if (turn.session, turn.settings) == (session, settings))
+    taken = {turn.fingerprint for turn in turns}
+    named = (identify({"settings": settings, "session": session} | ({"again": n} if n else {})) for n in count())
+    return next(known, None) or next(name for name in named if name not in taken)
 
 
 def enter_turn(work: Work, store: Store[Any]) -> TurnPlace:
@@ -243,10 +252,11 @@ def examine_video(request: VideoRequest) -> VideoInfo:
 
     Raises:
         VideoError: the video is missing, unreadable, or of a kind that is refused.
-        RequestError: the codec asked for cannot live beside the video's sound.
+        RequestError: the codec asked for cannot live beside the video's sound, or has no pictures so small.
     """
     info = probe(request.video)
     require_displayable(info, tone_map=request.output.tone_map)
+    require_encodable(info, request.output.codec)
     choose_suffix(info, request.output.codec, ".mp4")
     return info
 

@@ -1,7 +1,7 @@
 """Show what was done: the review page beside the video, a table and a report in Prefect."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -89,8 +89,10 @@ def _review(
     if not plays_in_browsers(result):
         result = write_proxy(result, folder / "result.mp4", sound=True)
     info, segments, changes = work.info, [], []
+    earlier = _earlier_memories(record, store)
+    known = {done.id for done in record.segments} | {one.id for one in earlier}
     for done, (before, after) in zip(record.segments, _read_stills(record, source, result), strict=True):
-        segments.append(_review_segment(done, before, after))
+        segments.append(_review_segment(done, before, after, known))
         changes.append(colour_change(before, after))
     review = Review(
         turn=Turn(video.name, work.title, record.turn, seconds, datetime.now(UTC)),
@@ -105,7 +107,7 @@ def _review(
         ),
         shots=plan.shots,
         segments=tuple(segments),
-        earlier=_earlier_memories(record, store),
+        earlier=earlier,
         conversions=conversions_told(plan, json.loads(entry.note)),
         settings=settings_told(plan),
         camera=plot_trajectory(work.path) if work.path else None,
@@ -149,9 +151,17 @@ def _read_stills(record: TurnRecord, source: VideoInfo, result: VideoInfo) -> It
     return zip(read_stills(source, middles), read_stills(result, middles), strict=True)
 
 
-def _review_segment(done: SegmentRecord, before: Still, after: Still) -> ReviewSegment:
+def _review_segment(done: SegmentRecord, before: Still, after: Still, known: Collection[str]) -> ReviewSegment:
+    """`known` are the memories that there are; one that was recalled may have been deleted since."""
     stills = (thumbnail(before), thumbnail(after))
-    return ReviewSegment(done.id, done.segment, *stills, done.recalled, done.seconds, done.reused, done.merges)
+    left = [place for place, memory in enumerate(done.recalled) if memory.id in known]
+    recalled = tuple(done.recalled[place] for place in left)
+    merges = (
+        None
+        if done.merges is None
+        else tuple(replace(merge, memory=left.index(merge.memory)) for merge in done.merges if merge.memory in left)
+    )
+    return ReviewSegment(done.id, done.segment, *stills, recalled, done.seconds, done.reused, merges)
 
 
 def _middle(done: SegmentRecord) -> int:
@@ -159,10 +169,11 @@ def _middle(done: SegmentRecord) -> int:
 
 
 def _earlier_memories(record: TurnRecord, store: Store[Any]) -> tuple[EarlierMemory, ...]:
-    """The memories of earlier turns that were recalled, each once."""
+    """The memories of earlier turns that were recalled and are still there, each once."""
     here = {done.id for done in record.segments}
     recalled = {memory.id for done in record.segments for memory in done.recalled}
-    return tuple(_earlier_memory(store.memory.row(id), store) for id in sorted(recalled - here))
+    found = store.memory.find(sorted(recalled - here))
+    return tuple(_earlier_memory(found[id], store) for id in sorted(found))
 
 
 def _earlier_memory(row: Remembered, store: Store[Any]) -> EarlierMemory:

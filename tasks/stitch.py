@@ -16,7 +16,9 @@ from model.stitching import stitch
 from model.types import Segment
 from storage.content_id import hash_file
 from storage.footage import footage_of
+from storage.garbage import unrecorded
 from storage.ledger import Entry
+from storage.mux import choose_suffix
 from storage.segment_file import read_segment
 from storage.store import Store, find_finished, next_version, plain_name
 from storage.video import write_video
@@ -44,22 +46,24 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
         return read_segment(files[segment.index])
 
     frames = stitch(plan.segments, read, request.window.overlap)
-    target = output_path(request.video, store.folder, work.label(record.turn))
-    path, told = _write(frames, plan, target)
-    entry = Entry(
-        id=work.output_id,
-        kind="video",
-        video=work.video_id,
-        session=store.ledger.turn(work.session, record.turn).branch,
-        turn=record.turn,
-        segment=-1,
-        path=path.name,
-        checksum=hash_file(path),
-        seconds=perf_counter() - started,
-        note=json.dumps(_note(plan, told) | _redone(record)),
-        recorded=datetime.now(UTC),
-    )
-    store.ledger.record(entry)
+    suffix = choose_suffix(work.info, request.output.codec, ".mp4")
+    target = output_path(request.video, store.folder, work.label(record.turn)).with_suffix(suffix)
+    with unrecorded(target):
+        path, told = _write(frames, plan, target)
+        entry = Entry(
+            id=work.output_id,
+            kind="video",
+            video=work.video_id,
+            session=store.ledger.turn(work.session, record.turn).branch,
+            turn=record.turn,
+            segment=-1,
+            path=path.name,
+            checksum=hash_file(path),
+            seconds=perf_counter() - started,
+            note=json.dumps(_note(plan, told) | _redone(record)),
+            recorded=datetime.now(UTC),
+        )
+        store.ledger.record(entry)
     return entry
 
 

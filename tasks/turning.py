@@ -24,7 +24,7 @@ from tasks.views import recall_views
 
 LATENT_DTYPE = np.float16  # as the store keeps them
 SEGMENTS = 3  # of every turn
-TOP_K = 3  # as in the paper: more would bring all turns back, whatever they saw
+TOP_K = 3  # the paper does not say how many; more would bring all turns back, whatever they saw
 FASTEST, SLOWEST, TILT = 3.4, 2.4, 0.6  # degrees a frame that turns pan and tilt
 ORIGIN = np.eye(4)
 SEEDS_APART = 1000  # more than there are segments in a session

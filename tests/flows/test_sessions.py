@@ -36,6 +36,8 @@ AS_TYPED = CHEAP | {"first_guidance": CHEAP["guidance"]}  # as the command line 
 def request(video: Path, out: Path, instruction: str, session: str | None = "film", **options: object) -> EditRequest:
     fixed = {"video": video, "instruction": instruction, "out": out, "weights": "untrained", "session": session}
     window = {name: options.pop(name) for name in ("frames", "overlap") if name in options}
+    if "codec" in options:
+        options["output"] = {"codec": options.pop("codec")}
     return build_request({**fixed, **options}, {"window": window, "retrieval": {}, "sampling": AS_TYPED})
 
 
@@ -104,6 +106,33 @@ def test_the_same_command_is_the_same_turn(film: Path, session: tuple[Path, list
         again = edit(request(film, out, words, on=on))
         assert (again.edited, again.output) == (0, report.output)
     assert len(read_session(out, "film")) == 3
+
+
+def test_a_turn_that_a_branch_kept_can_be_made_again(film: Path, tmp_path: Path) -> None:
+    """Its name would else be that of the branch's, and nothing left to edit."""
+    first = edit(request(film, tmp_path, "night"))
+    second = edit(request(film, tmp_path, "a red hat", on=1))
+    branch_session(tmp_path, "film", 2, "blue")
+    remove(tmp_path, plan_removal(tmp_path, "film", 2))
+    again = edit(request(film, tmp_path, "a red hat", on=1))
+    assert again.edited == again.segments
+    assert again.output not in (first.output, second.output)
+    assert [turn.row.number for turn in read_session(tmp_path, "film")] == [1, 3]
+    assert edit(request(film, tmp_path, "a red hat", on=1)).output == again.output
+    assert edit(request(film, tmp_path, "a red hat", session="blue", on=1)).output == second.output
+
+
+def test_a_page_does_without_memories_that_were_deleted(film: Path, tmp_path: Path) -> None:
+    """Only the codec is another, so nothing is edited again."""
+    edit(request(film, tmp_path, "night"))
+    before = edit(request(film, tmp_path, "a red hat", codec="ffv1"))
+    assert {id for row in rows_of(tmp_path, "film", 2) for id in row.recalled} & {
+        row.id for row in rows_of(tmp_path, "film", 1)
+    }
+    remove(tmp_path, plan_removal(tmp_path, "film", 1))
+    after = edit(request(film, tmp_path, "a red hat"))
+    assert (after.edited, after.output != before.output) == (0, True)
+    assert Path(after.review).is_file()
 
 
 def test_what_is_edited_is_part_of_the_name(film: Path, session: tuple[Path, list[EditReport]]) -> None:

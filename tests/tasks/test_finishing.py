@@ -1,6 +1,7 @@
 """What must not change reaches the encoder as it was decoded; what may, is the edit."""
 
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,30 @@ def test_guided_is_nearer_to_the_edit_at_full_size(tmp_path: Path) -> None:
         errors[transfer] = np.square(np.stack([frame[0] for frame in planes_of(result)]) - black).mean()
         assert len(told.unexplained) == FRAMES
     assert errors["guided"] < errors["upscale"] / 4  # 6 dB
+
+
+@pytest.mark.parametrize("transfer", ["upscale", "guided"])
+def test_no_more_frames_are_held_than_are_worked_on(transfer: str, tmp_path: Path) -> None:
+    """A video of an hour would not fit: none of its frames is kept for a reader that never comes."""
+    run_ffmpeg(*chart("32x32", frames=120), "-c:v", "ffv1", tmp_path / "film.mkv")
+    info, held = probe(tmp_path / "film.mkv"), []
+    canvas = fit(info, 32, 32)
+    output = OutputConfig.model_validate({"codec": "ffv1", "region": {"keep_unchanged": True}, "transfer": transfer})
+    finishing = Finishing(info, canvas, output, None)
+    whole = Span(0, info.frames)
+    seen, made = ([(frame.copy()) for frame in read_frames(info, whole, canvas)] for _ in range(2))
+    watched = [weakref.ref(frame, lambda _: held.append(1)) for frame in seen]
+    sources = read_planes(info, whole, layout_of(info), tone_map=False)
+    for number, _ in enumerate(finishing._gathered(iter(made), _handed_on(seen), sources, {0})):
+        assert number + 1 - len(held) < 64  # `tee` keeps up to 57
+    assert len(watched) == number + 1
+
+
+def _handed_on(frames: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """One after the other, keeping none."""
+    frames.reverse()
+    while frames:
+        yield frames.pop()
 
 
 def test_jobs_come_back_in_order() -> None:
