@@ -209,6 +209,7 @@ def main() -> None:
         figures = prove_here(config) if options.here else prove_together(config)
     except MemoryV2VError as fault:
         sys.exit(f"error: {fault}")
+    print(as_table(figures, tuple(COLUMNS)), file=sys.stderr)
     if options.write:
         write_proof(config, figures, figures_by_seed(config))
     if options.json:

@@ -142,7 +142,9 @@ def write_page(weights: str, worlds: int, first: int, figures: Mapping[str, Mapp
 {as_table(figures)}
 
 Errors of `memory` are lower than those of `ind` by {ind} (mean of the three pairs of three turns), than those of `ar`
-by {ar} (turns 1 and 3), than those of `recency` by {recency} (turns 1 and 5, three others between).
+by {ar} (turns 1 and 3), than those of `recency` by {recency} (turns 1 and 5, three others between). `ar` is at a
+disadvantage that the paper's is not: the model was trained with videos that rest, and is told in a chain, too, that the
+one it is given does.
 
 ## To be judged by eye
 

@@ -224,10 +224,10 @@ def test_the_slurm_script_is_sound_and_takes_one_part_each(tmp_path: Path) -> No
     path = f"{tmp_path}:{os.environ['PATH']}"
     task = {"PATH": path, "TMPDIR": str(tmp_path), "SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "8"}
     done = subprocess.run(
-        ["bash", script, "a catalog.jsonl", "edited"], env={**task, "SLURM_TMPDIR": str(tmp_path)},
+        ["bash", script, "a catalog.jsonl", "edited", "lucy"], env={**task, "SLURM_TMPDIR": str(tmp_path)},
         capture_output=True, text=True,
     )  # fmt: skip
-    assert done.stdout == "memory-v2v catalog run a catalog.jsonl --out edited --shard 3/8\n"
+    assert done.stdout == "memory-v2v catalog run a catalog.jsonl --out edited --weights lucy --shard 3/8\n"
     assert list(tmp_path.iterdir()) == [fake]
     assert_runs(done.stdout.replace("a catalog", "catalog"))
     done = subprocess.run(["bash", script], env=task, capture_output=True, text=True)

@@ -2,7 +2,7 @@
 
 The source enters by channels: the patch embedding sees [noisy latents, source latents]. A memory enters the same way,
 as [its edited latents, its source latents]: what the base sees near t = 0. It runs at timestep 0. The parts and their
-recipe are diffusers' `LucyEditPipeline`; without memories our loop gives its very bits.
+recipe are diffusers' `LucyEditPipeline`; without memories our loop gives its very bits in float32.
 """
 
 from collections.abc import Sequence
