@@ -78,11 +78,10 @@ def unrecorded(video: Path) -> Iterator[None]:
     mark.touch()
     try:
         yield
-    except BaseException:
+    finally:
         if not video.exists():
             mark.unlink()
-        raise
-    mark.unlink()
+    mark.unlink(missing_ok=True)
 
 
 def size_of(path: Path) -> int:
