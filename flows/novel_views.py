@@ -186,7 +186,7 @@ def _report(work: ViewWork, video: Entry, record: TurnRecord | None, memory: Vie
         reused=segments - made,
         seconds=round(time.time() - started, 2),
         notes=work.camera.notes,
-        recalled=recalled_in(memory, (video.session, video.turn)),
+        recalled=recalled_in(memory, video.key),
     )
 
 

@@ -91,3 +91,9 @@ class CatalogError(RunError):
 
 class EditError(RunError):
     """Segments could not be edited after every retry."""
+
+
+def first_line(fault: BaseException, most: int | None = None) -> str:
+    """The first line of an error that says anything, up to `most` letters; its type where it says nothing."""
+    said = (line.strip() for line in str(fault).splitlines())
+    return next((line for line in said if line), type(fault).__name__)[:most]

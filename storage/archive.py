@@ -25,7 +25,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from model.config import SESSION_NAME, Config
-from model.errors import ArchiveError, StoreError
+from model.errors import ArchiveError, StoreError, first_line
 from storage.content_id import CHUNK
 from storage.kinds import added_to, complete, schema_of
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, TurnRow
@@ -151,7 +151,7 @@ class Archive:
             contents = Contents(turns, entries, dict(self._rows()))
             self._require_sound(contents)
         except (pa.ArrowException, StoreError, TypeError, ValueError, error) as fault:
-            reason = str(fault).splitlines()[0][:200]
+            reason = first_line(fault, 200)
             raise ArchiveError(f"{self.path}: its tables are not those of a session ({reason})") from fault
         return contents
 
@@ -183,7 +183,7 @@ class Archive:
             "turns are of the session": {turn.session for turn in contents.turns} == {self.manifest.session},
             "ids are told once": len(ids) == len(set(ids)) and _all_once(contents.entries),
             "memories are of its turns": {(row["session"], row["turn"]) for row in rows} <= keys,
-            "entries are of its turns": {(entry.session, entry.turn) for entry in contents.entries} <= keys,
+            "entries are of its turns": {entry.key for entry in contents.entries} <= keys,
             "entries are of its memories": {e.id for e in contents.entries if e.kind == "segment"} <= set(ids),
             "paths are derived": all(_is_sound(entry) for entry in contents.entries),
             "members are what the rows name": wanted == set(self._members),

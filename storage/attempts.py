@@ -31,14 +31,14 @@ def note_attempt(ledger: Ledger, entry: Entry, attempt: int, kept: bool = False)
 def settle_attempts(ledger: Ledger, turn: tuple[str, int], kept: Collection[str]) -> None:
     """Keep those attempts at the segments of a turn, and no others."""
     for entry in ledger.entries(kind="segment"):
-        if (entry.session, entry.turn) == turn and (attempt := attempt_of(entry)):
+        if entry.key == turn and (attempt := attempt_of(entry)):
             note_attempt(ledger, entry, attempt, entry.id in kept)
 
 
 def passed_over(ledger: Ledger, place: TurnPlace) -> frozenset[str]:
     """The memories that a turn must not recall: attempts that were not kept, and of its own turn all but the first."""
     keys = set(place.keys.values())
-    entries = [entry for entry in ledger.entries(kind="segment") if (entry.session, entry.turn) in keys]
+    entries = [entry for entry in ledger.entries(kind="segment") if entry.key in keys]
     again = {_place(entry) for entry in entries if attempt_of(entry)}
     attempts: dict[Place, list[Entry]] = defaultdict(list)
     for entry in entries:

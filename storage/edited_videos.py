@@ -75,7 +75,7 @@ def _edits_of(folder: Path, session: str | None) -> list[EditedVideo]:
     rows = ledger.turns() if session is None else require_session(folder, session)
     turns = {row.key: row for row in rows}
     whole = [entry for entry in ledger.entries(kind="video") if find_finished(folder, entry.id)]
-    newest = {(entry.session, entry.turn): entry for entry in whole}
+    newest = {entry.key: entry for entry in whole}
     wanted = [key for key in turns if key in newest]
     memories = remembered(folder / MEMORY, wanted)
     return [_edit(folder, newest[key], turns[key], [each for each in memories if each.key == key]) for key in wanted]

@@ -70,7 +70,7 @@ def _contents(folder: Path, turns: Sequence[TurnRow]) -> Contents:
         rows = table.search().where(of_turns(sorted(keys))).limit(None).to_arrow()
         if rows.num_rows:
             memories[name] = complete(name, rows.sort_by("id"))
-    mine = sorted((entry for entry in entries if (entry.session, entry.turn) in keys), key=lambda entry: entry.id)
+    mine = sorted((entry for entry in entries if entry.key in keys), key=lambda entry: entry.id)
     return Contents(tuple(turns), tuple(mine), memories)
 
 
@@ -213,7 +213,7 @@ def _add_files(
         taken = path.exists() if belongs_here else any(folder.glob(f"{escape(path.stem)}[._]*"))
         if entry.kind == "video" and taken:
             path = next_version(folder, re.sub(r"_v\d+$", "", path.stem), path.suffix)
-        session, turn = moved[entry.session, entry.turn]
+        session, turn = moved[entry.key]
         with unrecorded(path) if entry.kind == "video" else nullcontext():
             _copy(archive, member_of(entry), path)
             ledger.record(replace(entry, session=session, turn=turn, path=path.relative_to(folder).as_posix()))

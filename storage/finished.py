@@ -172,7 +172,7 @@ def _pairs(folder: Path, turns: Sequence[TurnRow], entries: Sequence[Entry]) -> 
     """Turns with what they made, oldest first; of sessions that share a turn, the one where it was made comes first."""
     ordered = sorted(turns, key=lambda turn: turn.session != turn.branch)
     for entry in entries:
-        yield from (Finished(folder, turn, entry) for turn in ordered if turn.key == (entry.session, entry.turn))
+        yield from (Finished(folder, turn, entry) for turn in ordered if turn.key == entry.key)
 
 
 def _nothing(wanted: Wanted, entries: Sequence[Entry]) -> str:

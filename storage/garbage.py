@@ -42,8 +42,8 @@ def find_garbage(folder: Path, turns: Sequence[TurnRow]) -> Garbage:
     """All that belongs to none of `turns`. The caller holds the lock, or does not mind that others are writing."""
     uri, keys = folder / MEMORY, {turn.key for turn in turns}
     entries = [entry for entry in Ledger(uri).entries() if entry.kind in OF_TURNS]
-    kept = [entry for entry in entries if (entry.session, entry.turn) in keys]
-    lost = [entry for entry in entries if (entry.session, entry.turn) not in keys]
+    kept = [entry for entry in entries if entry.key in keys]
+    lost = [entry for entry in entries if entry.key not in keys]
     memories = {memory.id: memory.key in keys for memory in remembered(uri)}
     sizes = {id: size for id, size in payload_sizes(uri).items() if not memories.get(id)}
     files = _files(folder, kept, lost, {id for id, wanted in memories.items() if wanted})

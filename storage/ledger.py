@@ -2,7 +2,7 @@
 
 Beside it the turns of each session, which get their numbers here, and the lock that keeps two processes from writing
 to one folder. A turn's row is there before anything of the turn is and goes after all of it: what belongs to no turn is
-garbage (`storage/sessions.py`).
+garbage (`storage/garbage.py`).
 """
 
 import datetime as dt
@@ -24,6 +24,9 @@ from model.errors import StoreBusyError, StoreError
 from storage.content_id import identify
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
 
+TurnKey = tuple[str, int]
+"""The session and the number under which the memories and files of a turn are kept."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,9 +47,12 @@ class Entry:
     recorded: dt.datetime
     note: str = "{}"
 
+    @property
+    def key(self) -> TurnKey:
+        """Of the turn that it belongs to."""
+        return self.session, self.turn
 
-TurnKey = tuple[str, int]
-"""The session and the number under which the memories and files of a turn are kept."""
+
 TurnKind = Literal["text", "view"]
 USERS_VIDEO = 0  # the parent of a turn that edits the video itself
 

@@ -116,7 +116,7 @@ def read_session(folder: Path, name: str) -> list[Turn]:
         Turn(
             row,
             tuple(segment for segment in segments if segment.key == row.key),
-            tuple(video for video in videos if (video.session, video.turn) == row.key),
+            tuple(video for video in videos if video.key == row.key),
         )
         for row in rows
     ]

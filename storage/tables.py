@@ -12,7 +12,7 @@ import pyarrow as pa
 from lancedb import DBConnection
 from lancedb.table import Table
 
-from model.errors import StoreError
+from model.errors import StoreError, first_line
 from storage.redaction import redact
 from storage.table_place import place_of
 
@@ -51,7 +51,7 @@ def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, Fill
         return database.create_table(name, schema=schema, exist_ok=True)
     except (RuntimeError, ValueError, OSError) as fault:
         raise StoreError(
-            f"{uri}: table {name} cannot be read ({_first_line(fault)}); restore the folder or choose another"
+            f"{uri}: table {name} cannot be read ({_reason(fault)}); restore the folder or choose another"
         ) from fault
 
 
@@ -78,7 +78,7 @@ def open_tables(uri: Path) -> dict[str, Table]:
         database = _connect(uri)
         return {name: database.open_table(name) for name in sorted(database.list_tables(limit=MOST_TABLES).tables)}
     except (RuntimeError, ValueError, OSError) as fault:
-        raise StoreError(f"{uri}: cannot be read ({_first_line(fault)}); restore the folder") from fault
+        raise StoreError(f"{uri}: cannot be read ({_reason(fault)}); restore the folder") from fault
 
 
 def _connect(uri: Path) -> DBConnection:
@@ -118,5 +118,5 @@ def _open_dataset(uri: Path, name: str) -> lance.LanceDataset:
     return lance.dataset(place.table(name), storage_options=place.options)
 
 
-def _first_line(fault: Exception) -> str:
-    return redact((str(fault).splitlines() or [type(fault).__name__])[0][:200])
+def _reason(fault: Exception) -> str:
+    return redact(first_line(fault, 200))

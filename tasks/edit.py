@@ -21,7 +21,7 @@ from prefect.cache_policies import NO_CACHE
 from ray.exceptions import RayActorError
 
 from model.config import FaultPolicy
-from model.errors import EditError, LostEditorError
+from model.errors import EditError, LostEditorError, first_line
 from model.schedule import SEGMENTS_PER_ANCHOR, order
 from model.types import Segment
 from storage.faults import Docket
@@ -68,7 +68,7 @@ def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool, care: Care | N
     except RayActorError as fault:
         raise EditError(
             f"{turn.plan.work.name}: a process of the run died at every one of {len(RETRY_SECONDS) + 1} attempts "
-            f"({str(fault).splitlines()[0]}); free memory, then run the same command again"
+            f"({first_line(fault)}); free memory, then run the same command again"
         ) from fault
     if record.quarantined and care is None:
         lost = record.quarantined[0]

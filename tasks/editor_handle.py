@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from model.config import FaultPolicy
-from model.errors import InputError, LostActorError, LostEditorError, OutOfMemoryError
+from model.errors import InputError, LostActorError, LostEditorError, OutOfMemoryError, first_line
 from model.types import Merge
 from storage.faults import FaultKind
 from tasks.actors.answers import as_raised
@@ -99,7 +99,7 @@ class EditorHandle:
                 raise as_raised(fault) from None
             except (RayActorError, GetTimeoutError) as fault:
                 self._require_going_on()
-                why = _first_line(fault)
+                why = first_line(fault)
             if time.monotonic() >= deadline:
                 self._waited_for += time.monotonic() - began
                 self.is_lost = self._waited_for >= self._policy.load_seconds
@@ -133,11 +133,11 @@ class EditorHandle:
         except RayActorError as fault:
             self._require_going_on()
             count_death()
-            raise SegmentError("death", f"the model's process died: {_first_line(fault)}") from fault
+            raise SegmentError("death", f"the model's process died: {first_line(fault)}") from fault
         except InputError as fault:
             raise as_raised(fault) from None
         except OutOfMemoryError as fault:
-            raise SegmentError("memory", _first_line(fault)) from fault
+            raise SegmentError("memory", first_line(fault)) from fault
         except RayTaskError as fault:
             raise SegmentError("error", _cause(fault)) from fault
         finally:
@@ -234,11 +234,7 @@ def is_due(segments: int, growth: float, policy: FaultPolicy) -> bool:
     return segments >= policy.recycle_after or growth > policy.growth
 
 
-def _first_line(fault: BaseException) -> str:
-    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
-
-
 def _cause(fault: RayTaskError) -> str:
     """The error raised in the Editor, without the traceback that Ray adds."""
     cause = getattr(fault, "cause", fault)
-    return f"{type(cause).__name__}: {_first_line(cause)}"
+    return f"{type(cause).__name__}: {first_line(cause)}"

@@ -9,7 +9,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayTaskError
 
-from model.errors import LostActorError, MemoryV2VError, RunError, WeightsError
+from model.errors import LostActorError, MemoryV2VError, RunError, WeightsError, first_line
 from model.types import WindowRecord
 from storage.datasets.media import draw_strip
 from storage.datasets.pairs import Pair
@@ -96,5 +96,5 @@ def _settle(latents: Any, ordered: _Ordered) -> Extended | MemoryV2VError:
     except MemoryV2VError as fault:
         return fault
     except RayTaskError as fault:
-        return RunError(f"{type(fault.cause).__name__}: {str(fault.cause).partition(chr(10))[0]}")
+        return RunError(f"{type(fault.cause).__name__}: {first_line(fault.cause)}")
     return Extended(source, edited, len(shown[1]), len(shown[2]), windows, draw_strip(shown))

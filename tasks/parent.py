@@ -121,4 +121,4 @@ def _result(request: EditRequest, turn: TurnRow) -> Parent | None:
 
 def _videos(ledger: Ledger, turn: TurnRow) -> Sequence[Entry]:
     videos = ledger.entries(kind="video", video=turn.source)
-    return [entry for entry in videos if (entry.session, entry.turn) == turn.key]
+    return [entry for entry in videos if entry.key == turn.key]

@@ -14,7 +14,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from model.config import Preset
-from model.errors import WeightsError
+from model.errors import WeightsError, first_line
 from model.rehearsal import PIPELINE, write_rehearsal
 from storage.content_id import hash_file, identify
 
@@ -114,7 +114,7 @@ def read_preset(folder: Path) -> Preset:
     try:
         return Preset.model_validate(json.loads(path.read_text()))
     except (ValueError, ValidationError) as fault:
-        raise WeightsError(f"{path}: not a valid preset: {str(fault).splitlines()[0]}") from fault
+        raise WeightsError(f"{path}: not a valid preset: {first_line(fault)}") from fault
 
 
 def over_preset(said: Mapping[str, Any], preset: Preset) -> dict[str, Any]:

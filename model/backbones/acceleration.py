@@ -17,7 +17,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor, nn
 
 from model.config import Quantization, SpeedConfig, require_torchao
-from model.errors import RequestError
+from model.errors import RequestError, first_line
 
 TIMED_TOKENS, TIMED_RUNS = 8192, 5  # attention is timed at the length of 81 frames of 480x832 in the 5B model
 ON_GPUS = ("native", "_native_cudnn", "_native_flash", "flash", "_flash_3")
@@ -94,7 +94,7 @@ def _attend_by(transformer: Any, backend: str) -> None:
         with attention_backend(AttentionBackendName.NATIVE):  # what was there before comes back behind it
             transformer.set_attention_backend(backend)
     except (ValueError, RuntimeError, ImportError) as fault:
-        reason = str(fault).splitlines()[0]
+        reason = first_line(fault)
         raise RequestError(
             f"attention {backend!r}: does not work here: {reason}; give auto, or native, which always does"
         ) from None
@@ -109,7 +109,7 @@ def _quantize(transformer: nn.Module, kind: Quantization) -> None:
     try:
         ao.quantize_(blocks, how)
     except (AssertionError, RuntimeError, NotImplementedError) as fault:
-        raise RequestError(f"quantize {kind}: this device cannot: {str(fault).splitlines()[0]}; give int8") from None
+        raise RequestError(f"quantize {kind}: this device cannot: {first_line(fault)}; give int8") from None
 
 
 def _require_a_compiler(device: torch.device) -> None:

@@ -22,7 +22,7 @@ from model.backbones.model_folder import read_config, read_model_index
 from model.backbones.transformer import MemoryWanTransformer
 from model.camera.trajectory import Trajectory
 from model.config import EditConfig
-from model.errors import RequestError, WeightsError
+from model.errors import RequestError, WeightsError, first_line
 from model.memory.conditioning import Conditioning
 from model.memory.sequence import ConditionVideo
 
@@ -74,9 +74,7 @@ class Backbone(ABC, Generic[Remembered]):
                 folder, transformer=transformer, vae=vae, dtype=dtype, **_SAFE
             )
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
-            raise WeightsError(
-                f"{folder}: does not load: {(str(fault) or type(fault).__name__).splitlines()[0]}"
-            ) from fault
+            raise WeightsError(f"{folder}: does not load: {first_line(fault)}") from fault
         pipeline.register_to_config(expand_timesteps=bool(index.get("expand_timesteps", False)))
         pipeline.vae.to(torch.float32)  # decoding in half precision is visibly worse, and its encoder fails in it
         return cls(pipeline.to(device))

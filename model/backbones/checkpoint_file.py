@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.errors import WeightsError
+from model.errors import WeightsError, first_line
 
 UnpicklingError = torch.serialization.pickle.UnpicklingError  # pyright: ignore[reportPrivateImportUsage]
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -26,7 +26,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise WeightsError(f"{path.name} holds more than tensors or is damaged and is not opened: {reason}") from error
     return {name: _dense(name, tensor, path.name) for name, tensor in _table(content, path.name).items()}
 

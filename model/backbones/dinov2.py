@@ -18,7 +18,7 @@ from transformers import Dinov2Model
 
 from model.backbones.model_folder import require_safe_part
 from model.descriptor import Frames
-from model.errors import WeightsError
+from model.errors import WeightsError, first_line
 
 SIDE = 224
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -39,7 +39,7 @@ class Dinov2Descriptor:
         try:
             model = Dinov2Model.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError, RuntimeError) as fault:
-            raise WeightsError(f"{folder}: DINOv2 does not load: {str(fault).splitlines()[0]}") from fault
+            raise WeightsError(f"{folder}: DINOv2 does not load: {first_line(fault)}") from fault
         self.name = f"dinov2-{model.config.hidden_size}-{_hash_weights(model)[:12]}"
         self._model = model.eval()
         self._model.to(torch.device(device))  # type: ignore[arg-type] - the stub of `to` is wrong

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from model.backbones.model_folder import read_model_index
 from model.config import ExtensionConfig, Precision
-from model.errors import WeightsError
+from model.errors import WeightsError, first_line
 from model.types import WindowRecord
 
 PARTS = {
@@ -81,7 +81,7 @@ class FramePack:
                 folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
             )
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
-            raise WeightsError(f"{folder}: does not load: {str(fault).splitlines()[0]}") from fault
+            raise WeightsError(f"{folder}: does not load: {first_line(fault)}") from fault
         pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline.to(device))
 

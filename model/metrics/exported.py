@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from model.errors import WeightsError
+from model.errors import WeightsError, first_line
 
 
 class ExportedModel:
@@ -58,4 +58,4 @@ def _refused(path: Path) -> Iterator[None]:
         *(states.Fail, states.InvalidArgument, states.InvalidGraph, states.InvalidProtobuf, states.NoSuchFile),
         *(states.NotImplemented, states.RuntimeException),
     ) as fault:
-        raise WeightsError(f"{path}: onnxruntime refuses it: {str(fault).splitlines()[0][:200]}") from None
+        raise WeightsError(f"{path}: onnxruntime refuses it: {first_line(fault, 200)}") from None

@@ -23,7 +23,7 @@ from transformers import CLIPVisionModelWithProjection, PreTrainedModel, ViTMode
 
 from model.backbones.dinov2 import DEVIATION, MEAN, Dinov2Descriptor
 from model.backbones.model_folder import read_config, require_safe_part
-from model.errors import WeightsError
+from model.errors import WeightsError, first_line
 from model.metrics.catalogue import Features, Frame, Frames, missing
 from model.metrics.exported import ExportedModel
 
@@ -139,7 +139,7 @@ def _load(folder: Path, kind: type[PreTrainedModel], types: tuple[str, ...], **o
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as fault:
-        raise WeightsError(f"{folder}: does not load: {str(fault).splitlines()[0][:200]}") from None
+        raise WeightsError(f"{folder}: does not load: {first_line(fault, 200)}") from None
     model, told = loaded
     if lost := sorted(told["missing_keys"]):
         raise WeightsError(f"{folder}: lacks {len(lost)} weights, {lost[0]} first; give the whole model")

@@ -12,7 +12,7 @@ import ray
 
 from model.camera.trajectory import Trajectory
 from model.config import PLAIN, EditConfig, Precision, SpeedConfig
-from model.errors import OutOfMemoryError
+from model.errors import OutOfMemoryError, first_line
 from model.rehearsal import Rehearsal
 from model.types import Memory, ViewMemory
 from tasks.actors.loading import load_editor
@@ -179,7 +179,7 @@ def _memory_errors() -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as fault:
         if isinstance(fault, MemoryError) or "out of memory" in str(fault) or "can't allocate memory" in str(fault):
-            raise OutOfMemoryError(f"not enough memory for a segment: {str(fault).splitlines()[0][:200]}") from None
+            raise OutOfMemoryError(f"not enough memory for a segment: {first_line(fault, 200)}") from None
         raise
 
 
