@@ -18,7 +18,6 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 from lancedb.expr import col, lit
-from lancedb.table import Table
 
 from model.errors import RequestError, RunError, StoreError
 from storage import latents
@@ -31,7 +30,7 @@ from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, Tu
 from storage.remembered import of_turns
 from storage.sessions import require_new, require_session
 from storage.store import MEMORY, next_version
-from storage.tables import open_table
+from storage.tables import insert_missing, open_table
 
 PAYLOADS_AT_ONCE = 16  # each insert is a version of the table
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip cannot be older
@@ -183,18 +182,14 @@ def _add_memories(
     for start in range(0, len(missing), PAYLOADS_AT_ONCE):
         ids = missing[start : start + PAYLOADS_AT_ONCE]
         data = lance.blob_array([b"".join(archive.read(f"latents/{id}")) for id in ids])
-        _insert(payloads, pa.table([ids, data], schema=latents.SCHEMA))
+        insert_missing(payloads, pa.table([ids, data], schema=latents.SCHEMA))
         report(start + len(ids), len(missing) + len(contents.entries))
     for name, table in contents.memories.items():
         rows = [{**row, "session": moved[row["session"], row["turn"]][0]} for row in table.to_pylist()]
         schema = schema_of(name)
         table = open_table(folder / MEMORY, name, schema, added_to(name))
-        _insert(table, pa.Table.from_pylist(rows, schema=schema))
+        insert_missing(table, pa.Table.from_pylist(rows, schema=schema))
     return len(missing)
-
-
-def _insert(table: Table, rows: pa.Table) -> None:
-    table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(rows)
 
 
 def _add_files(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model.config.base import first_mistake
 from model.errors import RequestError, StoreError
 from model.stitching import share_frames
 from model.types import Segment, Span
@@ -74,7 +75,7 @@ class Finished:
         try:
             return Noted.model_validate_json(self.entry.note)
         except ValidationError as fault:
-            where = ".".join(map(str, fault.errors()[0]["loc"]))
+            where, _ = first_mistake(fault)
             raise StoreError(f"{self.path}: the ledger's note of it is damaged ({where}); restore the folder") from None
 
     @cached_property

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from model.errors import StoreError
-from storage.tables import PRIMARY_KEY, compact_payloads, open_table
+from storage.tables import PRIMARY_KEY, compact_payloads, insert_missing, open_table
 
 TABLE = "latents"
 CACHE_BYTES = 256 * 2**20
@@ -47,8 +47,7 @@ class LatentStore:
         """Keep a payload; the first one of an id stays."""
         payload = save({"edited": np.ascontiguousarray(edited), "source": np.ascontiguousarray(source)})
         blob = pa.table([[id], lance.blob_array([payload])], schema=SCHEMA)
-        done = self._table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(blob)
-        if done.num_inserted_rows:
+        if insert_missing(self._table, blob):
             self._keep(id, (edited, source))
 
     def get(self, ids: Sequence[str]) -> list[tuple[Latents, Latents]]:

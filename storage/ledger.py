@@ -18,11 +18,10 @@ from typing import Any, Literal
 import pyarrow as pa
 from filelock import FileLock, Timeout
 from lancedb.expr import Expr, col, lit
-from lancedb.table import Table
 
 from model.errors import StoreBusyError, StoreError
 from storage.content_id import identify
-from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, upsert
 
 TurnKey = tuple[str, int]
 """The session and the number under which the memories and files of a turn are kept."""
@@ -119,7 +118,7 @@ class Ledger:
 
     def record(self, entry: Entry) -> None:
         """Write one row: the commit point of that work. Doing it again replaces the row."""
-        _upsert(self._entries, [asdict(entry)], ENTRY_SCHEMA)
+        upsert(self._entries, pa.Table.from_pylist([asdict(entry)], schema=ENTRY_SCHEMA))
 
     def find(self, ids: Sequence[str]) -> dict[str, Entry]:
         """The entries among `ids` that exist, by id."""
@@ -200,7 +199,7 @@ class Ledger:
 
     def add_turns(self, turns: Sequence[TurnRow]) -> None:
         """Write turns, all or none."""
-        _upsert(self._turns, [asdict(turn) for turn in turns], TURN_SCHEMA)
+        upsert(self._turns, pa.Table.from_pylist([asdict(turn) for turn in turns], schema=TURN_SCHEMA))
 
     def remove_turns(self, turns: Sequence[TurnRow]) -> None:
         """Remove turns, all or none; those that are not there are fine."""
@@ -280,11 +279,6 @@ class StoreLock:
             return json.loads(self._holder.read_text())["pid"]
         except (OSError, ValueError):
             return "unknown"
-
-
-def _upsert(table: Table, records: list[dict[str, Any]], schema: pa.Schema) -> None:
-    merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-    merge.use_index(False).execute(pa.Table.from_pylist(records, schema=schema))
 
 
 ENTRY_SCHEMA = pa.schema(

@@ -20,7 +20,7 @@ from model.errors import StoreError
 from model.types import Reason, Recall
 from storage.latents import CACHE_BYTES, Latents, LatentStore
 from storage.ledger import TurnKey
-from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, upsert
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,7 @@ class RememberedStore(ABC, Generic[Row]):
         Doing it again changes nothing.
         """
         self._latents.put(row.id, edited, source)
-        record = pa.Table.from_pylist([self._to_record(row)], schema=self._schema)
-        merge = self._rows.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.use_index(False).execute(record)
+        upsert(self._rows, pa.Table.from_pylist([self._to_record(row)], schema=self._schema))
 
     def latents(self, ids: Sequence[str]) -> list[tuple[Latents, Latents]]:
         """Edited and source latents of memories, in the order of `ids`.

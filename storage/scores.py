@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
 
-from model.config.base import Config
+from model.config.base import Config, first_mistake
 from model.errors import RequestError
 from storage.durable import publish
 from storage.foreign_text import TextError, parse_json, read_text
@@ -73,9 +73,8 @@ def read_scores(video: Path) -> Scores:
     except TextError as fault:
         raise RequestError(f"{path}: {fault}; write it again, or delete it") from None
     except ValidationError as fault:
-        first = fault.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RequestError(f"{path}: {where}: {first['msg']}; write it again, or delete it") from None
+        where, what = first_mistake(fault)
+        raise RequestError(f"{path}: {where}: {what}; write it again, or delete it") from None
 
 
 def count_flagged(video: Path) -> int | None:

@@ -55,6 +55,20 @@ def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, Fill
         ) from fault
 
 
+def upsert(table: Table, rows: pa.Table) -> None:
+    """Write rows by id, all or none; those that are there are replaced.
+
+    By no index: with one, concurrent writers of an id leave two rows.
+    """
+    merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+    merge.use_index(False).execute(rows)
+
+
+def insert_missing(table: Table, rows: pa.Table) -> int:
+    """Write the rows whose ids are not there yet, all or none; returns how many."""
+    return table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(rows).num_inserted_rows
+
+
 def _has_columns(table: Table, names: Sequence[str], added: Mapping[str, Filling]) -> bool:
     """Whether a table has these columns, once those that a later version added have been."""
     missing = names[len(table.schema.names) :]

@@ -12,7 +12,7 @@ from typing import Literal
 import pyarrow as pa
 from lancedb.table import Table
 
-from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, upsert
 
 State = Literal["queued", "editing", "done", "partial", "failed", "skipped"]
 ORDER: tuple[State, ...] = ("failed", "partial", "editing", "queued", "done", "skipped")
@@ -74,8 +74,7 @@ class VideoStates:
             return
         now = dt.datetime.now(dt.UTC)
         records = [asdict(state) | {"updated": now} for state in states]
-        merge = self._rows.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.use_index(False).execute(pa.Table.from_pylist(records, schema=SCHEMA))
+        upsert(self._rows, pa.Table.from_pylist(records, schema=SCHEMA))
         self._writes += 1
         if self._writes % TENDED == 0:
             self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)

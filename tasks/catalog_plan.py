@@ -9,7 +9,7 @@ import heapq
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,15 +91,12 @@ def plan_catalog(
     states: Mapping[str, VideoState],
     setup: Setup,
     rates: tuple[Rates, bool],
-    probed: Callable[[int], None] = lambda _: None,
 ) -> CatalogPlan:
-    """Look at every video; `states` are those of earlier runs, `probed` is told how many were looked at."""
-    planned: list[PlannedVideo] = []
+    """Look at every video; `states` are those of earlier runs."""
     silent = Event()  # the object store does not answer: it is not asked about each of a thousand videos
     with ThreadPoolExecutor(PROBES, thread_name_prefix="probe") as threads:
-        for one in threads.map(lambda entry: _look(entry, states.get(entry.video.video_id), setup, silent), entries):
-            planned.append(one)
-            probed(len(planned))
+        looked = threads.map(lambda entry: _look(entry, states.get(entry.video.video_id), setup, silent), entries)
+        planned = tuple(looked)
     known, measured = rates
     sound = [one for one in planned if not one.error]
     left = math.ceil(sum(one.left for one in sound) * known.cut_factor)
@@ -107,7 +104,7 @@ def plan_catalog(
     request = setup.request
     span = makespan([one.left * step for one in sorted(sound, key=lambda one: -one.left)], request.editors)
     return CatalogPlan(
-        planned=tuple(planned),
+        planned=planned,
         done=sum(one.segments > 0 and one.left == 0 for one in sound),
         skipped=sum(entry.video.skip for entry in entries),
         unknown=sum(one.unknown for one in planned),

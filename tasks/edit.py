@@ -52,10 +52,8 @@ class Care:
     told: Callable[[int, int], None] | None = None
 
 
-def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool, care: Care | None = None) -> TurnRecord:
-    """Edit what the ledger lacks, and return what happened to every segment; some may be quarantined.
-
-    Without `care`, earlier runs' faults are forgotten, and a segment that is given up is an error.
+def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool) -> TurnRecord:
+    """Edit what the ledger lacks, and return what happened to every segment. Earlier runs' faults are forgotten.
 
     Raises:
         WeightsError: the model does not load.
@@ -64,13 +62,13 @@ def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool, care: Care | N
     """
     now = datetime.now(UTC)
     try:
-        record = edit_segments(turn, store, editors, care or Care(FaultPolicy(), since=now), now)
+        record = edit_segments(turn, store, editors, Care(FaultPolicy(), since=now), now)
     except RayActorError as fault:
         raise EditError(
             f"{turn.plan.work.name}: a process of the run died at every one of {len(RETRY_SECONDS) + 1} attempts "
             f"({first_line(fault)}); free memory, then run the same command again"
         ) from fault
-    if record.quarantined and care is None:
+    if record.quarantined:
         lost = record.quarantined[0]
         raise EditError(
             f"{turn.plan.work.name}: {len(record.quarantined)} segments failed, such as segment {lost.segment.index} "

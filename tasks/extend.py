@@ -20,6 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
 from model.config import ExtensionRequest, SyntheticSource
+from model.config.base import first_mistake
 from model.errors import MemoryV2VError, RequestError
 from storage.content_id import hash_folder, identify
 from storage.dataset_page import DatasetPage, write_page
@@ -262,9 +263,8 @@ def _worlds(place: Path) -> PairWorlds:
     except TextError as fault:
         raise RequestError(f"{place}: line {fault.line or 1}: {fault}") from None
     except ValidationError as fault:
-        error = fault.errors()[0]
-        field = ".".join(str(part) for part in error["loc"])
-        raise RequestError(f"{place}: {field}: {error['msg']}; expected {{kind: synthetic, clips: 200}}") from None
+        field, what = first_mistake(fault)
+        raise RequestError(f"{place}: {field}: {what}; expected {{kind: synthetic, clips: 200}}") from None
     return PairWorlds(source.clips, source.world, source.first_seed, source.wording)
 
 

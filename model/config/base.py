@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 Precision = Literal["float32", "bfloat16"]
 SESSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -20,10 +20,16 @@ def of_the_model(schema: dict[str, Any]) -> None:
         one.pop("default", None)
 
 
-class ModelSettings(Config):
+class PresetSettings(Config):
     """Settings of which a model folder has its own (see `Preset`); those that differ from the paper say so."""
 
     model_config = ConfigDict(json_schema_extra=of_the_model)
+
+
+def first_mistake(fault: ValidationError) -> tuple[str, str]:
+    """The first mistake in settings: its field, with dots, and what is wrong with it."""
+    error = fault.errors()[0]
+    return ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
 
 
 def of_whole_latents(frames: int) -> int:

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from model.config.base import Config, ModelSettings, of_whole_latents
+from model.config.base import Config, PresetSettings, of_whole_latents
 
 
-class WindowConfig(ModelSettings):
+class WindowConfig(PresetSettings):
     """How a video is cut into segments, and the size at which the model sees them."""
 
     frames: int = Field(default=81, ge=5)
@@ -31,7 +31,7 @@ class WindowConfig(ModelSettings):
         return self
 
 
-class RetrievalConfig(ModelSettings):
+class RetrievalConfig(PresetSettings):
     """Which memories a segment recalls (paper section 3.2, supplement D)."""
 
     top_k: int = Field(default=5, ge=0, le=64)
@@ -49,7 +49,7 @@ class RetrievalConfig(ModelSettings):
     """Pick memories that do not repeat one another (ours; off is the paper)."""
 
 
-class TokenConfig(ModelSettings):
+class TokenConfig(PresetSettings):
     """How many tokens a memory gets (paper section 3.2): 1x4x4 for the best, 1x8x8 for the rest."""
 
     fine: int = Field(default=3, ge=0)
@@ -71,7 +71,7 @@ class TokenConfig(ModelSettings):
         return self
 
 
-class MergeConfig(ModelSettings):
+class MergeConfig(PresetSettings):
     """Adaptive token merging (paper section 3.3)."""
 
     mode: Literal["merge", "discard", "high", "off"] = "merge"
@@ -83,7 +83,7 @@ class MergeConfig(ModelSettings):
     """Blocks, 1-based, before whose attention frames are merged; None is a third and two thirds of the depth."""
 
 
-class SamplingConfig(ModelSettings):
+class SamplingConfig(PresetSettings):
     """The denoising loop."""
 
     steps: int = Field(default=50, ge=1, le=1000)
@@ -105,7 +105,7 @@ class SamplingConfig(ModelSettings):
         return self.guidance if recalls or self.first_guidance is None else self.first_guidance
 
 
-class EditConfig(ModelSettings):
+class EditConfig(PresetSettings):
     """Everything the editor needs besides the pictures and the instruction."""
 
     sampling: SamplingConfig = SamplingConfig()

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -210,8 +209,3 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text("".join(f"{line}\n" for line in lines))
     unfinished.rename(path)
-
-
-def curve_table(curve: Sequence[Point]) -> list[dict[str, Any]]:
-    """The curve as rows."""
-    return [asdict(point) for point in curve]

@@ -2,7 +2,7 @@
 
 from storage.catalog.building import build_catalog, write_manifest
 from storage.catalog.faults import Fault
-from storage.catalog.places import output_folder, read_output
+from storage.catalog.places import output_folder
 from storage.catalog.reading import Catalog, find_faults, read_catalog
 from storage.catalog.schema import catalog_schema
 
@@ -14,6 +14,5 @@ __all__ = [
     "find_faults",
     "output_folder",
     "read_catalog",
-    "read_output",
     "write_manifest",
 ]

@@ -23,7 +23,6 @@ SETTINGS: dict[str, Place] = {
     "gate": ("gate", "mode"),
 }
 """Where the cells of a column belong in a line of JSON."""
-MAX_TURNS = 100
 _TURN = re.compile(r"(prompt|seed|on)(?:_([2-9]|[1-9][0-9]|100))?")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")

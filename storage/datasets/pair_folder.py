@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from model.config import Config
+from model.config.base import first_mistake
 from model.errors import RequestError
 from storage.datasets.pairs import Broken, Entry, Pair
 from storage.foreign_text import TextError, parse_json, read_text
@@ -84,14 +85,8 @@ def _read_list(path: Path) -> list[PairLine]:
         except TextError as fault:
             raise RequestError(f"{path}: line {number}: {fault}") from None
         except ValidationError as fault:
-            raise RequestError(f"{path}: line {number}: {_told(fault)}") from None
+            raise RequestError(f"{path}: line {number}: {': '.join(first_mistake(fault))}") from None
     return lines
-
-
-def _told(fault: ValidationError) -> str:
-    """The first thing that is wrong, by its field."""
-    error = fault.errors()[0]
-    return f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
 
 
 def _find(folder: Path) -> list[PairLine]:
@@ -113,5 +108,5 @@ def _find(folder: Path) -> list[PairLine]:
         try:
             lines.append(PairLine(source=source, target=target, instruction=read_text(said).strip(), id=name))
         except ValidationError as fault:
-            raise RequestError(f"{said}: {_told(fault)}") from None
+            raise RequestError(f"{said}: {': '.join(first_mistake(fault))}") from None
     return lines
