@@ -26,7 +26,7 @@ from flows.environment import prepare_environment, user_folder
 from flows.request import validated
 from model.config import ProofConfig
 from model.errors import MemoryV2VError, RequestError
-from tasks.claims import CLAIMS, Claim
+from tasks.proof.claims import CLAIMS, Claim
 
 if TYPE_CHECKING:
     from model.metrics.agreement import Figure, Figures
@@ -66,7 +66,7 @@ def prove_here(config: ProofConfig) -> "Figures":
     import torch
 
     from model.metrics.measured import MeasuredEditor
-    from tasks.verdicts import add_verdicts, find_models, judge_here, plan_jobs, read_verdicts, sum_up_proof
+    from tasks.proof.verdicts import add_verdicts, find_models, judge_here, plan_jobs, read_verdicts, sum_up_proof
 
     cache = user_folder("cache")
     models = find_models(config, cache)
@@ -80,7 +80,7 @@ def prove_here(config: ProofConfig) -> "Figures":
 
 def figures_by_seed(config: ProofConfig) -> "list[Figures]":
     """What each of several models has alone, from the verdicts written down; nothing where there is one."""
-    from tasks.verdicts import sum_up_proof
+    from tasks.proof.verdicts import sum_up_proof
 
     alone = [config.model_copy(update={"weights": (name,)}) for name in config.weights]
     return [sum_up_proof(each, user_folder("cache")) for each in alone] if len(alone) > 1 else []
@@ -120,8 +120,8 @@ def write_proof(config: ProofConfig, figures: "Figures", by_seed: "Sequence[Figu
     from model.metrics.measured import MeasuredEditor
     from storage.plot import draw_bars
     from storage.sheet import draw_sheet
-    from tasks.showing import show_videos
-    from tasks.verdicts import find_models, world_of
+    from tasks.proof.showing import show_videos
+    from tasks.proof.verdicts import find_models, world_of
 
     bars = {
         method.replace("_", " "): {

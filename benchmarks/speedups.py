@@ -46,10 +46,10 @@ from reporting import (
     tidy,
     told,
 )
-from tasks.judging import held_out
-from tasks.playing import Clip
-from tasks.showing import open_seeds
-from tasks.verdicts import Job, Model, Verdict, do_job, sum_up
+from tasks.proof.judging import held_out
+from tasks.proof.playing import Clip
+from tasks.proof.showing import open_seeds
+from tasks.proof.verdicts import Job, Model, Verdict, do_job, sum_up
 from tasks.weights import read_preset
 
 DEMO = ROOT / "checkpoints" / "demo"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from model.config import Preset
     from model.metrics.agreement import Figure, Tally
     from storage.sheet import Block
-    from tasks.turning import ViewEditor
+    from tasks.proof.views import ViewEditor
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "examples" / "clip.mp4"
@@ -66,7 +66,7 @@ def load(weights: str) -> tuple["ViewEditor", "Preset"]:
 def measure(weights: str, worlds: int, first: int) -> dict[str, dict[str, "Figure"]]:
     """All figures by method, with `floor` among the methods; intervals by bootstrap over worlds."""
     from model.metrics.agreement import summarise
-    from tasks.turning import METHODS, first_picks, five_turns
+    from tasks.proof.views import METHODS, first_picks, five_turns
 
     editor, preset = load(weights)
     found: dict[str, list[Tallies]] = {name: [] for name in (*METHODS, "floor")}
@@ -87,7 +87,7 @@ def measure(weights: str, worlds: int, first: int) -> dict[str, dict[str, "Figur
 def judge(editor: "ViewEditor", preset: "Preset", seed: int) -> dict[str, Tallies]:
     """One world under all methods, and its floor."""
     from model.metrics.views import Turn
-    from tasks.turning import METHODS, compare, five_turns, look, play, three_turns
+    from tasks.proof.views import METHODS, compare, five_turns, look, play, three_turns
 
     size, length = preset.window.height, preset.window.frames
     three, five = three_turns(seed, size, length), five_turns(seed, size, length)
@@ -166,7 +166,7 @@ def saved(figures: Mapping[str, Mapping[str, "Figure"]], baseline: str, errors: 
 def show(editor: "ViewEditor", preset: "Preset", seed: int) -> "Block":
     """Frames of one world: what there is, and what two of three turns make of it."""
     from storage.sheet import Block
-    from tasks.turning import METHODS, play, three_turns
+    from tasks.proof.views import METHODS, play, three_turns
 
     session = three_turns(seed, preset.window.height, preset.window.frames)
     alone, ours = (play(session, METHODS[name], editor, preset) for name in ("ind", "memory"))

@@ -12,7 +12,6 @@ from model.metrics.agreement import Figures
 from storage.edited_videos import find_edits
 from storage.store import place_for
 from tasks.cluster import choose_device, start_cluster, start_ray
-from tasks.evaluate import judge_videos
 from tasks.evaluation_report import Evaluation, publish_evaluation, require_pairs, sum_up, unscored, write_evaluation
 from tasks.measure import (
     MeasureJob,
@@ -23,7 +22,8 @@ from tasks.measure import (
     plan_jobs,
     read_measurements,
 )
-from tasks.verdicts import find_models, sum_up_proof
+from tasks.proof.judge_videos import judge_videos
+from tasks.proof.verdicts import find_models, sum_up_proof
 
 HERE_FRAMES = 2000  # of several videos that are measured in this process: about a minute of 480 lines
 

@@ -1,6 +1,7 @@
 """The house rules that a machine can check."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -65,6 +66,13 @@ def test_each_layer_knows_only_its_own_libraries(path: Path) -> None:
         "flows": {"torch", "diffusers", "transformers", "ray", "lancedb"},
     }[layer]
     assert not imported & forbidden
+
+
+@pytest.mark.parametrize("package", ["storage", "tasks"])
+def test_the_map_of_a_package_names_every_module(package: str) -> None:
+    text = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text())) or ""
+    inside = [path for path in (ROOT / package).iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+    assert {path.stem for path in inside} - {"__init__"} <= set(re.findall(r"[a-z_]+", text))
 
 
 FORBIDDEN_IMPORTS = {"pickle", "cloudpickle", "marshal", "shelve", "dill", "joblib", "xml"}

@@ -1,7 +1,7 @@
 """The shipped model bears out the claim on unseen videos; without its memory, or without training, it does not.
 
 12 short videos whose instruction leaves the result open, the first ones of their seeds, none left out. The bounds are
-what the shipped model reaches, a little below its figures. Those that it is to reach are in `tasks/claims.py`, and the
+what the shipped model reaches, a little below its figures. What it is to reach is in `tasks/proof/claims.py`, and the
 proof, which says where it falls short, is `benchmarks/consistency.py`.
 """
 
@@ -19,9 +19,9 @@ from model.editor import MemoryEditor
 from model.metrics.agreement import Figures
 from model.metrics.measured import MeasuredEditor
 from model.types import EditedSegment, Memory
-from tasks.playing import ProofEditor
-from tasks.showing import open_seeds
-from tasks.verdicts import Job, Model, do_job, sum_up
+from tasks.proof.playing import ProofEditor
+from tasks.proof.showing import open_seeds
+from tasks.proof.verdicts import Job, Model, do_job, sum_up
 from tasks.weights import read_preset
 
 DEMO = Path(__file__).resolve().parents[1] / "checkpoints" / "demo"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from model.metrics.measured import MeasuredEditor
     from model.metrics.score import Measurement
     from tasks.measure import MeasureJob
-    from tasks.verdicts import Job, Verdict
+    from tasks.proof.verdicts import Job, Verdict
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -36,7 +36,7 @@ class Judge:
             RunError: footage is not there and could not be downloaded.
         """
         from model.metrics.measured import MeasuredEditor
-        from tasks.verdicts import do_job
+        from tasks.proof.verdicts import do_job
 
         if self._editor is None or self._folder != job.model.folder:
             self._folder, self._editor = job.model.folder, MeasuredEditor.from_pretrained(job.model.folder)

@@ -36,4 +36,5 @@ def test_a_recipe_is_trained_and_trained_shorter(tmp_path: Path) -> None:
 
 
 def test_the_claim_is_measured_there_too() -> None:
-    assert run_bare(f"{BARE}import tasks.verdicts, tasks.showing, benchmarks.consistency\nprint('there')") == "there\n"
+    code = "import tasks.proof.verdicts, tasks.proof.showing, benchmarks.consistency\nprint('there')"
+    assert run_bare(f"{BARE}{code}") == "there\n"

@@ -10,7 +10,18 @@ from model.config import EditConfig, Preset
 from model.metrics.views import Turn, warp
 from model.types import EditedSegment, ViewMemory
 from storage.datasets.panorama import imagine_panorama, render_panorama, view_lens
-from tasks.turning import METHODS, SEGMENTS, TOP_K, Session, compare, first_picks, five_turns, look, play, three_turns
+from tasks.proof.views import (
+    METHODS,
+    SEGMENTS,
+    TOP_K,
+    Session,
+    compare,
+    first_picks,
+    five_turns,
+    look,
+    play,
+    three_turns,
+)
 
 SIZE, LENGTH = 32, 5
 PRESET = Preset(name="by hand")

@@ -13,8 +13,8 @@ from model.types import EditedSegment, Memory
 from storage.datasets.synthetic import imagine, render
 from storage.memory import MemoryRow, MemoryStore
 from storage.remembered import Reach
-from tasks.judging import held_out
-from tasks.playing import METHODS, Clip, Stage, recall_latest, recall_random, recall_similar
+from tasks.proof.judging import held_out
+from tasks.proof.playing import METHODS, Clip, Stage, recall_latest, recall_random, recall_similar
 from tasks.recall import Found, Query
 
 WORLD = WorldConfig(size=48, segments=14, segment_frames=5, least_shown=2, least_gap=2)

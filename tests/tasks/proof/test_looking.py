@@ -5,8 +5,8 @@ import pytest
 
 from storage.datasets.clip import EditedClip
 from storage.datasets.looks import apply_look, draw_look
-from tasks.looking import LOOK_TALLIES, NO_LOOK, LookView, look_at, look_clip
-from tasks.playing import Clip
+from tasks.proof.looking import LOOK_TALLIES, NO_LOOK, LookView, look_at, look_clip
+from tasks.proof.playing import Clip
 
 LENGTH, SEGMENTS = 5, 4
 

@@ -15,9 +15,9 @@ from model.errors import RequestError
 from model.metrics.agreement import MEASURES, Figure, Figures, RegionView, SegmentView, VideoView, summarise
 from storage.content_id import hash_folder, identify
 from storage.records import add_records, read_records
-from tasks.judging import held_out, judge_pair
-from tasks.looking import LOOK_METHODS, LOOK_TALLIES, LookView, judge_look
-from tasks.playing import METHODS, ProofEditor, Stage
+from tasks.proof.judging import held_out, judge_pair
+from tasks.proof.looking import LOOK_METHODS, LOOK_TALLIES, LookView, judge_look
+from tasks.proof.playing import METHODS, ProofEditor, Stage
 from tasks.weights import locate_weights, read_preset
 
 EDITIONS = {"world": 5, "look": 5}  # of verdicts: counted up when what is seen of a video changes

@@ -24,7 +24,7 @@ from model.metrics.regions import (
 )
 from storage.datasets.synthetic import RenderedWorld, imagine, render, shown_segments
 from storage.datasets.wording import hue_of
-from tasks.playing import Clip, Stage, cuts_between, make_clip
+from tasks.proof.playing import Clip, Stage, cuts_between, make_clip
 
 MARGIN = 4  # pixels: a block of the codec, whose latents an edit beside it may touch
 

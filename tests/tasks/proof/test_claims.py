@@ -5,8 +5,8 @@ import math
 import pytest
 
 from model.metrics.agreement import Figure
-from tasks.claims import CLAIMS, EDITS, LOOKS, PARTS, REMEMBERS, Claim
-from tasks.playing import METHODS
+from tasks.proof.claims import CLAIMS, EDITS, LOOKS, PARTS, REMEMBERS, Claim
+from tasks.proof.playing import METHODS
 
 GOOD = {
     "agreement_after_gap": 0.15,

@@ -16,7 +16,7 @@ from model.metrics.agreement import Tally
 from storage.datasets.clip import EditedClip
 from storage.datasets.footage import footage_clip
 from storage.datasets.looks import Look, distance, recover
-from tasks.playing import Clip, ProofEditor, Stage, make_clip
+from tasks.proof.playing import Clip, ProofEditor, Stage, make_clip
 
 LOOK_METHODS = ("ind", "fifo", "memory", "memory_merging", "cached")
 APPLIED = 0.1  # distance from the look that changes nothing

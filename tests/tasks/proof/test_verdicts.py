@@ -12,8 +12,8 @@ from model.errors import RequestError
 from model.metrics.agreement import Figure
 from model.types import EditedSegment, Memory
 from storage.datasets.synthetic import RenderedWorld, colour_of, imagine, render
-from tasks.playing import METHODS
-from tasks.verdicts import (
+from tasks.proof.playing import METHODS
+from tasks.proof.verdicts import (
     Job,
     Model,
     add_verdicts,

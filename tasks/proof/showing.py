@@ -8,8 +8,8 @@ import numpy as np
 from model.config import Preset, WorldConfig
 from storage.datasets.synthetic import imagine
 from storage.sheet import Block
-from tasks.judging import Subject, held_out
-from tasks.playing import ProofEditor, Stage
+from tasks.proof.judging import Subject, held_out
+from tasks.proof.playing import ProofEditor, Stage
 
 SHOWN_METHODS = {"ind": "alone", "fifo": "previous only", "memory": "memory"}
 COLUMNS = 10

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from model.config import ProofConfig
 from tasks.actors.judge import judge_together
 from tasks.progress import EditProgress
-from tasks.verdicts import add_verdicts, find_models, plan_jobs, read_verdicts
+from tasks.proof.verdicts import add_verdicts, find_models, plan_jobs, read_verdicts
 
 
 @task(task_run_name="judge {config.videos} videos", cache_policy=NO_CACHE, persist_result=False)
