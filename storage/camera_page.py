@@ -5,7 +5,6 @@ escaped. Where the name ends in `.svg`, the drawings alone are written, as one p
 """
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from model.camera.plot import Drawing, stack_drawings
 from model.errors import RequestError
-from storage.durable import publish
+from storage.durable import write_whole
 
 TEMPLATES = Path(__file__).parent / "templates"
 KINDS = (".html", ".svg")
@@ -49,14 +48,10 @@ def write_cameras(path: Path, entries: Sequence[CameraEntry], overlap: Drawing |
     """
     check_page(path)
     text = (_picture if path.suffix.lower() == ".svg" else _page)(entries, overlap)
-    unfinished = path.with_name(f".{os.getpid()}.partial")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        publish(unfinished, path)
+        return write_whole(path, text)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise _refuse(path, error) from None
-    return path
 
 
 def _page(entries: Sequence[CameraEntry], overlap: Drawing | None) -> str:

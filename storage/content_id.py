@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from storage.durable import publish
+from storage.durable import write_whole
 
 CHUNK = 2**22
 
@@ -65,6 +64,4 @@ def _is_hidden(relative: Path) -> bool:
 
 def _remember(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{uuid4().hex}.partial")
-    unfinished.write_text(text)
-    publish(unfinished, path)
+    write_whole(path, text)

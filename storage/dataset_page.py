@@ -5,7 +5,6 @@ the rows. Whatever a user wrote is escaped.
 """
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow as pa
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from storage.datasets.extended import KINDS
-from storage.durable import publish
+from storage.durable import write_whole
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN, SHOWN_FAILURES = 24, 200
@@ -47,10 +46,7 @@ def write_page(path: Path, page: DatasetPage) -> Path:
         failures=page.failed[:SHOWN_FAILURES],
         bound=float(1 / BINS[-1]),
     )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    unfinished.write_text(text, encoding="utf-8")
-    publish(unfinished, path)
-    return path
+    return write_whole(path, text)
 
 
 def _figures(rows: pa.Table) -> dict[str, str]:

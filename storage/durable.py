@@ -1,7 +1,28 @@
 """Files that appear whole or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A path beside `target` to write to. It becomes `target` at the end, and is removed where that fails."""
+    path = target.with_name(f".{uuid4().hex}.unfinished")
+    try:
+        yield path
+        publish(path, target)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def write_whole(target: Path, text: str) -> Path:
+    """Write a file of text, UTF-8."""
+    with whole_file(target) as path:
+        path.write_text(text, encoding="utf-8")
+    return target
 
 
 def publish(finished: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ from model.errors import RequestError, RunError, StoreError
 from storage import latents
 from storage.archive import MANIFEST, VERSION, Archive, Contents, Manifest, Member, Report, member_of
 from storage.content_id import CHUNK, hash_file
-from storage.durable import publish
+from storage.durable import publish, whole_file
 from storage.garbage import OF_TURNS, unrecorded
 from storage.kinds import IDS_AT_ONCE, added_to, complete, remembered, schema_of, segment_tables
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, turn_id
@@ -222,12 +222,8 @@ def _is_here(folder: Path, entry: Entry | None) -> bool:
 
 def _copy(archive: Archive, member: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        with unfinished.open("wb") as file:
+        with whole_file(path) as unfinished, unfinished.open("wb") as file:
             file.writelines(archive.read(member))
-        publish(unfinished, path)
     except OSError as fault:
         raise RunError(f"{path}: could not be written ({fault.strerror}); the same command goes on") from fault
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from storage.durable import publish
+from storage.durable import whole_file
 
 THUMBNAIL_SIZE = (176, 128)  # pixels at most, width and height; some 4 kB each, so 2,000 segments stay below 40 MB
 THUMBNAIL_QUALITY = 70
@@ -27,13 +27,8 @@ def write_page(name: str, path: Path, **told: object) -> Path:
     hashes = {"script_hash": _hash_of(f"{name}.js"), "style_hash": _hash_of(f"{name}.css")}
     page = _ENVIRONMENT.get_template(f"{name}.html.j2").stream(**told, **hashes)
     page.enable_buffering(50)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with unfinished.open("w", encoding="utf-8", errors="replace") as file:
-            file.writelines(page)
-        publish(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8", errors="replace") as file:
+        file.writelines(page)
     return path
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from storage.durable import whole_file
+
 SIZE = (1920, 1120)
 LEFT, TOP, RIGHT, BOTTOM = 184, 112, 1848, 976  # of the axes
 INK, GRID, PAPER = (40, 40, 40), (225, 225, 225), (255, 255, 255)
@@ -76,9 +78,8 @@ def _paper(title: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 def save(picture: Image.Image, path: Path) -> Path:
     """Write a picture at half its size; the file appears whole or not at all."""
-    unfinished = path.with_name(f".{path.name}")
-    picture.reduce(2).save(unfinished, "PNG")
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        picture.reduce(2).save(unfinished, "PNG")
     return path
 
 

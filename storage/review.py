@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path, PurePath
 
 from model.types import Merge, Recall, Segment, Shot, Span
-from storage.durable import publish
+from storage.durable import whole_file
 from storage.page import write_page
 
 POSTER = "poster.jpg"  # a small picture of the result, in the folder of its page
@@ -197,9 +197,8 @@ def review_folder(video: Path) -> Path:
 
 def write_poster(jpeg: bytes, video: Path) -> None:
     """Keep a picture of an edited video for the page of its catalog."""
-    unfinished = review_folder(video) / f".{POSTER}.unfinished"
-    unfinished.write_bytes(jpeg)
-    publish(unfinished, review_folder(video) / POSTER)
+    with whole_file(review_folder(video) / POSTER) as unfinished:
+        unfinished.write_bytes(jpeg)
 
 
 def write_review(review: Review, path: Path) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from storage.durable import publish
+from storage.durable import write_whole
 from storage.video_states import VideoState
 
 FOLDER = "runs"
@@ -40,11 +40,7 @@ class RunRecord:
 def write_run(folder: Path, record: RunRecord) -> Path:
     """Keep a run in a catalog's folder."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    path = folder / FOLDER / f"{record.id}.json"
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_text(json.dumps(asdict(record)))
-    publish(unfinished, path)
-    return path
+    return write_whole(folder / FOLDER / f"{record.id}.json", json.dumps(asdict(record)))
 
 
 def read_runs(folder: Path) -> list[RunRecord]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.errors import RunError
-from storage.durable import publish
+from storage.durable import whole_file
 from storage.spreadsheet import Cell, write_csv
 
 Record = Mapping[str, Cell]
@@ -42,12 +42,9 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> Path:
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        write(unfinished)
-        publish(unfinished, path)
+        with whole_file(path) as unfinished:
+            write(unfinished)
     except OSError as fault:
         raise RunError(f"{path}: could not be written ({fault.strerror}); choose another --out") from fault
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path

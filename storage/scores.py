@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from model.config.base import Config, first_mistake
 from model.errors import RequestError
-from storage.durable import publish
+from storage.durable import write_whole
 from storage.foreign_text import TextError, parse_json, read_text
 
 WORD = r"^[a-z][a-z0-9_-]{0,31}$"
@@ -52,11 +52,7 @@ def scores_path(video: Path) -> Path:
 
 def write_scores(video: Path, segments: Sequence[SegmentScores]) -> Path:
     """Write the scores of a finished video, whole or not at all; returns where."""
-    path = scores_path(video)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(Scores(segments=tuple(segments)).model_dump_json())
-    publish(unfinished, path)
-    return path
+    return write_whole(scores_path(video), Scores(segments=tuple(segments)).model_dump_json())
 
 
 def read_scores(video: Path) -> Scores:

@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from model.errors import RunError, VideoError
-from storage.durable import publish
+from storage.durable import whole_file
 from storage.source_file import limit_pixels, open_container
 
 CODEC = "ffv1"
@@ -31,14 +31,11 @@ def write_segment(frames: Iterable[np.ndarray], path: Path) -> None:
     Raises:
         RunError: the file could not be written.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        _write(frames, unfinished)
-        publish(unfinished, path)
+        with whole_file(path) as unfinished:
+            _write(frames, unfinished)
     except OSError as error:
         raise RunError(f"{path}: could not be written ({error.strerror})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write(frames: Iterable[np.ndarray], path: Path) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from storage.durable import whole_file
+
 NAME_WIDTH, HEADING, GAP, MARGIN = 120, 34, 2, 12
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 TEXT = 15
@@ -38,7 +40,6 @@ def draw_sheet(path: Path, blocks: Sequence[Block], scale: int) -> Path:
                 large = Image.fromarray(picture).resize((width, height), Image.Resampling.NEAREST)
                 sheet.paste(large, (NAME_WIDTH + number * (width + GAP), top))
             top += height + GAP
-    unfinished = path.with_name(f".{path.name}")
-    sheet.save(unfinished, "PNG")
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        sheet.save(unfinished, "PNG")
     return path

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from model.errors import RunError
-from storage.durable import publish
+from storage.durable import whole_file
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -25,19 +25,18 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Cell]]
     Raises:
         RunError: the file could not be written.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        with unfinished.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        with (
+            whole_file(path) as unfinished,
+            unfinished.open("w", encoding="utf-8", errors="replace", newline="") as file,
+        ):
             table = csv.writer(file)  # its line ends are CR LF: with others it would leave a CR in a cell bare
             table.writerow([defuse(name) for name in columns])
             for row in rows:
                 assert len(row) == len(columns), f"{len(row)} cells under {len(columns)} columns"
                 table.writerow([defuse(cell) for cell in row])
-        publish(unfinished, path)
     except OSError as fault:
         raise RunError(f"{path}: could not be written ({fault.strerror}); choose another file") from fault
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
 
 

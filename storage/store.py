@@ -19,7 +19,7 @@ from storage.views import ViewStore
 
 MEMORY, SEGMENTS = "memory", "segments"
 LEFTOVERS = (".*.encoding.mov", ".*.muxing.*", ".*.unfinished")
-"""Files being written: by `storage/video.py` (two), `storage/segment_file.py`, `exchange.py`, `page.py`."""
+"""Files being written: by `storage/video.py` (two), and all others by `storage/durable.py`."""
 
 
 Memory = TypeVar("Memory", bound=RememberedStore[Any])

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from model.errors import RequestError, StoreError
 from storage.address import ObjectAddress, read_address
-from storage.durable import publish
+from storage.durable import write_whole
 from storage.object_store import create, is_empty, require_conditional_writes, server_options
 from storage.redaction import redact
 
@@ -114,9 +114,7 @@ def settle(uri: Path, prefix: str | None) -> None:
     new = post is None
     post = post or Signpost(str(read_address(str(prefix))), uuid4().hex)
     if new:
-        unfinished = uri.with_name(f".{uri.name}.unfinished")
-        unfinished.write_text(json.dumps(asdict(post)))
-        publish(unfinished, uri)
+        write_whole(uri, json.dumps(asdict(post)))
     if create(f"{post.tables}/{OWNER}", post.owner.encode()) != post.owner.encode():
         if new:
             uri.unlink()

@@ -6,7 +6,6 @@ that made the latents. A line of an index is `{"path": "NAME.safetensors", "spli
 paths stay inside the folder. Files appear whole or not at all. Knows no codec.
 """
 
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from model.errors import StoreError
 from model.types import TrainingClip
 from storage.datasets.extended import ExtendedClips
-from storage.durable import publish
+from storage.durable import whole_file
 
 INDEX = "index.jsonl"
 FORMAT = "memory-v2v clip 1"
@@ -37,10 +36,9 @@ def write_clip(path: Path, clip: TrainingClip, codec: str) -> Path:
     tensors |= {"source": clip.source, "regions": clip.regions}
     tensors |= {} if clip.cameras is None else {"cameras": clip.cameras}
     said = {"id": clip.id, "instruction": clip.instruction, "fixed": str(int(clip.fixed))}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    save_file(contiguous, unfinished, {**said, "codec": codec, "format": FORMAT})
-    publish(unfinished, path)
+    with whole_file(path) as unfinished:
+        save_file(contiguous, unfinished, {**said, "codec": codec, "format": FORMAT})
     return path
 
 

@@ -249,4 +249,4 @@ def test_killed_again_and_again(finished_clip: tuple[Path, EditReport], tmp_path
     assert report["reused"] == len(kept) >= 8
     assert report["edited"] == report["segments"] - len(kept)
     assert np.array_equal(decode_all(Path(report["output"])), decode_all(Path(finished_clip[1].output)))
-    assert not [path for path in out.rglob("*") if ".partial" in path.name]
+    assert not [path for path in out.rglob("*") if path.name.endswith(".unfinished")]

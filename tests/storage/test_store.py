@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model.errors import RequestError, RunError, StoreBusyError, StoreError
-from storage import segment_file, video
+from storage import durable, video
 from storage.geometry import fit
 from storage.probe import probe
 from storage.segment_file import write_segment
@@ -152,7 +152,7 @@ def test_opening_removes_what_a_killed_run_was_writing(
     for folder in (segments, review):
         folder.mkdir()
     with monkeypatch.context() as patch:
-        for place, name in ((Path, "unlink"), (video, "publish"), (segment_file, "publish")):
+        for place, name in ((Path, "unlink"), (video, "publish"), (durable, "publish")):
             patch.setattr(place, name, _killed)
         with pytest.raises(KeyboardInterrupt):
             write_segment([frame], segments / "a.mkv")
