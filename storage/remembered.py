@@ -68,13 +68,14 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Reach:
-    """What a segment may recall: all of the session's earlier turns, and these segments of its own turn.
+    """What a segment may recall: the session's earlier turns, and these segments of its own turn, as `model` made them.
 
-    `passed` are memories that it may not.
+    Latents of another model are in another code. `passed` are memories that it may not recall.
     """
 
     turn: int
     segments: Collection[int]
+    model: str
     passed: Collection[str] = ()
 
     @property
@@ -83,13 +84,14 @@ class Reach:
         count = len(self.segments)
         beginning = self.segments == range(count)
         own = col("segment") < lit(count) if beginning else col("segment").isin(list(self.segments))
-        within = (col("turn") < lit(self.turn)) | ((col("turn") == lit(self.turn)) & own)
+        place = (col("turn") < lit(self.turn)) | ((col("turn") == lit(self.turn)) & own)
+        within = place & (col("model") == lit(self.model))
         return within & ~col("id").isin(sorted(self.passed)) if self.passed else within
 
     def holds(self, row: Remembered) -> bool:
         """Whether a row is within it."""
         within = row.turn < self.turn or (row.turn == self.turn and row.segment in self.segments)
-        return within and row.id not in self.passed
+        return within and row.model == self.model and row.id not in self.passed
 
 
 Row = TypeVar("Row", bound=Remembered)

@@ -27,7 +27,7 @@ from storage.remembered import Reach
 from storage.tables import compact_payloads, open_table
 from tests.storage.memories import SIZE, at, keys_of, make_descriptor, make_latents, make_row
 
-ALL = Reach(10**6, ())  # before the first segment of a turn that never comes
+ALL = Reach(10**6, (), "tiny")  # before the first segment of a turn that never comes
 SESSIONS = ["holiday", "x' OR '1'='1", 'a "quoted" one', "ünï-会话-🎬", "it's", "", "a\\b%_", "holiday "]
 
 
@@ -148,7 +148,7 @@ def test_search_looks_at_earlier_turns_and_earlier_segments_only(tmp_path: Path)
     query = make_descriptor(99)
     for before in [(1, 0), (1, 1), (2, 0), (2, 3), (3, 4), (4, 0)]:
         earlier = [row for row in rows if (row.turn, row.segment) < before]
-        hits = store.search(keys_of("holiday"), query, "noise", 5, Reach(before[0], range(before[1])))
+        hits = store.search(keys_of("holiday"), query, "noise", 5, Reach(before[0], range(before[1]), "tiny"))
         assert [hit.id for hit in hits] == brute_force(earlier, query, 5)
 
 
@@ -156,6 +156,17 @@ def test_search_compares_no_descriptors_of_another_name(tmp_path: Path) -> None:
     store = MemoryStore(tmp_path, SIZE)
     fill(store, [make_row(0), replace(make_row(1), descriptor_name="other")])
     assert found(store, make_descriptor(1)) == [make_row(0).id]
+
+
+def test_search_finds_no_memories_of_another_model(tmp_path: Path) -> None:
+    """Their latents are in another code, of another size perhaps."""
+    store = MemoryStore(tmp_path, SIZE)
+    fill(store, [make_row(0), replace(make_row(1), model="another")])
+    assert found(store, make_descriptor(1)) == [make_row(0).id]
+    assert found(store, make_descriptor(1), limit=1) == [make_row(0).id]
+    reach = replace(ALL, model="another")
+    assert [hit.segment for hit in store.rows() if reach.holds(hit)] == [1]
+    assert store.search(keys_of("holiday"), make_descriptor(1), "noise", 5, replace(ALL, model="a third")) == []
 
 
 @pytest.mark.parametrize("is_maintained", [False, True])
