@@ -21,7 +21,7 @@ from model.metrics.gate import Flag, excess, flags, measured, renew, score, surr
 from model.metrics.plan import Plan, plan_measurement
 from model.stitching import Frame, stitch
 from model.types import Segment, Span
-from storage.attempts import note_attempt, settle_attempts
+from storage.attempts import attempt_of, note_attempt, settle_attempts
 from storage.faults import Docket
 from storage.geometry import Fit
 from storage.ledger import Entry
@@ -148,7 +148,8 @@ class Gate:
         made = self._committed(prepared) or self._edit(prepared, editors, care, docket)
         if made is None:
             return None
-        note_attempt(self._store.ledger, self._entry(made.id), number)
+        if not attempt_of(entry := self._entry(made.id)):  # an earlier version committed it, and was killed
+            note_attempt(self._store.ledger, entry, number)
         return replace(made, attempt=number)
 
     def _committed(self, prepared: PreparedSegment) -> SegmentRecord | None:

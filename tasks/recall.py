@@ -170,7 +170,8 @@ class TextTurn:
         previous = next((one.id for one in good if _is_before(one.segment, segment)), None)
         query = replace(self._query(row, segment, ids.keys()), reach=reach, config=config)
         recalled = query.recall(query.find(), (), previous)
-        return self._prepared(segment, named(row, self.plan, segment, recalled, attempt), previous)
+        prepared = self._prepared(segment, named(row, self.plan, segment, recalled, attempt), previous)
+        return replace(prepared, attempt=attempt)
 
     def _prepared(self, segment: Segment, row: MemoryRow, previous: str | None) -> PreparedSegment:
         request, handed_on = self.plan.work.request, self._handed_on(segment)

@@ -15,6 +15,7 @@ from storage.attempts import attempt_of
 from storage.ledger import Ledger
 from storage.memory import MemoryRow, MemoryStore
 from storage.scores import read_scores
+from tasks.gate import Gate
 from tasks.ingest import ingest
 from tasks.turn import noise_seed
 from tests.clips import X264, chart, run_ffmpeg
@@ -128,6 +129,26 @@ def test_later_turns_build_on_the_one_that_was_kept(story: Story) -> None:
     recalled = {id for row in story.rows(turn=2) for id in row.recalled}
     assert second in recalled
     assert first not in recalled
+
+
+def test_an_attempt_is_told_from_the_first_before_anyone_has_judged_it(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may be killed as soon as it is committed."""
+    edit(request(story.video, tmp_path, "flag", seed=story.seed))
+    store = MemoryStore(tmp_path / "memory", 192)
+    first = {row.id for row in store.rows()}
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(Gate, "_entry", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        edit(request(story.video, tmp_path, "redo", seed=story.seed))
+    assert len(store.rows()) == len(first) + 1
+    parent = understand(request(story.video, tmp_path, "off", instruction="add snow", on=1)).parent
+    assert parent is not None
+    assert {row.id for row in parent.rows.values()} == first
 
 
 def test_a_catalog_tells_how_many_are_flagged_also_when_it_finds_them_done(story: Story, tmp_path: Path) -> None:
