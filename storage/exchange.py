@@ -22,7 +22,18 @@ from lancedb.table import Table
 
 from model.errors import RequestError, RunError, StoreError
 from storage import latents
-from storage.archive import MANIFEST, VERSION, Archive, Contents, Manifest, Member, Report, member_of
+from storage.archive import (
+    MANIFEST,
+    MOST_MEMBERS,
+    MOST_ROW_BYTES,
+    VERSION,
+    Archive,
+    Contents,
+    Manifest,
+    Member,
+    Report,
+    member_of,
+)
 from storage.content_id import CHUNK, hash_file
 from storage.durable import publish
 from storage.garbage import OF_TURNS, unrecorded
@@ -41,10 +52,11 @@ def export_session(folder: Path, name: str, path: Path, report: Report) -> Manif
     """Write a session with all that it refers to; the caller holds the lock. Whole or not at all.
 
     Raises:
-        RequestError: there is no such session.
+        RequestError: there is no such session, or it is larger than an import accepts.
         StoreError: a file or a payload of it is missing or damaged.
     """
     contents = _contents(folder, require_session(folder, name))
+    _require_importable(name, "members", len(contents) + 1, MOST_MEMBERS)
     unfinished = path.with_name(f".{path.name}.partial")
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
@@ -83,7 +95,9 @@ def _write(archive: zipfile.ZipFile, folder: Path, contents: Contents) -> Iterat
         **{f"rows/{name}.arrow": table for name, table in contents.memories.items()},
     }
     for name, table in tables.items():
-        yield _add(archive, name, [_to_bytes(table)])
+        rows = _to_bytes(table)
+        _require_importable(contents.turns[0].session, f"bytes in {name}", len(rows), MOST_ROW_BYTES)
+        yield _add(archive, name, [rows])
     for id, payload in _payloads(folder, contents.ids):
         yield _add(archive, f"latents/{id}", [payload])
     for name, path, checksum in files:
@@ -93,6 +107,14 @@ def _write(archive: zipfile.ZipFile, folder: Path, contents: Contents) -> Iterat
         if member.sha256 != checksum:
             raise StoreError(f"{path}: is damaged; run the command of its turn again, or delete the turn")
         yield member
+
+
+def _require_importable(session: str, what: str, size: int, most: int) -> None:
+    if size > most:
+        raise RequestError(
+            f"{session}: takes {size} {what}, and an import accepts {most}; export fewer turns of it: "
+            f"memory-v2v session branch {session} --from TURN --as NAME, then export that"
+        )
 
 
 def _add(archive: zipfile.ZipFile, name: str, pieces: Iterable[bytes]) -> Member:
