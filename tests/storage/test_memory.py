@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from model.errors import StoreError
 from model.memory.retrieval import rank_by_descriptor
-from storage import latents
+from storage import latents, memory
 from storage.latents import Latents, LatentStore
 from storage.memory import MemoryRow, MemoryStore
 from storage.remembered import Reach
@@ -121,6 +121,30 @@ def test_search_equals_brute_force_with_ties_and_blank_pictures(tmp_path: Path) 
         for limit in (1, 4, 7, 20, 31, 59, 100):
             query = query.astype(np.float32)
             assert found(store, query, limit) == brute_force(rows, query, limit)
+
+
+def test_all_rows_are_ranked_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the last place is contested: a session of a million segments need not fit into memory to be searched."""
+    ranked: list[int] = []
+
+    def counted(query: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        ranked.append(len(candidates))
+        return rank_by_descriptor(query, candidates)
+
+    monkeypatch.setattr(memory, "RANKED_AT_ONCE", 4)
+    monkeypatch.setattr(memory, "rank_by_descriptor", counted)
+    rows = [at(make_row(number), make_descriptor(number % 2)) for number in range(40)]
+    store = MemoryStore(tmp_path, SIZE)
+    fill(store, rows)
+    store.maintain()
+    for limit in (3, 11):
+        assert found(store, make_descriptor(0), limit) == brute_force(rows, make_descriptor(0), limit)
+        _nearest, *portions = ranked
+        assert sum(portions) == len(rows)
+        assert max(portions) <= 4
+        ranked.clear()
+    every = store.search(keys_of("holiday"), make_descriptor(0), "noise", None, ALL)
+    assert [hit.id for hit in every] == brute_force(rows, make_descriptor(0), 40)
 
 
 @settings(max_examples=15, deadline=None)
