@@ -38,8 +38,7 @@ from storage.content_id import CHUNK, hash_file
 from storage.durable import publish
 from storage.garbage import OF_TURNS, unrecorded
 from storage.kinds import IDS_AT_ONCE, added_to, complete, remembered, schema_of, segment_tables
-from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, turn_id
-from storage.remembered import of_turns
+from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, of_turns, turn_id
 from storage.sessions import require_new, require_session
 from storage.store import MEMORY, next_version
 from storage.tables import open_table
@@ -76,13 +75,13 @@ def export_session(folder: Path, name: str, path: Path, report: Report) -> Manif
 
 def _contents(folder: Path, turns: Sequence[TurnRow]) -> Contents:
     keys = {turn.key for turn in turns}
-    entries = [entry for entry in Ledger(folder / MEMORY).entries() if entry.kind in OF_TURNS]
+    entries = Ledger(folder / MEMORY).entries(turns=sorted(keys))
     memories: dict[str, pa.Table] = {}
     for name, table in segment_tables(folder / MEMORY).items():
         rows = table.search().where(of_turns(sorted(keys))).limit(None).to_arrow()
         if rows.num_rows:
             memories[name] = complete(name, rows.sort_by("id"))
-    mine = sorted((entry for entry in entries if (entry.session, entry.turn) in keys), key=lambda entry: entry.id)
+    mine = sorted((entry for entry in entries if entry.kind in OF_TURNS), key=lambda entry: entry.id)
     return Contents(tuple(turns), tuple(mine), memories)
 
 

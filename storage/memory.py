@@ -21,8 +21,8 @@ from lancedb.expr import Expr, col, lit
 
 from model.memory.retrieval import UNKNOWN, Candidate, change_of, rank_by_descriptor
 from storage.latents import CACHE_BYTES, Latents
-from storage.ledger import TurnKey
-from storage.remembered import Reach, Remembered, RememberedStore, common_fields, of_turns, row_schema
+from storage.ledger import TurnKey, of_turns
+from storage.remembered import Reach, Remembered, RememberedStore, common_fields, row_schema
 
 TABLE = "memories_"  # and the size of descriptors
 RANKED = ["id", "descriptor", "turn", "segment"]

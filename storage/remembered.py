@@ -7,8 +7,6 @@ import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +17,7 @@ from lancedb.index import BTree
 from model.errors import StoreError
 from model.types import Reason, Recall
 from storage.latents import CACHE_BYTES, Latents, LatentStore
-from storage.ledger import TurnKey
+from storage.ledger import TurnKey, of_turns
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table
 
 
@@ -192,15 +190,6 @@ class RememberedStore(ABC, Generic[Row]):
         if predicate is not None:
             query = query.where(predicate)
         return self._from_table(query.limit(None).to_arrow())
-
-
-def of_turns(turns: Sequence[TurnKey]) -> Expr:
-    """Predicate: of one of these turns."""
-    numbers: dict[str, list[int]] = {}
-    for session, number in turns:
-        numbers.setdefault(session, []).append(number)
-    kept = [(col("session") == lit(session)) & col("turn").isin(those) for session, those in numbers.items()]
-    return reduce(or_, kept, lit(False))
 
 
 def row_schema(own: dict[str, pa.DataType]) -> pa.Schema:
