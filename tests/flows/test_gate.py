@@ -10,12 +10,15 @@ from flows import catalog
 from flows.edit import EditReport, edit, understand
 from flows.request import build_request
 from model.config import CatalogRequest, EditRequest
+from model.metrics.course import Course
+from model.metrics.gate import score
+from model.metrics.video_scores import SegmentSeries
 from model.rehearsal import meets
 from storage.attempts import attempt_of
 from storage.ledger import Ledger
 from storage.memory import MemoryRow, MemoryStore
 from storage.scores import read_scores
-from tasks.gate import Gate
+from tasks import gate
 from tasks.ingest import ingest
 from tasks.turn import noise_seed
 from tests.clips import X264, chart, run_ffmpeg
@@ -98,7 +101,14 @@ def test_it_is_edited_again_alone_and_the_better_one_kept(story: Story) -> None:
     assert any(rows[id].segment > story.bad for id in rows[second].recalled), "the whole video is there to be recalled"
 
 
-def test_a_run_that_goes_on_finds_the_attempt(story: Story) -> None:
+def test_a_run_that_goes_on_finds_the_attempt(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[object] = []
+
+    def counted(course: Course) -> SegmentSeries:
+        scored.append(course)
+        return score(course)
+
+    monkeypatch.setattr(gate, "score", counted)
     video = Path(story.redone.output)
     content = video.read_bytes()
     video.unlink()
@@ -106,6 +116,7 @@ def test_a_run_that_goes_on_finds_the_attempt(story: Story) -> None:
     assert (again.edited, again.reused, again.flagged) == (0, SEGMENTS, 0)
     assert Path(again.output).read_bytes() == content
     assert len(story.attempts) == 2
+    assert len(scored) == 2, "the whole video once, and once an attempt"
     Path(again.output).rename(video)
 
 
@@ -142,7 +153,7 @@ def test_an_attempt_is_told_from_the_first_before_anyone_has_judged_it(
     def killed(*_: object) -> None:
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(Gate, "_entry", killed)
+    monkeypatch.setattr(gate.Gate, "_entry", killed)
     with pytest.raises(RuntimeError, match="killed"):
         edit(request(story.video, tmp_path, "redo", seed=story.seed))
     assert len(store.rows()) == len(first) + 1
