@@ -121,7 +121,7 @@ def query() -> np.ndarray:
 def search(store: MemoryStore, session_rows: int) -> list[str]:
     """The memories that are most like the query, by the product's own search."""
     turns = session_turns(session_rows)
-    return [hit.id for hit in store.search(turns, query(), "noise", TOP_K, Reach(len(turns) + 1, ()))]
+    return [hit.id for hit in store.search(turns, query(), "noise", TOP_K, Reach(len(turns) + 1, (), model=""))]
 
 
 def nearest(session_rows: int) -> list[str]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from storage.ledger import Entry, Ledger, TurnPlace
+from storage.ledger import Entry, Ledger, TurnKey, TurnPlace
 
 Place = tuple[str, int, int]
 """Session and number of a turn, and the index of a segment."""
@@ -28,17 +28,16 @@ def note_attempt(ledger: Ledger, entry: Entry, attempt: int, kept: bool = False)
         ledger.record(replace(entry, note=json.dumps(note)))
 
 
-def settle_attempts(ledger: Ledger, turn: tuple[str, int], kept: Collection[str]) -> None:
+def settle_attempts(ledger: Ledger, turn: TurnKey, kept: Collection[str]) -> None:
     """Keep those attempts at the segments of a turn, and no others."""
-    for entry in ledger.entries(kind="segment"):
-        if entry.key == turn and (attempt := attempt_of(entry)):
+    for entry in ledger.entries(kind="segment", turns=[turn]):
+        if attempt := attempt_of(entry):
             note_attempt(ledger, entry, attempt, entry.id in kept)
 
 
 def passed_over(ledger: Ledger, place: TurnPlace) -> frozenset[str]:
     """The memories that a turn must not recall: attempts that were not kept, and of its own turn all but the first."""
-    keys = set(place.keys.values())
-    entries = [entry for entry in ledger.entries(kind="segment") if entry.key in keys]
+    entries = ledger.entries(kind="segment", turns=list(place.keys.values()))
     again = {_place(entry) for entry in entries if attempt_of(entry)}
     attempts: dict[Place, list[Entry]] = defaultdict(list)
     for entry in entries:

@@ -21,13 +21,23 @@ from lancedb.expr import col, lit
 
 from model.errors import RequestError, RunError, StoreError
 from storage import latents
-from storage.archive import MANIFEST, VERSION, Archive, Contents, Manifest, Member, Report, member_of
+from storage.archive import (
+    MANIFEST,
+    MOST_MEMBERS,
+    MOST_ROW_BYTES,
+    VERSION,
+    Archive,
+    Contents,
+    Manifest,
+    Member,
+    Report,
+    member_of,
+)
 from storage.content_id import CHUNK, hash_file
 from storage.durable import publish, whole_file
 from storage.garbage import OF_TURNS, unrecorded
 from storage.kinds import IDS_AT_ONCE, added_to, complete, remembered, schema_of, segment_tables
-from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, turn_id
-from storage.remembered import of_turns
+from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, of_turns, turn_id
 from storage.sessions import require_new, require_session
 from storage.store import MEMORY, next_version
 from storage.tables import insert_missing, open_table
@@ -40,10 +50,11 @@ def export_session(folder: Path, name: str, path: Path, report: Report) -> Manif
     """Write a session with all that it refers to; the caller holds the lock. Whole or not at all.
 
     Raises:
-        RequestError: there is no such session.
+        RequestError: there is no such session, or it is larger than an import accepts.
         StoreError: a file or a payload of it is missing or damaged.
     """
     contents = _contents(folder, require_session(folder, name))
+    _require_importable(name, "members", len(contents) + 1, MOST_MEMBERS)
     unfinished = path.with_name(f".{path.name}.partial")
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
@@ -63,13 +74,13 @@ def export_session(folder: Path, name: str, path: Path, report: Report) -> Manif
 
 def _contents(folder: Path, turns: Sequence[TurnRow]) -> Contents:
     keys = {turn.key for turn in turns}
-    entries = [entry for entry in Ledger(folder / MEMORY).entries() if entry.kind in OF_TURNS]
+    entries = Ledger(folder / MEMORY).entries(turns=sorted(keys))
     memories: dict[str, pa.Table] = {}
     for name, table in segment_tables(folder / MEMORY).items():
         rows = table.search().where(of_turns(sorted(keys))).limit(None).to_arrow()
         if rows.num_rows:
             memories[name] = complete(name, rows.sort_by("id"))
-    mine = sorted((entry for entry in entries if entry.key in keys), key=lambda entry: entry.id)
+    mine = sorted((entry for entry in entries if entry.kind in OF_TURNS), key=lambda entry: entry.id)
     return Contents(tuple(turns), tuple(mine), memories)
 
 
@@ -82,7 +93,9 @@ def _write(archive: zipfile.ZipFile, folder: Path, contents: Contents) -> Iterat
         **{f"rows/{name}.arrow": table for name, table in contents.memories.items()},
     }
     for name, table in tables.items():
-        yield _add(archive, name, [_to_bytes(table)])
+        rows = _to_bytes(table)
+        _require_importable(contents.turns[0].session, f"bytes in {name}", len(rows), MOST_ROW_BYTES)
+        yield _add(archive, name, [rows])
     for id, payload in _payloads(folder, contents.ids):
         yield _add(archive, f"latents/{id}", [payload])
     for name, path, checksum in files:
@@ -92,6 +105,14 @@ def _write(archive: zipfile.ZipFile, folder: Path, contents: Contents) -> Iterat
         if member.sha256 != checksum:
             raise StoreError(f"{path}: is damaged; run the command of its turn again, or delete the turn")
         yield member
+
+
+def _require_importable(session: str, what: str, size: int, most: int) -> None:
+    if size > most:
+        raise RequestError(
+            f"{session}: takes {size} {what}, and an import accepts {most}; export fewer turns of it: "
+            f"memory-v2v session branch {session} --from TURN --as NAME, then export that"
+        )
 
 
 def _add(archive: zipfile.ZipFile, name: str, pieces: Iterable[bytes]) -> Member:

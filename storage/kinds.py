@@ -13,9 +13,9 @@ from lancedb.table import Table
 
 from model.errors import StoreError
 from storage import latents, memory, views
-from storage.ledger import TurnKey
+from storage.ledger import TurnKey, of_turns
 from storage.memory import MemoryRow, MemoryStore, memory_schema
-from storage.remembered import Remembered, common_fields, of_turns
+from storage.remembered import Remembered, common_fields
 from storage.tables import open_tables
 from storage.views import view_schema
 

@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import and_, or_
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -100,6 +102,15 @@ class TurnPlace:
         return self.keys[self.number]
 
 
+def of_turns(turns: Sequence[TurnKey]) -> Expr:
+    """Predicate: of one of these turns."""
+    numbers: dict[str, list[int]] = {}
+    for session, number in turns:
+        numbers.setdefault(session, []).append(number)
+    kept = [(col("session") == lit(session)) & col("turn").isin(those) for session, those in numbers.items()]
+    return reduce(or_, kept, lit(False))
+
+
 def turn_id(session: str, fingerprint: str) -> str:
     """The id of a turn's row: a session has a turn once."""
     return identify({"session": session, "fingerprint": fingerprint})
@@ -126,11 +137,15 @@ class Ledger:
             return {}
         return {entry.id: entry for entry in self._select(col("id").isin(list(ids)))}
 
-    def entries(self, kind: str | None = None, video: str | None = None) -> list[Entry]:
-        """All entries, of one kind or one source video where named, in the order in which they were recorded."""
+    def entries(
+        self, kind: str | None = None, video: str | None = None, turns: Sequence[TurnKey] | None = None
+    ) -> list[Entry]:
+        """All entries, of one kind, one source video or some turns where named, in the order in which they were
+        recorded."""
         wanted = [col(name) == lit(value) for name, value in (("kind", kind), ("video", video)) if value is not None]
-        predicate = wanted[0] & wanted[1] if len(wanted) == 2 else (wanted or [None])[0]
-        return sorted(self._select(predicate), key=lambda entry: (entry.recorded, entry.id))
+        wanted += [] if turns is None else [of_turns(turns)]
+        found = self._select(reduce(and_, wanted) if wanted else None)
+        return sorted(found, key=lambda entry: (entry.recorded, entry.id))
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove entries; ids that are not there are fine."""

@@ -8,16 +8,22 @@ from model.types import Merge
 
 @dataclass(frozen=True)
 class Making:
-    """`tile` is the pixels of the tiles it was encoded and decoded in, None if whole; `merges` None if nobody told."""
+    """`tile` is the pixels of the tiles it was encoded and decoded in, None if whole; `merges` None if nobody told.
+
+    `attempt` is how often the segment had been edited before; none but the first is kept until it was judged
+    (`storage/attempts.py`).
+    """
 
     tile: int | None = None
     merges: tuple[Merge, ...] | None = None
+    attempt: int = 0
 
     @property
     def note(self) -> str:
         """As JSON; what is not known is not in it."""
         known = {} if self.merges is None else {"merges": [[one.memory, one.block, one.frames] for one in self.merges]}
-        return json.dumps(({"tile": self.tile} if self.tile else {}) | known)
+        again = {"attempt": self.attempt, "kept": False} if self.attempt else {}
+        return json.dumps(({"tile": self.tile} if self.tile else {}) | known | again)
 
     @classmethod
     def read(cls, note: str) -> "Making":
@@ -26,4 +32,4 @@ class Making:
         merges = known.get("merges")
         if merges is not None:
             merges = tuple(Merge(memory, block, tuple(frames)) for memory, block, frames in merges)
-        return cls(known.get("tile"), merges)
+        return cls(known.get("tile"), merges, known.get("attempt", 0))

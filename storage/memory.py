@@ -8,8 +8,9 @@ values. One process writes at a time (`storage/ledger.py`: StoreLock); threads m
 Does not know which memories are worth recalling; `model/memory/retrieval.py` does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ from lancedb.expr import Expr, col, lit
 
 from model.memory.retrieval import UNKNOWN, Candidate, change_of, rank_by_descriptor
 from storage.latents import CACHE_BYTES, Latents
-from storage.ledger import TurnKey
-from storage.remembered import Reach, Remembered, RememberedStore, common_fields, of_turns, row_schema
+from storage.ledger import TurnKey, of_turns
+from storage.remembered import Reach, Remembered, RememberedStore, common_fields, row_schema
 
 TABLE = "memories_"  # and the size of descriptors
 RANKED = ["id", "descriptor", "turn", "segment"]
 ADDED = {"change": UNKNOWN}  # columns of a later version, and what they are in rows of an earlier one
 SPARE_HITS = 8  # beyond those asked for, to see whether the last place is contested
 ROUNDING = 1e-5  # of cosines in single precision
+RANKED_AT_ONCE = 1024  # rows, where all are ranked: some 20 MB while they are looked at
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class MemoryStore(RememberedStore[MemoryRow]):
         hits = [] if limit is None else self._nearest(descriptor, allowed, limit + SPARE_HITS)
         if limit is None or len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
             everything = self._rows.search().where(allowed).select(RANKED).limit(None)
-            hits = _ranked(descriptor, everything.to_arrow())
+            hits = _best(descriptor, everything.to_batches(RANKED_AT_ONCE), limit)
         return hits[:limit]
 
     def most_changed(self, turns: Sequence[TurnKey], descriptor_name: str, reach: Reach) -> dict[TurnKey, float]:
@@ -120,7 +122,17 @@ def _ranked(query: Float[np.ndarray, " size"], found: pa.Table) -> list[Candidat
     scores = rank_by_descriptor(query, descriptors).tolist()
     made = zip(found["turn"].to_pylist(), found["segment"].to_pylist(), strict=True)
     hits = map(Candidate, found["id"].to_pylist(), scores, descriptors, made)
-    return sorted(hits, key=lambda hit: hit.precedence)
+    return sorted(hits, key=_precedence)
+
+
+def _best(query: Float[np.ndarray, " size"], found: Iterable[pa.RecordBatch], limit: int | None) -> list[Candidate]:
+    """The first `limit` hits of any number, of which one batch at a time is held; None is all of them."""
+    hits = (hit for batch in found for hit in _ranked(query, pa.Table.from_batches([batch]))[:limit])
+    return sorted(hits, key=_precedence) if limit is None else nsmallest(limit, hits, key=_precedence)
+
+
+def _precedence(hit: Candidate) -> tuple[float, int, int, str]:
+    return hit.precedence
 
 
 def _descriptors(found: pa.Table) -> Float[np.ndarray, "rows size"]:

@@ -7,8 +7,6 @@ import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +17,7 @@ from lancedb.index import BTree
 from model.errors import StoreError
 from model.types import Reason, Recall
 from storage.latents import CACHE_BYTES, Latents, LatentStore
-from storage.ledger import TurnKey
+from storage.ledger import TurnKey, of_turns
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, upsert
 
 
@@ -68,13 +66,14 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Reach:
-    """What a segment may recall: all of the session's earlier turns, and these segments of its own turn.
+    """What a segment may recall: the session's earlier turns, and these segments of its own turn, as `model` made them.
 
-    `passed` are memories that it may not.
+    Latents of another model are in another code. `passed` are memories that it may not recall.
     """
 
     turn: int
     segments: Collection[int]
+    model: str
     passed: Collection[str] = ()
 
     @property
@@ -83,13 +82,14 @@ class Reach:
         count = len(self.segments)
         beginning = self.segments == range(count)
         own = col("segment") < lit(count) if beginning else col("segment").isin(list(self.segments))
-        within = (col("turn") < lit(self.turn)) | ((col("turn") == lit(self.turn)) & own)
+        place = (col("turn") < lit(self.turn)) | ((col("turn") == lit(self.turn)) & own)
+        within = place & (col("model") == lit(self.model))
         return within & ~col("id").isin(sorted(self.passed)) if self.passed else within
 
     def holds(self, row: Remembered) -> bool:
         """Whether a row is within it."""
         within = row.turn < self.turn or (row.turn == self.turn and row.segment in self.segments)
-        return within and row.id not in self.passed
+        return within and row.model == self.model and row.id not in self.passed
 
 
 Row = TypeVar("Row", bound=Remembered)
@@ -188,15 +188,6 @@ class RememberedStore(ABC, Generic[Row]):
         if predicate is not None:
             query = query.where(predicate)
         return self._from_table(query.limit(None).to_arrow())
-
-
-def of_turns(turns: Sequence[TurnKey]) -> Expr:
-    """Predicate: of one of these turns."""
-    numbers: dict[str, list[int]] = {}
-    for session, number in turns:
-        numbers.setdefault(session, []).append(number)
-    kept = [(col("session") == lit(session)) & col("turn").isin(those) for session, those in numbers.items()]
-    return reduce(or_, kept, lit(False))
 
 
 def row_schema(own: dict[str, pa.DataType]) -> pa.Schema:

@@ -81,6 +81,21 @@ def read_segment(path: Path) -> Iterator[np.ndarray]:
         raise RunError(f"{fault}; edit the segment again") from fault
 
 
+def first_frame(path: Path) -> np.ndarray:
+    """The first frame [H, W, 3] of a segment file, for a small picture of it: the rest is neither read nor checked.
+
+    Raises:
+        RunError: it is missing, or damaged before its first frame ends.
+    """
+    try:
+        with open_container(path) as container:
+            for frame in container.decode(_pictures(path, container)):
+                return _to_array(path, frame)
+    except VideoError as fault:
+        raise RunError(f"{fault}; edit the segment again") from fault
+    raise RunError(f"{path}: has no frame; edit the segment again")
+
+
 def _pictures(path: Path, container: InputContainer) -> VideoStream:
     """The one stream of a segment, which the codec we use has written."""
     kinds = [stream.codec_context.name if stream.codec_context else "unknown" for stream in container.streams]

@@ -22,8 +22,8 @@ from model.camera.fov import PACKED_BYTES
 from model.camera.trajectory import Trajectory
 from model.errors import StoreError
 from storage.latents import CACHE_BYTES
-from storage.ledger import TurnKey
-from storage.remembered import Reach, Remembered, RememberedStore, common_fields, of_turns, row_schema
+from storage.ledger import TurnKey, of_turns
+from storage.remembered import Reach, Remembered, RememberedStore, common_fields, row_schema
 
 TABLE = "views"
 OWN: dict[str, pa.DataType] = {

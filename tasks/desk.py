@@ -67,7 +67,8 @@ class EditingDesk:
         pixels, (pair, reference), seconds, merges = self.editor.edit(frames, job, self._latents(row.recalled), report)
         self._share(row.id, reference)
         edited, source = pair
-        return EditedWork(row.made(edited, source), pixels, edited, source, seconds, Making(job.config.tile, merges))
+        making = Making(job.config.tile, merges, prepared.attempt)
+        return EditedWork(row.made(edited, source), pixels, edited, source, seconds, making)
 
     def _recover(self, fault: SegmentError) -> None:
         """Make the Editor ready for another attempt; what wanted too much memory gets by with less from now on."""

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -161,7 +161,10 @@ class _Leases:
 
 @dataclass(frozen=True)
 class Phase:
-    """Segments edited in line, each of which may recall those before it, or else at once; all may recall `base`."""
+    """Segments, in the order of the video, edited in line, each of which may recall those before it, or else at once.
+
+    All may recall `base`.
+    """
 
     segments: tuple[Segment, ...]
     base: Collection[int]
@@ -171,9 +174,16 @@ class Phase:
         """The segments of the turn that one of the phase may recall."""
         if not self.in_line:
             return self.base
-        earlier = [one.index for one in self.segments[: self.segments.index(segment)]]
+        if self._is_whole:
+            return range(segment.index)
+        earlier = (one.index for one in self.segments if one.index < segment.index)
         known = sorted({*self.base, *earlier})
         return range(len(known)) if known == list(range(len(known))) else tuple(known)
+
+    @cached_property
+    def _is_whole(self) -> bool:
+        """Whether it begins with the video, leaves nothing out, and has nothing else to recall."""
+        return not self.base and all(one.index == place for place, one in enumerate(self.segments))
 
 
 def plan_phases(segments: Sequence[Segment], schedule: str, editors: int, base: Collection[int] = ()) -> list[Phase]:

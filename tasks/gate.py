@@ -21,7 +21,7 @@ from model.metrics.gate import Flag, excess, flags, measured, renew, score, surr
 from model.metrics.plan import Plan, plan_measurement
 from model.stitching import Frame, stitch
 from model.types import Segment, Span
-from storage.attempts import note_attempt, settle_attempts
+from storage.attempts import attempt_of, note_attempt, settle_attempts
 from storage.faults import Docket
 from storage.geometry import Fit
 from storage.ledger import Entry
@@ -103,13 +103,13 @@ class Gate:
         plan = turn.plan
         self._plan = plan_measurement(plan.shots, plan.segments, plan.work.request.window.overlap)
         self._course = self._look(self._plan, record.segments)
+        self._scores = score(self._course)
         self._tried: dict[int, int] = {}
 
     @property
     def verdict(self) -> Verdict:
         """As things stand."""
-        scores = score(self._course)
-        found = flags(scores, self._config.bounds)
+        scores, found = self._scores, flags(self._scores, self._config.bounds)
         told = tuple(
             SegmentScores(
                 index=index,
@@ -134,21 +134,21 @@ class Gate:
 
     def _worst(self) -> int | None:
         """The flagged segment furthest beyond its bounds that may be tried again."""
-        scores = score(self._course)
-        beyond, found = excess(scores, self._config.bounds), flags(scores, self._config.bounds)
+        beyond, found = excess(self._scores, self._config.bounds), flags(self._scores, self._config.bounds)
         left = [at for at, each in enumerate(found) if each and self._tried.get(at, 0) < self._config.redos]
         return max(left, key=lambda at: (beyond[at], -at), default=None)
 
     def _attempt(self, index: int, editors: EditorPool, care: Care, docket: Docket) -> SegmentRecord | None:
         """Another attempt at a segment, committed now or in an earlier run; None where it was given up."""
         number, segments = self._tried[index], self.record.segments
-        found = flags(score(self._course), self._config.bounds)
+        found = flags(self._scores, self._config.bounds)
         good = [done for done, each in zip(segments, found, strict=True) if not each]
         prepared = self._turn.again(segments[index], number, good)
         made = self._committed(prepared) or self._edit(prepared, editors, care, docket)
         if made is None:
             return None
-        note_attempt(self._store.ledger, self._entry(made.id), number)
+        if not attempt_of(entry := self._entry(made.id)):  # an earlier version committed it, and was killed
+            note_attempt(self._store.ledger, entry, number)
         return replace(made, attempt=number)
 
     def _committed(self, prepared: PreparedSegment) -> SegmentRecord | None:
@@ -177,12 +177,13 @@ class Gate:
         segments = (*self.record.segments[:index], made, *self.record.segments[index + 1 :])
         near = segments[around.first : around.first + len(around.plan.segments)]
         renewed = renew(self._course, self._look(around.plan, near), around)
-        before, after = (float(excess(score(each), bounds)[index]) for each in (self._course, renewed))
+        scores = score(renewed)
+        before, after = (float(excess(each, bounds)[index]) for each in (self._scores, scores))
         kept = "kept" if after < before else "not kept"
         text = "segment %d: attempt %d is %.2f beyond its bounds, the one before %.2f: %s"
         self._log.info(text, index, made.attempt + 1, after, before, kept)
         if after < before:
-            self._course = renewed
+            self._course, self._scores = renewed, scores
             self.record = replace(self.record, segments=segments)
 
     def _look(self, plan: Plan, segments: Sequence[SegmentRecord]) -> Course:

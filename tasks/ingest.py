@@ -244,6 +244,8 @@ def enter_turn(work: Work, store: Store[Any]) -> TurnPlace:
         parent=work.edits,
     )
     place = store.ledger.place(work.session, number)
+    if work.kind == "view":  # nobody judges views: each has one attempt
+        return place
     return replace(place, passed=passed_over(store.ledger, place))
 
 

@@ -33,7 +33,7 @@ from storage.review import (
     write_review,
 )
 from storage.scores import write_scores
-from storage.segment_file import read_segment
+from storage.segment_file import first_frame
 from storage.store import Store
 from storage.video import eight_bits
 from tasks.account import conversions_told, settings_told
@@ -177,8 +177,8 @@ def _earlier_memories(record: TurnRecord, store: Store[Any]) -> tuple[EarlierMem
 
 
 def _earlier_memory(row: Remembered, store: Store[Any]) -> EarlierMemory:
-    frame = next(iter(read_segment(store.segments / f"{row.id}.mkv")))
-    return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.title, thumbnail(eight_bits(frame)))
+    still = thumbnail(eight_bits(first_frame(store.segments / f"{row.id}.mkv")))
+    return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.title, still)
 
 
 def _table(record: TurnRecord, verdict: Verdict | None) -> list[dict[str, object]]:

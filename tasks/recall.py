@@ -165,12 +165,13 @@ class TextTurn:
         row = replace(row, id="", seed=noise_seed(self.plan, number, segment, attempt), created=datetime.now(UTC))
         ids = {one.segment.index: one.id for one in good if one.segment.index != segment.index}
         mine = {one.id for one in self.memory.rows_of(self.place.key)}
-        reach = Reach(number, ids.keys(), (mine | self.place.passed) - set(ids.values()))
+        reach = Reach(number, ids.keys(), row.model, (mine | self.place.passed) - set(ids.values()))
         config = config.model_copy(update={"top_k": config.top_k + attempt}) if config.top_k else config
         previous = next((one.id for one in good if _is_before(one.segment, segment)), None)
         query = replace(self._query(row, segment, ids.keys()), reach=reach, config=config)
         recalled = query.recall(query.find(), (), previous)
-        return self._prepared(segment, named(row, self.plan, segment, recalled, attempt), previous)
+        prepared = self._prepared(segment, named(row, self.plan, segment, recalled, attempt), previous)
+        return replace(prepared, attempt=attempt)
 
     def _prepared(self, segment: Segment, row: MemoryRow, previous: str | None) -> PreparedSegment:
         request, handed_on = self.plan.work.request, self._handed_on(segment)
@@ -179,7 +180,7 @@ class TextTurn:
 
     def _query(self, row: MemoryRow, segment: Segment, known: Collection[int]) -> Query:
         turns, retrieval = list(self.place.keys.values()), self.plan.work.request.retrieval
-        reach = Reach(row.turn, known, self.place.passed)
+        reach = Reach(row.turn, known, row.model, self.place.passed)
         return Query(self.memory, turns, row, reach, retrieval, self._edited(segment))
 
     def _edited(self, segment: Segment) -> str | None:

@@ -29,6 +29,7 @@ class PreparedSegment:
     segment: Segment
     row: Remembered
     job: EditJob | ViewJob
+    attempt: int = FIRST
 
 
 class Turn(Protocol):

@@ -176,7 +176,7 @@ class ViewTurn:
         """Draw what a segment will see, and read what there is to be recalled."""
         work, span = self.plan.work, segment.span
         path = work.path.part(span.start, span.stop, segment.frames)
-        reach = Reach(self.place.number, known)
+        reach = Reach(self.place.number, known, work.model_id)
         found = self.memory.earlier(list(self.place.keys.values()), work.video_id, segment.shot, reach)
         return LookedView(path, video_fov(path, work.lens, ORIGIN), found)
 
@@ -190,7 +190,7 @@ class ViewTurn:
         """Choose the memories of a segment; its id follows from them. `previous` is a view like any other."""
         segment, looked, request = fetched.segment, fetched.looked, self.plan.work.request
         row = self._row(segment, looked)
-        reach, late = Reach(row.turn, known), [one for one in recent if isinstance(one, ViewRow)]
+        reach, late = Reach(row.turn, known, row.model), [one for one in recent if isinstance(one, ViewRow)]
         seen = {view.id: view for view in looked.found}
         seen |= {one.id: one for one in late if one.shot == segment.shot and reach.holds(one)}
         views = list(seen.values())

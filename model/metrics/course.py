@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from model.errors import RequestError
-from model.metrics.drift import CellColours, cell_colours
+from model.metrics.drift import CellColours, Dependence, cell_colours, colour_dependence
 from model.metrics.fidelity import frame_change, mean_squared_error, structural_similarity
 from model.metrics.motion import Frame, Small, excess, flicker_of, jump_of, motion_between, shrink, squared_residual
 from model.metrics.plan import Gap, Plan
@@ -27,7 +27,7 @@ class Course:
     """What one pass found. `source_change` and `edit_change` are mean absolute changes to the frame before, in levels;
     `warping` the mean squared error after motion, in [0, 1]; `flicker` the excess over the source, in levels;
     `squared_error` and `similarity` compare the edit with its source. `jumps` are those of the plan's gaps, in levels;
-    `colours` those of a few frames of each segment."""
+    `colours` those of a few frames of each segment, `dependences` how the edit's change depends on them."""
 
     plan: Plan
     source_change: Series
@@ -38,6 +38,7 @@ class Course:
     similarity: Series
     jumps: Mapping[Gap, float]
     colours: tuple[CellColours, ...]
+    dependences: tuple[Dependence, ...]
 
 
 def follow(source: Iterable[Frame], edit: Iterable[Frame], plan: Plan) -> Course:
@@ -104,7 +105,9 @@ class _Record:
         self._last = (before, after, *small)
 
     def course(self) -> Course:
-        return Course(self._plan, **self._series, jumps=self._jumps, colours=tuple(map(_joined, self._colours)))
+        colours = tuple(map(_joined, self._colours))
+        dependences = tuple(map(colour_dependence, colours))
+        return Course(self._plan, **self._series, jumps=self._jumps, colours=colours, dependences=dependences)
 
     def _compare(self, index: int, before: Frame, after: Frame) -> None:
         self._series["squared_error"][index] = mean_squared_error(before, after)

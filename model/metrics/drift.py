@@ -17,6 +17,8 @@ from model.descriptor import ThumbnailDescriptor
 Frames = UInt8[np.ndarray, "_ height width 3"]
 CellColours = Float32[np.ndarray, "_ 6"]
 """CIELAB of cells of a frame, and how an edit changed it."""
+Dependence = Float64[np.ndarray, "3 3"]
+"""By how much the change of each colour grows with each colour."""
 
 BOUNDS: Mapping[str, float] = {"colour": 10.0, "sharpness": 0.7, "content": 0.4, "jump": 1.1, "motion": 1.6}
 """In CIELAB units; as the logarithm of a factor (2 is 0.7, 3 is 1.1, 5 is 1.6); and as 1 minus a cosine."""
@@ -72,19 +74,21 @@ def cell_colours(
     return np.concatenate([source, edit - source], axis=1)
 
 
-def segment_colours(samples: Sequence[CellColours]) -> Float64[np.ndarray, "segment 3"]:
+def segment_colours(
+    samples: Sequence[CellColours], dependences: Sequence[Dependence]
+) -> Float64[np.ndarray, "segment 3"]:
     """What the edit made of the colours of each segment, in CIELAB, apart from what follows from its content.
 
     Contrast, for one, lightens what is light: an edit that adds some changes a bright segment and a dark one
-    differently, and yet is the same edit. So how the change depends on the colour is fitted within segments, the
-    median of all is taken out, and of what is left the median over cells: things that were repainted do not count
-    while they cover less than half of the picture.
+    differently, and yet is the same edit. So how the change depends on the colour is fitted within segments
+    (`colour_dependence`), the median of all is taken out, and of what is left the median over cells: things that were
+    repainted do not count while they cover less than half of the picture.
     """
-    dependence = np.median([_dependence(sample) for sample in samples], axis=0)
+    dependence = np.median(np.stack(dependences), axis=0)
     return np.stack([np.median(sample[:, 3:] - sample[:, :3] @ dependence, axis=0) for sample in samples])
 
 
-def _dependence(sample: CellColours) -> Float64[np.ndarray, "3 3"]:
+def colour_dependence(sample: CellColours) -> Dependence:
     """By how much the change of colours grows with colour, of the 70 % of cells that agree best on it."""
     colours, changes = np.split(sample.astype(np.float64), 2, axis=1)
     kept, centre = np.arange(len(sample)), np.median(changes, axis=0)

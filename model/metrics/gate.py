@@ -16,7 +16,8 @@ from model.config import GateBounds
 from model.metrics.course import Course
 from model.metrics.drift import segment_colours, segment_drift
 from model.metrics.plan import Gap, Plan, plan_measurement
-from model.metrics.video_scores import SegmentSeries, score_segments
+from model.metrics.steadiness import flicker_bursts, seams
+from model.metrics.video_scores import SegmentSeries
 from model.stitching import share_frames
 from model.types import Segment, Shot, Span
 
@@ -48,11 +49,11 @@ MEANING: Mapping[str, str] = {
 def score(course: Course) -> SegmentSeries:
     """The scores that the gate goes by; `colour` is NaN in shots of fewer than three segments."""
     shots = np.array([segment.shot for segment in course.plan.segments])
-    colours, drift = segment_colours(course.colours), np.full(len(shots), np.nan)
+    colours, drift = segment_colours(course.colours, course.dependences), np.full(len(shots), np.nan)
     for shot in np.unique(shots):
         if (shots == shot).sum() >= LEAST_SEGMENTS:
             drift[shots == shot] = segment_drift(colours[shots == shot])
-    return replace(score_segments(course), colour=drift)
+    return SegmentSeries(drift, seams(course.jumps, len(shots)), flicker_bursts(course.flicker, course.plan.led))
 
 
 def flags(scores: SegmentSeries, bounds: GateBounds) -> tuple[tuple[Flag, ...], ...]:
@@ -130,6 +131,12 @@ def renew(course: Course, found: Course, around: Surroundings) -> Course:
         for gap, jump in found.jumps.items()
         if gap.segment in (local, local + 1)
     }
-    colours = list(course.colours)
-    colours[around.index] = found.colours[local]
-    return replace(course, flicker=flicker, jumps={**course.jumps, **jumps}, colours=tuple(colours))
+    colours, dependences = list(course.colours), list(course.dependences)
+    colours[around.index], dependences[around.index] = found.colours[local], found.dependences[local]
+    return replace(
+        course,
+        flicker=flicker,
+        jumps={**course.jumps, **jumps},
+        colours=tuple(colours),
+        dependences=tuple(dependences),
+    )

@@ -88,9 +88,9 @@ def score_video(
 
 
 def score_segments(course: Course) -> SegmentSeries:
-    """The series by segment alone, for a gate that looks at nothing else."""
+    """The series by segment alone."""
     return SegmentSeries(
-        colour=segment_drift(segment_colours(course.colours)),
+        colour=segment_drift(segment_colours(course.colours, course.dependences)),
         seam=seams(course.jumps, len(course.plan.segments)),
         flicker=flicker_bursts(course.flicker, course.plan.led),
     )

@@ -12,9 +12,9 @@ import ray
 
 from model.camera.trajectory import Trajectory
 from model.config import PLAIN, EditConfig, Precision, SpeedConfig
-from model.errors import OutOfMemoryError, first_line
+from model.errors import OutOfMemoryError, RunError, first_line
 from model.rehearsal import Rehearsal
-from model.types import Memory, ViewMemory
+from model.types import EditedSegment, Memory, ViewMemory
 from tasks.actors.loading import load_editor
 from tasks.footprint import footprint
 
@@ -100,6 +100,7 @@ class Editor:
 
         Raises:
             OutOfMemoryError: the segment does not fit.
+            RunError: what came out is not finite.
         """
         model, self._step = self._model.result(), (0, 0)
         padded = np.concatenate([frames, np.repeat(frames[-1:], job.frames - len(frames), axis=0)])
@@ -116,8 +117,8 @@ class Editor:
                 source_latents=None if known is None else known.astype(np.float32),
             )
         self._segments += 1
+        kept = as_stored(edited)
         pixels = np.rint(edited.frames[: len(frames)] * np.float32(full)).astype(frames.dtype)
-        kept = (edited.edited.astype(LATENT_DTYPE), edited.source.astype(LATENT_DTYPE))
         return pixels, kept, (dict(edited.seconds), edited.merges)
 
     def _report(self, step: int, steps: int) -> None:
@@ -170,6 +171,23 @@ class Embedder:
 
 def _load_or_rehearse(weights: str, dtype: Precision, device: str, speed: SpeedConfig) -> "MemoryEditor | Rehearsal":
     return Rehearsal.open(weights) if Rehearsal.is_at(weights) else load_editor(weights, dtype, device, speed)
+
+
+def as_stored(made: EditedSegment) -> LatentPair:
+    """Edited and source latents of a segment as they are kept.
+
+    Raises:
+        RunError: something of it is not finite: it would spoil all segments that recall it.
+    """
+    with np.errstate(over="ignore"):  # it is told below
+        edited, source = made.edited.astype(LATENT_DTYPE), made.source.astype(LATENT_DTYPE)
+    for name, part in (("edited latents", edited), ("source latents", source), ("edited frames", made.frames)):
+        if wrong := part.size - np.count_nonzero(np.isfinite(part)):
+            raise RunError(
+                f"{wrong} of {part.size} numbers of the {name} are NaN, infinite or beyond float16; "
+                "give another --seed, or --speed plain, and check the weights"
+            )
+    return edited, source
 
 
 @contextmanager

@@ -10,11 +10,15 @@ from flows import catalog
 from flows.edit import EditReport, edit, understand
 from flows.request import build_request
 from model.config import CatalogRequest, EditRequest
+from model.metrics.course import Course
+from model.metrics.gate import score
+from model.metrics.video_scores import SegmentSeries
 from model.rehearsal import meets
 from storage.attempts import attempt_of
 from storage.ledger import Ledger
 from storage.memory import MemoryRow, MemoryStore
 from storage.scores import read_scores
+from tasks import gate
 from tasks.ingest import ingest
 from tasks.turn import noise_seed
 from tests.clips import X264, chart, run_ffmpeg
@@ -97,7 +101,14 @@ def test_it_is_edited_again_alone_and_the_better_one_kept(story: Story) -> None:
     assert any(rows[id].segment > story.bad for id in rows[second].recalled), "the whole video is there to be recalled"
 
 
-def test_a_run_that_goes_on_finds_the_attempt(story: Story) -> None:
+def test_a_run_that_goes_on_finds_the_attempt(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[object] = []
+
+    def counted(course: Course) -> SegmentSeries:
+        scored.append(course)
+        return score(course)
+
+    monkeypatch.setattr(gate, "score", counted)
     video = Path(story.redone.output)
     content = video.read_bytes()
     video.unlink()
@@ -105,6 +116,7 @@ def test_a_run_that_goes_on_finds_the_attempt(story: Story) -> None:
     assert (again.edited, again.reused, again.flagged) == (0, SEGMENTS, 0)
     assert Path(again.output).read_bytes() == content
     assert len(story.attempts) == 2
+    assert len(scored) == 2, "the whole video once, and once an attempt"
     Path(again.output).rename(video)
 
 
@@ -128,6 +140,26 @@ def test_later_turns_build_on_the_one_that_was_kept(story: Story) -> None:
     recalled = {id for row in story.rows(turn=2) for id in row.recalled}
     assert second in recalled
     assert first not in recalled
+
+
+def test_an_attempt_is_told_from_the_first_before_anyone_has_judged_it(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may be killed as soon as it is committed."""
+    edit(request(story.video, tmp_path, "flag", seed=story.seed))
+    store = MemoryStore(tmp_path / "memory", 192)
+    first = {row.id for row in store.rows()}
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(gate.Gate, "_entry", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        edit(request(story.video, tmp_path, "redo", seed=story.seed))
+    assert len(store.rows()) == len(first) + 1
+    parent = understand(request(story.video, tmp_path, "off", instruction="add snow", on=1)).parent
+    assert parent is not None
+    assert {row.id for row in parent.rows.values()} == first
 
 
 def test_a_catalog_tells_how_many_are_flagged_also_when_it_finds_them_done(story: Story, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from model.errors import ArchiveError, RequestError, StoreError
 from model.memory.retrieval import UNKNOWN
-from storage import exchange
+from storage import archive, exchange
 from storage.archive import MANIFEST, open_archive
 from storage.content_id import hash_file
 from storage.exchange import Imported, export_session, import_session
@@ -178,6 +178,37 @@ def test_a_damaged_session_is_not_exported(folder: Path, tmp_path: Path) -> None
     with pytest.raises(StoreError, match=f"{damaged.name}: is missing"):
         export_session(folder, "film", tmp_path / "film.zip", quiet)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here"], "no half-written archive"
+
+
+@pytest.mark.parametrize(("bound", "told"), [("MOST_MEMBERS", "members"), ("MOST_ROW_BYTES", r"bytes in \w+\.arrow")])
+def test_what_no_import_would_accept_is_not_exported(
+    bound: str, told: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told at once, not when the archive is needed."""
+    monkeypatch.setattr(exchange, bound, 10)
+    with pytest.raises(RequestError, match=rf"film: takes \d+ {told}, and an import accepts 10; export") as caught:
+        export_session(folder, "film", tmp_path / "film.zip", quiet)
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
+
+
+def test_the_largest_archive_is_taken(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides count the same."""
+    members = export_session(folder, "film", tmp_path / "film.zip", quiet).members
+    bounds = {
+        "MOST_MEMBERS": len(members) + 1,
+        "MOST_ROW_BYTES": max(each.size for each in members if "arrow" in each.name),
+    }
+    for name, bound in bounds.items():
+        monkeypatch.setattr(exchange, name, bound)
+        monkeypatch.setattr(archive, name, bound)
+    export_session(folder, "film", tmp_path / "again.zip", quiet)
+    assert bring(tmp_path / "again.zip", tmp_path / "there").turns == 3
+    for name, bound in bounds.items():
+        monkeypatch.setattr(archive, name, bound - 1)
+        with pytest.raises(ArchiveError):
+            bring(tmp_path / "again.zip", tmp_path / "elsewhere")
+        monkeypatch.setattr(archive, name, bound)
 
 
 def rewrite(exported: Path, change: Rewrite, **member: int) -> Path:

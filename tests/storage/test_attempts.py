@@ -4,6 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+from lancedb.expr import Expr
+
 from storage.attempts import attempt_of, is_shown, note_attempt, passed_over, settle_attempts
 from storage.ledger import Entry, Ledger, TurnPlace
 
@@ -48,3 +51,22 @@ def test_a_video_is_made_of_first_attempts_but_for_those_it_names(tmp_path: Path
     assert {id for id, one in entries.items() if is_shown(one, {})} == {"a", "b"}
     assert {id for id, one in entries.items() if is_shown(one, {"1": "b3"})} == {"a", "b3"}
     assert not is_shown(replace(entries["b3"], segment=2), {"1": "b3"})
+
+
+def test_the_entries_of_other_sessions_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder may hold many: what a turn looks at does not grow with them."""
+    ledger = filled(tmp_path)
+    for number in range(5):
+        ledger.record(replace(entry(f"other {number}", 1, number), session="other"))
+    read: list[Entry] = []
+    select = Ledger._select
+
+    def watched(self: Ledger, predicate: Expr | None) -> list[Entry]:
+        found = select(self, predicate)
+        read.extend(found)
+        return found
+
+    monkeypatch.setattr(Ledger, "_select", watched)
+    assert passed_over(ledger, TurnPlace(2, KEYS)) == {"b2", "b3"}
+    settle_attempts(ledger, KEYS[1], {"b2"})
+    assert {one.session for one in read} == {"film"}

@@ -76,6 +76,10 @@ def test_entries_come_in_the_order_of_recording(tmp_path: Path) -> None:
     assert ledger.entries(video="x' OR '1'='1") == made[2:]
     assert ledger.entries(kind="video", video="film") == [made[1]]
     assert ledger.entries(kind="extension") == []
+    turn = made[0].session, made[0].turn
+    assert ledger.entries(turns=[turn]) == made
+    assert ledger.entries(kind="video", video="film", turns=[turn, ("another", 1)]) == [made[1]]
+    assert ledger.entries(turns=[("another", turn[1])]) == []
 
 
 def test_many_entries_are_all_there_after_maintenance(tmp_path: Path) -> None:

@@ -20,14 +20,14 @@ from safetensors.numpy import save
 
 from model.errors import StoreError
 from model.memory.retrieval import rank_by_descriptor
-from storage import latents
+from storage import latents, memory
 from storage.latents import Latents, LatentStore
 from storage.memory import MemoryRow, MemoryStore
 from storage.remembered import Reach
 from storage.tables import compact_payloads, open_table
 from tests.storage.memories import SIZE, at, keys_of, make_descriptor, make_latents, make_row
 
-ALL = Reach(10**6, ())  # before the first segment of a turn that never comes
+ALL = Reach(10**6, (), "tiny")  # before the first segment of a turn that never comes
 SESSIONS = ["holiday", "x' OR '1'='1", 'a "quoted" one', "ünï-会话-🎬", "it's", "", "a\\b%_", "holiday "]
 
 
@@ -123,6 +123,30 @@ def test_search_equals_brute_force_with_ties_and_blank_pictures(tmp_path: Path) 
             assert found(store, query, limit) == brute_force(rows, query, limit)
 
 
+def test_all_rows_are_ranked_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the last place is contested: a session of a million segments need not fit into memory to be searched."""
+    ranked: list[int] = []
+
+    def counted(query: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        ranked.append(len(candidates))
+        return rank_by_descriptor(query, candidates)
+
+    monkeypatch.setattr(memory, "RANKED_AT_ONCE", 4)
+    monkeypatch.setattr(memory, "rank_by_descriptor", counted)
+    rows = [at(make_row(number), make_descriptor(number % 2)) for number in range(40)]
+    store = MemoryStore(tmp_path, SIZE)
+    fill(store, rows)
+    store.maintain()
+    for limit in (3, 11):
+        assert found(store, make_descriptor(0), limit) == brute_force(rows, make_descriptor(0), limit)
+        _nearest, *portions = ranked
+        assert sum(portions) == len(rows)
+        assert max(portions) <= 4
+        ranked.clear()
+    every = store.search(keys_of("holiday"), make_descriptor(0), "noise", None, ALL)
+    assert [hit.id for hit in every] == brute_force(rows, make_descriptor(0), 40)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 70))
 def test_search_of_a_maintained_store_equals_brute_force(
@@ -148,7 +172,7 @@ def test_search_looks_at_earlier_turns_and_earlier_segments_only(tmp_path: Path)
     query = make_descriptor(99)
     for before in [(1, 0), (1, 1), (2, 0), (2, 3), (3, 4), (4, 0)]:
         earlier = [row for row in rows if (row.turn, row.segment) < before]
-        hits = store.search(keys_of("holiday"), query, "noise", 5, Reach(before[0], range(before[1])))
+        hits = store.search(keys_of("holiday"), query, "noise", 5, Reach(before[0], range(before[1]), "tiny"))
         assert [hit.id for hit in hits] == brute_force(earlier, query, 5)
 
 
@@ -156,6 +180,17 @@ def test_search_compares_no_descriptors_of_another_name(tmp_path: Path) -> None:
     store = MemoryStore(tmp_path, SIZE)
     fill(store, [make_row(0), replace(make_row(1), descriptor_name="other")])
     assert found(store, make_descriptor(1)) == [make_row(0).id]
+
+
+def test_search_finds_no_memories_of_another_model(tmp_path: Path) -> None:
+    """Their latents are in another code, of another size perhaps."""
+    store = MemoryStore(tmp_path, SIZE)
+    fill(store, [make_row(0), replace(make_row(1), model="another")])
+    assert found(store, make_descriptor(1)) == [make_row(0).id]
+    assert found(store, make_descriptor(1), limit=1) == [make_row(0).id]
+    reach = replace(ALL, model="another")
+    assert [hit.segment for hit in store.rows() if reach.holds(hit)] == [1]
+    assert store.search(keys_of("holiday"), make_descriptor(1), "noise", 5, replace(ALL, model="a third")) == []
 
 
 @pytest.mark.parametrize("is_maintained", [False, True])

@@ -10,7 +10,7 @@ import pytest
 
 from model.errors import RunError
 from storage import segment_file
-from storage.segment_file import read_segment, write_segment
+from storage.segment_file import first_frame, read_segment, write_segment
 from tests.clips import X264, chart, run_ffmpeg, tone, write_ffconcat
 
 
@@ -68,6 +68,20 @@ def test_damage_is_noticed(fault: str, tmp_path: Path) -> None:
         list(read_segment(path))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_first_frame_needs_no_more_of_the_file(dtype: type[np.unsignedinteger], tmp_path: Path) -> None:
+    path, frames = tmp_path / "segment.mkv", noise(dtype, frames=9)
+    write_segment(frames, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    np.testing.assert_array_equal(first_frame(path), frames[0])
+    with pytest.raises(RunError):
+        next(read_segment(path))
+    path.write_bytes(content[:200])
+    with pytest.raises(RunError, match=r"segment\.mkv: .*edit the segment again"):
+        first_frame(path)
+
+
 def forge(path: Path, *arguments: str) -> Path:
     """A foreign file that tells a true checksum, as an archive may bring one."""
     run_ffmpeg(*arguments, "-fflags", "+bitexact", path)
@@ -90,6 +104,8 @@ def forge(path: Path, *arguments: str) -> Path:
 def test_files_that_we_do_not_write_are_not_decoded(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=rf"forged\.mkv: .*{told}.*edit the segment again"):
         list(read_segment(forge(tmp_path / "foreign.mkv", *arguments)))
+    with pytest.raises(RunError, match=rf"forged\.mkv: .*{told}.*edit the segment again"):
+        first_frame(tmp_path / "forged.mkv")
 
 
 def test_a_foreign_segment_of_our_kind_is_read(tmp_path: Path) -> None:

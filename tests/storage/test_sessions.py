@@ -83,7 +83,7 @@ def test_a_branch_finds_the_turns_that_it_shares_and_no_others(folder: Path) -> 
         number = store.ledger.turn_number("blue", "another turn")
         keys = [turn.key for turn in store.ledger.turns("blue")]
         commit(store, row_of(number, 0, session="blue"))
-        found = store.memory.search(keys, make_descriptor(0), "noise", 9, Reach(9, ()))
+        found = store.memory.search(keys, make_descriptor(0), "noise", 9, Reach(9, (), "tiny"))
     assert (number, keys) == (3, [("film", 1), ("film", 2), ("blue", 3)])
     wanted = {row_of(turn, segment).id for turn in (1, 2) for segment in range(2)} | {row_of(3, 0, session="blue").id}
     assert {hit.id for hit in found} == wanted

@@ -52,7 +52,7 @@ def test_a_memory_in_a_bucket_is_one_like_any_other(bucket: S3Store, tmp_path: P
     with open_store(tmp_path, SIZE, memory=PREFIX) as store:
         for number in range(3):
             commit(store, make_row(number))
-        found = store.memory.search(keys_of("holiday"), make_descriptor(1), "noise", 2, Reach(2, ()))
+        found = store.memory.search(keys_of("holiday"), make_descriptor(1), "noise", 2, Reach(2, (), "tiny"))
         assert found[0].id == make_row(1).id
         (edited, source), expected = store.memory.latents([make_row(1).id])[0], make_latents(1)
         assert edited.tobytes() + source.tobytes() == b"".join(half.tobytes() for half in expected)

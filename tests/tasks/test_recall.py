@@ -28,7 +28,7 @@ def store_of(folder: Path, rows: Sequence[MemoryRow]) -> MemoryStore:
 
 def before(row: MemoryRow) -> Reach:
     """What a segment may recall where segments are edited one after the other."""
-    return Reach(row.turn, range(row.segment))
+    return Reach(row.turn, range(row.segment), row.model)
 
 
 def look_up(
@@ -94,6 +94,17 @@ def test_later_segments_and_other_sessions_are_never_recalled(rows: list[MemoryR
     assert sorted(recalled) == sorted(one.id for one in rows[:4])
 
 
+def test_memories_of_another_model_are_never_recalled(rows: list[MemoryRow], tmp_path: Path) -> None:
+    """A session may go on with other weights, whose latents mean something else; some were found late, some early."""
+    *earlier, row = rows
+    foreign = [replace(make_row(number, turn=0), model="another") for number in range(4)]
+    memory = store_of(tmp_path, [*earlier, *foreign[:2]])
+    for top_k in (3, 20):
+        recalled = ids(look_up(memory, row, RetrievalConfig(top_k=top_k, least=-1), foreign[2:]))
+        assert len(recalled) == min(top_k, len(earlier))
+        assert set(recalled) <= {one.id for one in earlier}
+
+
 def test_nothing_is_recalled_where_nothing_is_wanted(rows: list[MemoryRow], tmp_path: Path) -> None:
     memory = store_of(tmp_path, rows[:3])
     query = Query(memory, TURNS, rows[3], before(rows[3]), RetrievalConfig(top_k=0))
@@ -117,7 +128,7 @@ def test_only_what_is_within_reach_is_recalled(rows: list[MemoryRow], tmp_path: 
     """Segments that are edited at once may recall the anchors, earlier and later ones, and nothing else."""
     anchors, config = (2, 7), RetrievalConfig(top_k=9, least=-1)
     memory, row = store_of(tmp_path, rows[:8]), rows[5]
-    query = Query(memory, TURNS, row, Reach(row.turn, anchors), config)
+    query = Query(memory, TURNS, row, Reach(row.turn, anchors, row.model), config)
     found = query.find()
     assert {one.id for one in found.candidates} == {rows[each].id for each in anchors}
     assert set(ids(query.recall(found, rows[3:9], None))) == {rows[each].id for each in anchors}

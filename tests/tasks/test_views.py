@@ -83,20 +83,21 @@ def test_a_short_segment_sees_its_part_and_is_told_its_cameras(home: Path, tmp_p
 def test_rows_on_their_way_count_as_if_they_had_arrived(home: Path, tmp_path: Path) -> None:
     call = describe(home, "pan-right", session="holiday", top_k=3)
     work = call.turn(call.cameras[0], call.footage)
-    mine = [make_view(number, video=call.footage.id) for number in range(4)]
-    other_shot = make_view(4, turn=0, video=call.footage.id, shot=1)
+    mine = [replace(make_view(number, video=call.footage.id), model=call.model_id) for number in range(4)]
+    other_shot = replace(make_view(4, turn=0, video=call.footage.id, shot=1), model=call.model_id)
+    other_model = make_view(3, turn=0, video=call.footage.id)
     segment = Segment(4, 0, Span(36, 45), 9)
     ids = []
     for stored in (0, 2, 4):
         store = ViewStore(tmp_path / str(stored))
-        for row in [*mine[:stored], other_shot]:
+        for row in [*mine[:stored], other_shot, other_model]:
             store.remember(row, *make_latents(row.segment))
         turn = ViewTurn(VideoPlan(work, (), (segment,)), PLACE, store)
         fetched = FetchedSegment(segment, None, turn.look(segment, None, range(4)))
-        ids.append(turn.prepare(fetched, mine, range(4), None).row.recalled)
+        ids.append(turn.prepare(fetched, [*mine, other_model], range(4), None).row.recalled)
     assert ids[0] == ids[1] == ids[2]
     assert len(ids[0]) == 3
-    assert other_shot.id not in ids[0]
+    assert {other_shot.id, other_model.id}.isdisjoint(ids[0])
 
 
 def test_of_equal_views_the_same_moment_goes_first_then_the_latest(home: Path) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from model.config import GateBounds
+from model.metrics import course
 from model.metrics.course import Course, follow
 from model.metrics.gate import excess, flags, measured, renew, score, surroundings
 from model.metrics.plan import Plan, plan_measurement
@@ -83,6 +84,26 @@ def test_a_course_renewed_around_a_segment_is_that_of_the_whole_video(
         np.testing.assert_allclose(getattr(renewed, name), getattr(wanted, name), rtol=1e-6)
     assert not np.allclose(excess(wanted, BOUNDS), excess(score(before), BOUNDS)), "the change is to be seen"
     assert len(around.plan.segments) < len(plan.segments)
+
+
+def test_what_was_fitted_to_a_segment_is_not_fitted_again(
+    source: np.ndarray, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another attempt at one of thousands looks at its neighbours, and at no more."""
+    fitted: list[int] = []
+    fit = course.colour_dependence
+
+    def counted(sample: np.ndarray) -> np.ndarray:
+        fitted.append(len(sample))
+        return fit(sample)
+
+    monkeypatch.setattr(course, "colour_dependence", counted)
+    before, around = watch(source, plan, {}), surroundings(plan, 5)
+    assert len(fitted) == len(plan.segments)
+    found = watch(source, plan, {5: 20}, around.first, around.span.start, around.plan)
+    for each in (before, renew(before, found, around)):
+        score(each)
+    assert len(fitted) == len(plan.segments) + len(around.plan.segments)
 
 
 def test_a_segment_in_other_colours_is_flagged_alone(source: np.ndarray, plan: Plan) -> None:

@@ -72,7 +72,7 @@ def test_memory_recalls_what_the_pipeline_recalls(story: str, settings: dict[str
         previous = played.previous(at)
         name = None if previous is None else f"{previous:06d}"
         earlier = [replace(row(played, each), change=changes[each]) for each in range(at)]
-        query = Query(store, [("s", 0)], row(played, at), Reach(0, range(at)), config)
+        query = Query(store, [("s", 0)], row(played, at), Reach(0, range(at), "m"), config)
         wanted = query.recall(Found([], {}), earlier, name)
         assert recall_similar(played, changes[:at], config) == [int(each.id) for each in wanted]
 
