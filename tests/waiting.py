@@ -1,9 +1,13 @@
-"""Waiting for what another process does, for as long as a busy machine may take, and having it wait for us."""
+"""Waiting for what another process does, for as long as a busy machine may take; having it wait, or end, for us."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import wraps
+from itertools import count
 from typing import Any, TypeVar
+
+import psutil
 
 T = TypeVar("T")
 
@@ -27,3 +31,35 @@ def stand_still_after(owner: Any, name: str) -> None:
         time.sleep(600)
 
     setattr(owner, name, run_and_wait)
+
+
+def dying(owner: Any, name: str, after: int = 0) -> Callable[..., Any]:
+    """What to put in the place of `owner.name`: so many calls go through, and the next one is as far as one gets."""
+    run, calls = getattr(owner, name), count()
+
+    @wraps(run)
+    def run_or_die(*given: Any, **named: Any) -> Any:
+        if next(calls) >= after:
+            raise KeyboardInterrupt
+        return run(*given, **named)
+
+    return run_or_die
+
+
+def end(actor: Any) -> None:
+    """Kill an actor that has `load`, such as an Editor, for good."""
+    import ray  # which reads the environment once: a program that imports this file has not set it yet
+
+    ray.kill(actor)
+    with suppress(ray.exceptions.RayActorError):
+        while True:  # its last process may still answer for a moment
+            ray.get(actor.load.remote())
+
+
+def names_of(processes: Iterable[psutil.Process]) -> set[str]:
+    """What those are called that have not ended meanwhile."""
+    names = set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            names.add(process.name())
+    return names

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copy
+from threading import Lock
 from typing import Any
 
 import psutil
@@ -24,9 +25,9 @@ from filelock import FileLock
 from flows import catalog
 from flows.catalog import last_run
 from model.config import CatalogRequest, FaultPolicy
-from model.errors import CatalogError, RequestError, StoreBusyError, StoreError
+from model.errors import CatalogError, DiskFullError, RequestError, RunError, StoreBusyError, StoreError
 from storage.catalog_page import PAGE
-from storage.ledger import Ledger
+from storage.ledger import Entry, Ledger
 from storage.memory import MemoryStore
 from storage.object_store import deliver
 from storage.probe import probe
@@ -34,11 +35,13 @@ from storage.run_lock import Holder, RunLock, holder_path, is_held, lock_path
 from storage.run_report import RunRecord
 from storage.store import MEMORY
 from storage.video_states import VideoState
+from tasks import commit
 from tasks.catalog_work import STATE
+from tasks.editor_handle import EditorHandle
 from tests.clips import X264, chart, make_bad_input, run_ffmpeg
 from tests.storage.object_servers import running_moto
 from tests.users import as_nobody
-from tests.waiting import wait_for
+from tests.waiting import end, wait_for
 
 FRAMES, SEGMENTS = 17, 4  # windows of 5 frames, an overlap of 1
 BAD = ("empty", "text", "truncated")
@@ -72,9 +75,9 @@ def states_of(out: Path) -> dict[str, VideoState]:
     return {state.id: state for state in catalog.status(out)[1]}
 
 
-def segments_in(folder: Path) -> list[str]:
-    """Ids of the segments in the ledger of a folder, each as often as it was committed."""
-    return [entry.id for entry in Ledger(folder / "memory").entries(kind="segment")]
+def segments_in(folder: Path) -> list[Entry]:
+    """The segments in the ledger of a folder; what is committed again replaces its entry, but says when."""
+    return Ledger(folder / "memory").entries(kind="segment")
 
 
 def rows_of(out: Path) -> list[str]:
@@ -237,20 +240,96 @@ def test_turns_follow_each_other_and_groups_share_a_memory(cluster: None, clip: 
     assert [turn.parent for turn in turns_made] == [0, 1, 0, 3]
 
 
-def test_segments_fan_out_by_anchors(cluster: None, tmp_path: Path) -> None:
+def long_clip(folder: Path) -> Path:
+    """A clip of 24 segments."""
+    path = folder / "source.mp4"
+    run_ffmpeg(*chart("64x64", frames=4 * 24 + 1), *X264, path)
+    return path
+
+
+def watch_editors(monkeypatch: pytest.MonkeyPatch, lost: int | None = None) -> list[EditorHandle]:
+    """Editors in the order of their first segments; the one at place `lost` dies for good before its first."""
+    edit, seen, lock = EditorHandle.edit, [], Lock()
+
+    def watched(editor: EditorHandle, *given: Any) -> Any:
+        with lock:
+            is_new = editor not in seen
+            if is_new:
+                seen.append(editor)
+            dies = is_new and len(seen) - 1 == lost
+        if dies:
+            editor._policy = FaultPolicy(load_seconds=1.0)
+            end(editor.actor)
+        return edit(editor, *given)
+
+    monkeypatch.setattr(EditorHandle, "edit", watched)
+    return seen
+
+
+def test_segments_fan_out_by_anchors(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a video edited by anchors, all others recall anchors alone; `auto` does so once an Editor is idle."""
-    long = tmp_path / "long.mp4"
-    run_ffmpeg(*chart("64x64", frames=4 * 24 + 1), *X264, long)
+    long, editors = long_clip(tmp_path), watch_editors(monkeypatch)
     for schedule, anchors in (("anchors:3", 3), ("anchors:23", 23), ("auto", None)):
         folder = tmp_path / schedule.replace(":", "-")
         folder.mkdir()
         manifest = write_catalog(folder, long, ["long"], schedule=schedule)
+        editors.clear()
         assert catalog.run(request(manifest)).segments["edited"] == 24
+        assert len(editors) == (1 if anchors == 23 else 2), "a fan of one segment needs no other Editor"
         rows = MemoryStore(folder / "out" / "long" / "memory", 192).rows()
         number = {row.id: row.segment for row in rows}
         recalled = {number[id] for row in rows for id in row.recalled}
         assert len(recalled) <= (anchors or 3)
         assert any(number[id] > row.segment for row in rows for id in row.recalled), "an anchor lies ahead"
+
+
+def test_a_fan_goes_on_without_a_spare_editor_that_is_lost(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turn's own Editor edits also what the other one had at hand."""
+    editors = watch_editors(monkeypatch, lost=1)
+    manifest = write_catalog(tmp_path, long_clip(tmp_path), ["long"], schedule="anchors:3")
+    assert catalog.run(request(manifest)).segments == {"edited": 24, "reused": 0, "quarantined": 0}
+    assert len(editors) == 2
+    assert states_of(tmp_path / "out")["long"].faults == 1
+
+
+def test_an_editor_that_is_lost_ends_no_night(
+    cluster: None, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs the video at hand, until the same command is given again."""
+    editors = watch_editors(monkeypatch, lost=0)
+    asked = request(write_catalog(tmp_path, clip, ["one", "two", "three", "four"]))
+    with pytest.raises(CatalogError, match="1 of 4 videos") as told:
+        catalog.run(asked)
+    assert told.value.record.segments == {"edited": 3 * SEGMENTS, "reused": 0, "quarantined": 0}
+    assert len(editors) == 2
+    (failed,) = (state for state in states_of(tmp_path / "out").values() if state.state == "failed")
+    assert "an Editor did not come back" in failed.error
+    again = catalog.run(asked)
+    assert again.videos == {"done": 4, "partial": 0, "failed": 0, "skipped": 0}
+    assert again.segments == {"edited": SEGMENTS, "reused": 3 * SEGMENTS, "quarantined": 0}
+
+
+def test_a_full_disk_ends_the_night_and_the_same_command_goes_on(
+    cluster: None, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = request(write_catalog(tmp_path, clip, ["one", "two", "three", "four"]))
+    write, room = commit.write_segment, iter(range(5))
+
+    def write_while_there_is_room(frames: Any, path: Path) -> None:
+        if next(room, None) is None:
+            raise RunError(f"{path}: could not be written (No space left on device)")
+        write(frames, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commit, "write_segment", write_while_there_is_room)
+        with pytest.raises(DiskFullError, match="the disk is full"):
+            catalog.run(asked)
+    assert {state.state for state in states_of(tmp_path / "out").values()} <= {"queued", "done"}, "none has failed"
+    again = catalog.run(asked)
+    assert again.videos == {"done": 4, "partial": 0, "failed": 0, "skipped": 0}
+    assert again.segments == {"edited": 4 * SEGMENTS - 5, "reused": 5, "quarantined": 0}
 
 
 def test_two_runs_at_once_never_do_the_same(joining: dict[str, str], clip: Path, tmp_path: Path) -> None:
@@ -261,7 +340,10 @@ def test_two_runs_at_once_never_do_the_same(joining: dict[str, str], clip: Path,
         wait_for(lambda: catalog_is_held(slow.out))
         with held_up(slow.out), pytest.raises(StoreBusyError, match=r"process \d+ on .* runs this catalog since"):
             catalog.run(slow)
-        assert first.result().returncode == 0
+        done = first.result()
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["segments"] == {"edited": 6 * SEGMENTS, "reused": 0, "quarantined": 0}
     for number in range(6):
         assert len(segments_in(tmp_path / "out" / f"take-{number}")) == SEGMENTS
 
@@ -297,13 +379,13 @@ def test_cancelled_killed_and_run_again(joining: dict[str, str], clip: Path, tmp
     """A run that is ended, in whatever way, leaves no process; nothing that was committed is ever edited again."""
     manifest = write_catalog(tmp_path, clip, [f"take-{number}" for number in range(6)])
     slow = request(manifest, weights="rehearsal:0.3")
-    kept: set[str] = set()
-    for end in (lambda _: catalog.cancel(slow.out), lambda run: os.kill(run.pid, signal.SIGKILL)):
+    kept: set[Entry] = set()
+    for stop in (lambda _: catalog.cancel(slow.out), lambda run: os.kill(run.pid, signal.SIGKILL)):
         with (tmp_path / "log").open("wb") as log:
             run = subprocess.Popen(command(slow), stdout=log, stderr=subprocess.STDOUT)
         wait_for(lambda run=run, kept=kept: len(committed_in(slow.out) - kept) >= 3 or run.poll() is not None)
         family = psutil.Process(run.pid).children(recursive=True)
-        end(run)
+        stop(run)
         assert run.wait(timeout=120) in (143, -signal.SIGTERM, -signal.SIGKILL), (tmp_path / "log").read_text()
         assert psutil.wait_procs(family, timeout=60)[1] == []
         assert "Traceback" not in (tmp_path / "log").read_text()
@@ -315,11 +397,12 @@ def test_cancelled_killed_and_run_again(joining: dict[str, str], clip: Path, tmp
     assert record["segments"]["reused"] == len(kept)
     assert record["segments"]["edited"] == 6 * SEGMENTS - len(kept)
     assert len(committed_in(slow.out)) == 6 * SEGMENTS
+    assert kept < committed_in(slow.out)
 
 
-def committed_in(out: Path) -> set[str]:
+def committed_in(out: Path) -> set[Entry]:
     folders = [path for path in out.glob("take-*") if (path / "memory" / "ledger.lance").is_dir()]
-    return {id for folder in folders for id in segments_in(folder)}
+    return {entry for folder in folders for entry in segments_in(folder)}
 
 
 def test_a_plan_is_made_from_past_runs(cluster: None, clip: Path, tmp_path: Path) -> None:

@@ -69,15 +69,15 @@ def error_line(done: Done) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_an_example(command: str) -> None:
-    done = run(*command.split(), "--help")
+def test_help_shows_an_example(command: str, call: Callable[..., Done]) -> None:
+    done = call(*command.split(), "--help")
     assert done.returncode == 0
     assert f"Example: memory-v2v {command}" in " ".join(done.stdout.split())
 
 
-def test_options_of_edit_are_frozen() -> None:
+def test_options_of_edit_are_frozen(call: Callable[..., Done]) -> None:
     """A new option is a decision; add it here when it is one."""
-    text = run("edit", "--help").stdout
+    text = call("edit", "--help").stdout
     found = sorted({word.strip(",") for word in text.split() if word.startswith("--")})
     assert found == sorted(
         [
@@ -115,16 +115,16 @@ def test_options_of_edit_are_frozen() -> None:
     )
 
 
-def test_options_of_view_are_frozen() -> None:
-    text = run("view", "--help").stdout
+def test_options_of_view_are_frozen(call: Callable[..., Done]) -> None:
+    text = call("view", "--help").stdout
     found = {word.strip(",") for word in text.split() if word.startswith("--")}
     shared = "--out --weights --session --frames --overlap --size --top-k --steps --guidance --seed --codec --tone-map"
     own = "--camera --instruction --recall --coverage --chain --fov --scale --device --wait --json --verbose --help"
     assert found == {*shared.split(), *own.split(), "--memory", "--speed", "--quantize"}
 
 
-def test_options_of_evaluate_are_frozen() -> None:
-    text = run("evaluate", "--help").stdout
+def test_options_of_evaluate_are_frozen(call: Callable[..., Done]) -> None:
+    text = call("evaluate", "--help").stdout
     found = {word.strip(",") for word in text.split() if word.startswith("--")}
     told = (
         "--session --against --against-session --source --instruments --out --workers --device --json --verbose --help"
@@ -328,8 +328,8 @@ def test_doctor_says_what_is_missing(call: Callable[..., Done], tmp_path: Path) 
     assert report["missing"] == ["weights"]
 
 
-def test_options_of_train_are_frozen() -> None:
-    text = run("train", "--help").stdout
+def test_options_of_train_are_frozen(call: Callable[..., Done]) -> None:
+    text = call("train", "--help").stdout
     found = sorted({word.strip(",") for word in text.split() if word.startswith("--")})
     assert found == sorted(["--config", "--out", "--json", "--verbose", "--help"])
 

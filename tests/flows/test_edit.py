@@ -6,9 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +14,22 @@ import av
 import numpy as np
 import psutil
 import pytest
+import ray
+from ray.exceptions import RayActorError
 
 from flows import edit as flow
 from flows.edit import EditReport, edit
 from flows.request import build_request
 from model.config import EditRequest
-from storage.ledger import Ledger
+from model.types import Segment
+from storage.garbage import find_garbage, sweep
+from storage.ledger import Entry, Ledger
 from storage.memory import MemoryStore
 from storage.probe import probe
 from tasks import cluster as cluster_module
+from tasks.editor_handle import EditorHandle
 from tasks.pool import EditorPool
+from tasks.recall import TextTurn
 from tests.clips import ODD_CLIPS, make_clip, sound_packets
 from tests.waiting import wait_for
 
@@ -191,26 +195,74 @@ def test_odd_clips(kind: str, cluster: None, tmp_path: Path, monkeypatch: pytest
     assert_same_timing_and_sound(video, report)
 
 
-def kill_editor_after(segments: int, out: Path) -> None:
-    """kill -9 the process of the Editor once `segments` are committed."""
-    wait_for(lambda: len(committed_ids(out)) >= segments)
-    killed = 0
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # workers come and go
-            if child.name().startswith("ray::Editor"):
-                child.kill()
-                killed += 1
-    assert killed, "there is an Editor"
+def test_a_dead_editor_is_replaced(
+    finished_clip: tuple[Path, EditReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on by itself with the segment at hand, and ends in the same bits."""
+    edit_segment, calls = EditorHandle.edit, count()
 
+    def kill_at_the_third(editor: EditorHandle, *given: Any) -> Any:
+        if next(calls) == 2:
+            os.kill(ray.get(editor.actor.load.remote()), signal.SIGKILL)
+        return edit_segment(editor, *given)
 
-def test_a_dead_editor_is_replaced(finished_clip: tuple[Path, EditReport], tmp_path: Path) -> None:
-    """The run goes on by itself after the last committed segment, and ends in the same bits."""
-    with ThreadPoolExecutor(max_workers=1) as killer:
-        killed = killer.submit(kill_editor_after, 2, tmp_path)
-        report = edit(garden(tmp_path))
-        killed.result()
+    monkeypatch.setattr(EditorHandle, "edit", kill_at_the_third)
+    report = edit(garden(tmp_path))
     assert (report.edited, report.reused) == (report.segments, 0)
+    faults = Ledger(tmp_path / "memory").entries(kind="fault")
+    assert [json.loads(fault.note)["kind"] for fault in faults] == ["death"]
     assert np.array_equal(decode_all(Path(report.output)), decode_all(Path(finished_clip[1].output)))
+
+
+def test_a_dead_embedder_costs_another_attempt(
+    film: Path, cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which goes on behind what was committed, and counts that as its own work."""
+    look, asked = TextTurn.look, []
+
+    def die_at_the_last(turn: TextTurn, segment: Segment, *given: Any) -> Any:
+        asked.append(segment.index)
+        if asked.count(2) == 1 and segment.index == 2:
+            raise RayActorError
+        return look(turn, segment, *given)
+
+    monkeypatch.setattr(TextTurn, "look", die_at_the_last)
+    report = edit(request(film, tmp_path))
+    assert (report.segments, report.edited, report.reused) == (3, 3, 0)
+    assert asked == [0, 1, 2, 2], "nothing is edited twice"
+
+
+class KilledError(Exception):
+    """As far as a run got."""
+
+
+@pytest.mark.parametrize("step", ["entry", "page"])
+def test_a_run_that_was_killed_behind_its_last_segment_comes_to_its_end(
+    step: str, film: Path, cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Ledger.record
+
+    def record_but_videos(ledger: Ledger, entry: Entry) -> None:
+        if entry.kind == "video":
+            raise KilledError
+        record(ledger, entry)
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        if step == "entry":
+            patch.setattr(Ledger, "record", record_but_videos)
+        else:
+            patch.setattr("tasks.publish.write_review", killed)
+        with pytest.raises(KilledError):
+            edit(request(film, tmp_path))
+    assert len(list(tmp_path.glob("*.mp4"))) == 1
+    report = edit(request(film, tmp_path))
+    assert (report.segments, report.edited) == (3, 0)
+    sweep(tmp_path, find_garbage(tmp_path, Ledger(tmp_path / "memory").turns()))
+    assert list(tmp_path.glob("*.mp4")) == [Path(report.output)]
+    assert Path(report.review).is_file()
 
 
 def launch(out: Path, log: Path) -> "subprocess.Popen[bytes]":

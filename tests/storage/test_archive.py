@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from storage import archive, exchange
 from storage.archive import MANIFEST, open_archive
 from storage.content_id import hash_file
 from storage.exchange import Imported, export_session, import_session
-from storage.garbage import find_garbage
+from storage.garbage import find_garbage, sweep
 from storage.kinds import payload_sizes, remembered
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Ledger
 from storage.memory import TABLE, MemoryStore
@@ -27,6 +28,7 @@ from storage.sessions import branch, list_sessions, read_session
 from storage.store import MEMORY, open_store
 from storage.tables import open_tables
 from tests.storage.memories import SIZE, commit, make_session, row_of
+from tests.waiting import dying
 
 Rewrite = Callable[[dict[str, bytes]], object]
 
@@ -152,21 +154,35 @@ def test_a_session_of_an_older_version_goes_there_and_back(folder: Path, exporte
     assert {row.change for row in MemoryStore(folder / MEMORY, SIZE).rows()} == {UNKNOWN}
 
 
-@pytest.mark.parametrize("step", ["_add_memories", "_copy", "_add_files"])
+@pytest.mark.parametrize(
+    ("owner", "step", "after"),
+    [
+        *((exchange, "insert_missing", calls) for calls in (0, 1)),  # at the payloads, at the rows
+        *((exchange, "_copy", calls) for calls in (0, 5)),  # at the file of a segment, of a video
+        *((Ledger, "record", calls) for calls in (0, 5)),  # between that file and its entry
+    ],
+)
 def test_an_import_that_was_killed_goes_on(
-    folder: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    owner: Any,
+    step: str,
+    after: int,
+    folder: Path,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
     there = tmp_path / "there"
     with monkeypatch.context() as patch:
-        patch.setattr(exchange, step, killed)
+        patch.setattr(owner, step, dying(owner, step, after))
         with pytest.raises(KeyboardInterrupt):
             bring(exported, there)
     assert {memory.id for memory in remembered(there / MEMORY)} <= set(payload_sizes(there / MEMORY))
+    assert all((there / entry.path).is_file() for entry in Ledger(there / MEMORY).entries())
     bring(exported, there)
     assert everything(there) == everything(folder)
+    sweep(there, find_garbage(there, Ledger(there / MEMORY).turns()))
+    assert everything(there) == everything(folder)
+    assert len(list(there.glob("film_edit_*"))) == 3, "what the killed one left is garbage"
 
 
 def test_a_damaged_session_is_not_exported(folder: Path, tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from model.errors import RequestError, StoreBusyError, StoreError
-from storage import garbage, sessions
+from storage import garbage, kinds, sessions
 from storage.garbage import find_garbage, size_of, sweep
 from storage.kinds import payload_sizes, remembered
 from storage.ledger import Ledger, StoreLock
@@ -18,6 +19,7 @@ from storage.store import MEMORY, open_store
 from storage.tables import open_tables
 from tests.storage.memories import SIZE, commit, make_descriptor, make_session, row_of
 from tests.storage.test_store import committing
+from tests.waiting import dying
 
 
 @pytest.fixture
@@ -118,16 +120,20 @@ def test_what_a_branch_shares_stays(folder: Path) -> None:
     assert files(folder) == set()
 
 
-@pytest.mark.parametrize("step", ["forget", "reclaim", "rmtree"])
-def test_a_removal_that_was_killed_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+@pytest.mark.parametrize(
+    ("owner", "step", "after"),
+    [
+        *((garbage, step, 0) for step in ("forget", "reclaim", "rmtree")),
+        (kinds, "_delete", 1),  # between memories and their latents
+    ],
+)
+def test_a_removal_that_was_killed_goes_on(
+    owner: Any, step: str, after: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "film_edit_v003_review").mkdir()
     write_scores(folder / "film_edit_v003.mp4", [])
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(garbage, step, killed)
+        patch.setattr(owner, step, dying(owner, step, after))
         with pytest.raises(KeyboardInterrupt):
             remove(folder, plan_removal(folder, "film", 3))
     assert_consistent(folder)

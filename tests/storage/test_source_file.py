@@ -20,6 +20,7 @@ from storage.probe import probe
 from storage.source_file import open_container
 from storage.video import read_thumbnails
 from tests.clips import chart, make_clip, run_ffmpeg, write_ffconcat, write_growing, write_playlist
+from tests.waiting import names_of
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def boxes(content: bytes, start: int = 0, stop: int | None = None) -> list[int]:
 
 def assert_nothing_is_left(folder: Path, files: int) -> None:
     """Neither a process nor a file."""
-    programs = {child.name() for child in psutil.Process().children(recursive=True)}
+    programs = names_of(psutil.Process().children(recursive=True))
     assert not {name for name in programs if "ffmpeg" in name}
     assert len(list(folder.iterdir())) == files
 

@@ -1,5 +1,6 @@
 """An output folder survives kill -9, forgets what was half written, and knows what is finished."""
 
+import errno
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from shutil import rmtree
 import numpy as np
 import pytest
 
-from model.errors import RequestError, RunError, StoreBusyError, StoreError
+from model.errors import DiskFullError, RequestError, RunError, StoreBusyError, StoreError
 from storage import durable, video
 from storage.geometry import fit
+from storage.latents import LatentStore
+from storage.memory import MemoryStore
 from storage.probe import probe
 from storage.segment_file import write_segment
 from storage.store import Store, find_finished, open_store, place_for, read_turns
@@ -77,13 +80,21 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, commits: int) -> 
         assert_holds(store, [row.id for row in rows])
 
 
-def test_a_row_is_never_there_without_its_latents(tmp_path: Path) -> None:
-    for commits in (2, 4, 5):
-        run_until_killed(tmp_path, commits)
+@pytest.mark.parametrize(("owner", "step"), [(LatentStore, "put"), (MemoryStore, "_to_record")])
+def test_a_row_is_never_there_without_its_latents(
+    owner: type, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the latents are kept, or between them and the row."""
+    row = make_row(0)
     with open_store(tmp_path, SIZE) as store:
-        ids = [row.id for row in store.memory.rows()]
-        assert len(set(ids)) == len(store.memory.latents(ids)) == len(ids) >= 5
-        assert {entry.id for entry in store.ledger.entries()} <= set(ids)
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, step, _killed)
+            with pytest.raises(KeyboardInterrupt):
+                commit(store, row)
+        assert store.memory.rows() == []
+        assert store.ledger.entries() == []
+        commit(store, row)
+        assert_holds(store, [row.id])
 
 
 def test_a_second_process_cannot_open_the_folder(tmp_path: Path) -> None:
@@ -95,6 +106,14 @@ def test_a_second_process_cannot_open_the_folder(tmp_path: Path) -> None:
         pass
     with open_store(tmp_path, SIZE) as store:
         assert store.ledger.entries() == []
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "x"), RuntimeError("lance: No space left on device")])
+def test_a_full_disk_is_told_whoever_met_it(fault: Exception, tmp_path: Path) -> None:
+    with pytest.raises(DiskFullError, match=f"{tmp_path.name}: the disk is full"), open_store(tmp_path, SIZE):
+        raise fault
+    with pytest.raises(RuntimeError, match="lance: something else"), open_store(tmp_path, SIZE):
+        raise RuntimeError("lance: something else")
 
 
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import obstore
 import pytest
 from obstore.store import S3Store
 
-from model.errors import RequestError, RunError, StoreError
+from model.errors import RequestError, RunError, StoreError, UnreachableError
 from storage.garbage import find_garbage, sweep
 from storage.kinds import payload_sizes, remembered
 from storage.ledger import Ledger
+from storage.object_store import server_options
 from storage.remembered import Reach
 from storage.sessions import list_sessions, plan_removal, remove
 from storage.store import MEMORY, find_finished, open_store, read_turns
@@ -136,6 +138,38 @@ def test_a_server_that_would_lose_commits_is_refused(
         with pytest.raises(RunError, match="ignores If-None-Match"):
             open_store(tmp_path, SIZE, memory="s3://films/odd").__enter__()
     assert not has_tables(tmp_path / MEMORY)
+
+
+def test_a_server_that_fails_is_told_where_the_tables_lie_there(bucket: S3Store, tmp_path: Path) -> None:
+    fault = RuntimeError("lance error: LanceError(IO): Generic S3 error: error sending request\nand more")
+    with pytest.raises(UnreachableError, match=f"^{PREFIX}: the server does not answer.*goes on") as told:
+        open_and_raise(fault, tmp_path / "there", PREFIX)
+    assert "\n" not in str(told.value)
+    with pytest.raises(RuntimeError, match="LanceError"):
+        open_and_raise(fault, tmp_path / "here", None)
+
+
+def open_and_raise(fault: Exception, folder: Path, memory: str | None) -> None:
+    with open_store(folder, SIZE, memory=memory):
+        raise fault
+
+
+def test_a_server_that_stops_in_the_middle_is_told(
+    bucket: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = {"client_max_retries": "0", "client_retry_timeout": "1"}
+    monkeypatch.setattr("storage.table_place.server_options", lambda: server_options() | hasty)
+
+    def commit_until_it_stops() -> None:
+        with ExitStack() as running:
+            monkeypatch.setenv("MEMORY_V2V_S3_ENDPOINT", running.enter_context(running_moto("films")))
+            with open_store(tmp_path, SIZE, memory=PREFIX) as store:
+                commit(store, make_row(0))
+                running.close()
+                commit(store, make_row(1))
+
+    with pytest.raises(UnreachableError, match=f"^{PREFIX}: the server does not answer"):
+        commit_until_it_stops()
 
 
 @pytest.mark.parametrize(

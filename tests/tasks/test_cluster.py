@@ -12,6 +12,8 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 
+from tests.waiting import names_of
+
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 
@@ -83,7 +85,7 @@ def test_what_a_run_starts_ends_with_it_also_when_it_is_killed() -> None:
         assert run.stdout is not None
         assert run.stdout.readline() == b"started\n"
         family = psutil.Process(run.pid).children(recursive=True)
-        names = {process.name() for process in family}
+        names = names_of(family)
         run.kill()
     assert {"raylet", "gcs_server"} <= names
     assert psutil.wait_procs(family, timeout=60)[1] == [], "a run that was ended leaves processes behind"

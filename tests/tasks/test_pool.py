@@ -3,7 +3,7 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from model.rehearsal import write_rehearsal
 from tasks.actors.editor import EditJob, Editor
 from tasks.editor_handle import EditorHandle, is_due
 from tasks.pool import EditorPool, descriptor_of, require_room, start_editors, start_embedder
-from tests.waiting import wait_for
+from tests.waiting import end, wait_for
 
 
 @pytest.fixture
@@ -97,6 +97,7 @@ def test_a_long_segment_is_looked_at_less_and_less_often(
     with pool.lease() as editor:
         editor.edit(frames, job, [], shares.append)
     pool.close()
+    assert shares
     assert shares == sorted(shares)
     assert pauses == [min(0.5 * 2**number, 2.0) for number in range(len(pauses))]
     assert len(shares) < len(pauses)
@@ -130,19 +131,12 @@ def test_an_editor_that_does_not_come_back_is_given_up(cluster: None, weights: s
             pass
 
 
-def end(actor: Any) -> None:
-    """Kill an Editor for good."""
-    ray.kill(actor)
-    with suppress(ray.exceptions.RayActorError):
-        while True:  # its last process may still answer for a moment
-            ray.get(actor.load.remote())
-
-
 def test_one_of_two_that_is_lost_at_work_is_not_leased_again(cluster: None, weights: str) -> None:
-    pool = start_editors(weights, "float32", "cpu", 2, FaultPolicy(load_seconds=2))
+    pool, impatient = start_editors(weights, "float32", "cpu", 2), FaultPolicy(load_seconds=2)
     with pool.lease() as first, pool.lease() as second:
         pass
     with pool.lease() as lost:
+        lost._policy = impatient  # only now, as the first start may take as long as it likes
         end(lost.actor)
         with pytest.raises(LostEditorError):
             lost.load()
@@ -150,6 +144,7 @@ def test_one_of_two_that_is_lost_at_work_is_not_leased_again(cluster: None, weig
     for _ in range(3):
         with pool.lease() as editor:
             assert editor is left
+    left._policy = impatient
     end(left.actor)
     with pytest.raises(LostActorError, match="no Editor is left"), pool.lease():
         pass
@@ -182,10 +177,12 @@ def test_more_editors_than_there_is_room_for_are_refused(cluster: None, tmp_path
 def test_a_spare_editor_that_is_not_there_yet_stays_for_others(
     cluster: None, weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.pool.SPARE_SECONDS", 1.0)
     cores = int(ray.cluster_resources()["CPU"])
     needs = [cores + 1, 0, 0]  # Ray has no room for the first
     pool = EditorPool(lambda: Editor.options(num_cpus=needs.pop(0)).remote(weights, "float32", "cpu"), 3, FaultPolicy())
+    with pool.lease(), pool.lease():  # the other two are loaded, however long that takes
+        pass
+    monkeypatch.setattr("tasks.pool.SPARE_SECONDS", 1.0)
     for _ in range(2):
         with pool.lease(), pool.lease_spare() as spare:
             assert spare is not None, "it stands in nobody's way"
