@@ -74,7 +74,7 @@ def test_rows_come_back_to_the_bit(tmp_path: Path) -> None:
 def test_only_earlier_views_of_the_same_shot_are_looked_at(tmp_path: Path) -> None:
     mine = [make_view(segment, turn=turn) for turn in (1, 2, 3) for segment in range(3)]
     others = [make_view(0, session="x' OR '1'='1"), make_view(0, video="another"), make_view(4, shot=1)]
-    others += [replace(make_view(5, turn=turn), model="another") for turn in (0, 1)]
+    others += [replace(make_view(3, turn=turn), model="another") for turn in (0, 1)]
     store = ViewStore(tmp_path)
     fill(store, *mine, *others)
     for before in [(1, 0), (2, 1), (3, 2), (9, 0)]:

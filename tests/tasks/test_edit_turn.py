@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from ray.exceptions import RayActorError
 
-from model.config import FaultPolicy
 from model.errors import EditError
 from model.types import Segment, Span
 from tasks import edit
-from tasks.edit import Care, edit_turn
+from tasks.edit import edit_turn
 from tasks.turn import Quarantined, TurnRecord
 
 TURN: Any = SimpleNamespace(plan=SimpleNamespace(work=SimpleNamespace(name="film.mp4")))
@@ -30,7 +29,7 @@ def test_a_process_that_dies_at_every_attempt_is_one_line(monkeypatch: pytest.Mo
     )
 
 
-def test_segments_that_were_given_up_are_an_error_unless_someone_takes_care(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_that_were_given_up_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = tuple(Quarantined(Segment(index, 0, Span(0, 5), 5), 3, "ValueError: no") for index in (4, 7))
     record = TurnRecord(1, (), quarantined=lost)
     monkeypatch.setattr(edit, "edit_segments", lambda *_: record)
@@ -40,4 +39,3 @@ def test_segments_that_were_given_up_are_an_error_unless_someone_takes_care(monk
         "film.mp4: 2 segments failed, such as segment 4 after 3 attempts (ValueError: no); "
         "the same command tries them again"
     )
-    assert edit_turn(TURN, NONE, NONE, Care(FaultPolicy())) == record
