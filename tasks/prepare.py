@@ -25,6 +25,7 @@ from model.config import (
     ExtendedSource,
     Source,
     TrainingRunConfig,
+    require_peft,
 )
 from model.errors import RequestError
 from storage.content_id import hash_file, hash_folder, identify
@@ -73,11 +74,13 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
     """Read both files and name the run.
 
     Raises:
-        RequestError: a file is not valid, sizes do not fit each other, or `out` holds another run.
+        RequestError: a file is not valid, sizes do not fit each other, peft is wanted and not installed, or `out` holds
+            another run.
         WeightsError: the model to start from is not there.
     """
     dataset, settings = read_dataset(manifest), read_run_config(config)
     _require_fitting(dataset, settings)
+    require_peft(settings.training.optim)
     said = {"dataset": dataset.model_dump(mode="json"), "config": settings.model_dump(mode="json")}
     sources = (*dataset.training, *dataset.validation)
     named = [index_of(each) for each in sources if isinstance(each, EncodedSource)]

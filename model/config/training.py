@@ -1,5 +1,6 @@
 """What is trained, how, and on which clips (paper section 4.1)."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 
 from model.config.base import Config
 from model.config.editing import Preset
+from model.errors import RequestError
 
 
 class WorldConfig(Config):
@@ -105,6 +107,14 @@ class OptimConfig(Config):
         if self.by == "muon" and self.trained == "lora":
             raise ValueError("by muon: it is for whole matrices, and adapters of low rank are none; use adamw")
         return self
+
+
+def require_peft(config: OptimConfig) -> None:
+    """Raises:
+    RequestError: adapters of low rank are to be trained, and what makes them is not installed.
+    """
+    if config.trained == "lora" and find_spec("peft") is None:
+        raise RequestError("trained lora: peft is not installed; pip install 'memory-v2v[lora]'")
 
 
 class TrainingConfig(Config):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from model.config import training
 from model.editor import MemoryEditor
 from model.errors import RequestError
 from tasks.prepare import RUN, describe_training
@@ -27,6 +28,16 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     describe_training(*files, out, tmp_path)
     with pytest.raises(RequestError, match="another --out"):
         describe_training(*write_files(tmp_path, ("batch: 4", "batch: 5")), out, tmp_path)
+
+
+def test_adapters_without_peft_are_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_files(tmp_path, ("trained: all", "trained: lora"))
+    describe_training(*files, tmp_path / "out", tmp_path)
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"peft is not installed; pip install 'memory-v2v\[lora\]'"):
+        describe_training(*files, tmp_path / "out", tmp_path)
 
 
 def test_clips_must_be_as_long_as_the_window(tmp_path: Path) -> None:
