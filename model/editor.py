@@ -222,7 +222,9 @@ class MemoryEditor:
     ) -> Velocity:
         """The guided velocity as a function of latents and timestep; what is the same at every step is made once."""
         sampling = config.sampling
-        text, negative = self.backbone.encode_text(instruction, sampling.negative, given.guidance > 1)
+        alike = instruction == sampling.negative and conditionings[0].memories == conditionings[1].memories
+        guides = given.guidance > 1 and not alike  # away from the very same leads nowhere, at twice the time
+        text, negative = self.backbone.encode_text(instruction, sampling.negative, guides)
         remembered, self.merge_plan = self._remember(given, text, conditionings[0], config)
         forgetful = remembered
         if negative is not None and not sampling.memory_in_negative:
