@@ -132,6 +132,9 @@ class TrainingConfig(Config):
     optim: OptimConfig = OptimConfig()
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the forward pass; weights are kept in float32."""
+    checkpointing: bool = False
+    """Compute what blocks hold for the way back a second time instead of keeping it: less memory, more time. For a real
+    base; a small model needs none of it."""
     validate_every: int = Field(default=250, ge=1)
     validation_batches: int = Field(default=8, ge=1)
     save_every: int = Field(default=250, ge=1)
