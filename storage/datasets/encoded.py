@@ -88,6 +88,19 @@ def latent_shapes(files: Sequence[Path], split: str) -> set[tuple[int, ...]]:
     return {_shape_in(path) for path in files}
 
 
+def has_cameras(path: Path) -> bool:
+    """Whether a file holds a clip of novel views.
+
+    Raises:
+        StoreError: the file is missing, damaged, or no clip.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return "cameras" in set(file.keys())
+    except (OSError, SafetensorError) as fault:
+        raise StoreError(f"{path}: not a whole clip ({fault}); remove it, and it is made again") from fault
+
+
 def _shape_in(path: Path) -> tuple[int, ...]:
     try:
         with safe_open(path, framework="np") as file:
