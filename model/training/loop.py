@@ -24,7 +24,7 @@ from model.training.loader import read_ahead
 from model.training.objective import TextStates, flow_loss
 from model.training.parameters import build_optimisers, choose_parameters
 from model.training.samples import Batch, draw_batch
-from model.training.sharding import whole
+from model.training.sharding import drop_unused, whole
 from model.types import TrainingClip
 
 LAST_RATE = 0.05  # of the full rate, at the end of the cosine
@@ -128,6 +128,7 @@ class _Run:
             loss = self._loss(next(batches), text, noise) / optim.accumulate
             loss.backward()
             total += float(loss.detach())
+        drop_unused(self._weights.values())
         self.gradient = float(whole(nn.utils.clip_grad_norm_(self._weights.values(), optim.clip)))
         if not math.isfinite(self.gradient):
             raise RunError(
