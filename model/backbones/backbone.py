@@ -22,7 +22,7 @@ from model.backbones.model_folder import read_config, read_model_index
 from model.backbones.transformer import MemoryWanTransformer
 from model.camera.trajectory import Trajectory
 from model.config import EditConfig
-from model.errors import RequestError, WeightsError
+from model.errors import OutOfMemoryError, RequestError, WeightsError
 from model.memory.conditioning import Conditioning
 from model.memory.sequence import ConditionVideo
 
@@ -63,6 +63,7 @@ class Backbone(ABC, Generic[Remembered]):
 
         Raises:
             WeightsError: a part is missing, of another class, or does not load.
+            OutOfMemoryError, RequestError: see `place`.
         """
         index = read_model_index(folder, PARTS)
         if any(index.get("transformer_2") or ()):
@@ -74,12 +75,10 @@ class Backbone(ABC, Generic[Remembered]):
                 folder, transformer=transformer, vae=vae, dtype=dtype, **_SAFE
             )
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
-            raise WeightsError(
-                f"{folder}: does not load: {(str(fault) or type(fault).__name__).splitlines()[0]}"
-            ) from fault
+            raise WeightsError(f"{folder}: does not load: {_reason(fault)}") from fault
         pipeline.register_to_config(expand_timesteps=bool(index.get("expand_timesteps", False)))
         pipeline.vae.to(torch.float32)  # decoding in half precision is visibly worse, and its encoder fails in it
-        return cls(pipeline.to(device))
+        return cls(place(pipeline, device))
 
     @abstractmethod
     def conditioning(
@@ -199,6 +198,32 @@ class Backbone(ABC, Generic[Remembered]):
             for values in (config.latents_mean, config.latents_std)
         )
         return mean, 1.0 / deviation
+
+
+def place(pipeline: Any, device: torch.device) -> Any:
+    """A pipeline on the device on which it will compute.
+
+    Raises:
+        OutOfMemoryError: it does not fit there.
+        RequestError: torch cannot use the GPU.
+    """
+    if device.type == "cpu":
+        return pipeline
+    try:
+        return pipeline.to(device)
+    except torch.cuda.OutOfMemoryError as fault:
+        raise OutOfMemoryError(
+            f"the model does not fit this card ({_reason(fault)}); end what else runs on it, choose a smaller model or "
+            "a larger card (docs/performance.md, small cards), or use --device cpu"
+        ) from None
+    except (AssertionError, RuntimeError) as fault:  # of a torch without CUDA, and of one that the driver does not suit
+        raise RequestError(
+            f"torch cannot use this machine's GPU ({_reason(fault)}); update its driver, or use --device cpu"
+        ) from None
+
+
+def _reason(fault: Exception) -> str:
+    return (str(fault) or type(fault).__name__).splitlines()[0]
 
 
 def conditioned(videos: Sequence[ConditionVideo], source: Tensor, **how: Any) -> Conditioning:

@@ -27,6 +27,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from model.backbones.backbone import place
 from model.backbones.model_folder import read_model_index
 from model.config import ExtensionConfig, Precision
 from model.errors import WeightsError
@@ -78,6 +79,7 @@ class FramePack:
 
         Raises:
             WeightsError: a part is missing, of another class, or does not load.
+            OutOfMemoryError, RequestError: see `place`.
         """
         read_model_index(folder, PARTS)
         try:
@@ -91,7 +93,7 @@ class FramePack:
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
             raise WeightsError(f"{folder}: does not load: {str(fault).splitlines()[0]}") from fault
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline.to(device))
+        return cls(place(pipeline, torch.device(device)))
 
     @torch.no_grad()
     def extend(
