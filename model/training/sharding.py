@@ -32,7 +32,7 @@ def shard(transformer: nn.Module) -> nn.Module:
 
 
 def drop_unused(parameters: Iterable[nn.Parameter]) -> None:
-    """Take away gradients that are zeros on all workers: what none of them used stays as it is, as it does when whole."""
+    """Take away gradients that are zeros on all workers, so that what none of them used stays as it is."""
     parts = [each for each in parameters if isinstance(each.grad, DTensor)]
     if not parts:
         return
