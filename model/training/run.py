@@ -4,6 +4,7 @@ Also what comes before it: a small model made from nothing, and clips turned int
 come from nor who started it; several workers share gradients through `worker.wrap`, and the first of them writes.
 """
 
+import gc
 import json
 import shutil
 from collections.abc import Sequence
@@ -108,6 +109,12 @@ def encode_texts(backbone: Backbone[Any], instructions: set[str]) -> TextStates:
     if text.keep(sorted(instructions | {""})):
         backbone.pipeline.text_encoder = None
     return text
+
+
+def free_card() -> None:
+    """Give back what models took that nobody holds any more: other processes may want it."""
+    gc.collect()  # an editor holds itself, through the texts that it keeps
+    torch.cuda.empty_cache()
 
 
 def save_trained(editor: MemoryEditor, folder: Path, config: TrainingRunConfig) -> None:

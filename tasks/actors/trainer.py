@@ -1,6 +1,5 @@
 """The Trainer, with the Renderers that draw clips for it, and the workers of Ray Train."""
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,11 +101,10 @@ class Trainer:
         """Give up the model that is open: workers load their own, and a card has no room for both."""
         if self._editor is None:
             return
-        import torch
+        from model.training.run import free_card
 
         self._editor = None
-        gc.collect()  # an editor holds itself, through the texts that it keeps
-        torch.cuda.empty_cache()  # workers may be other processes
+        free_card()
 
 
 def start_trainer(config: TrainingRunConfig, device: str) -> Any:
