@@ -82,7 +82,8 @@ class MemoryEditor:
 
         Raises:
             WeightsError: the folder is missing, incomplete, or of another architecture.
-            RequestError: this machine cannot do what `speed` asks for.
+            RequestError: this machine cannot do what `speed` asks for, or torch cannot use its GPU.
+            OutOfMemoryError: the model does not fit its card.
         """
         path = Path(folder)
         if not path.is_dir():
@@ -222,7 +223,9 @@ class MemoryEditor:
     ) -> Velocity:
         """The guided velocity as a function of latents and timestep; what is the same at every step is made once."""
         sampling = config.sampling
-        text, negative = self.backbone.encode_text(instruction, sampling.negative, given.guidance > 1)
+        alike = instruction == sampling.negative and conditionings[0].memories == conditionings[1].memories
+        guides = given.guidance > 1 and not alike  # away from the very same leads nowhere, at twice the time
+        text, negative = self.backbone.encode_text(instruction, sampling.negative, guides)
         remembered, self.merge_plan = self._remember(given, text, conditionings[0], config)
         forgetful = remembered
         if negative is not None and not sampling.memory_in_negative:

@@ -8,7 +8,7 @@ working directory of their own.
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -18,17 +18,20 @@ import ray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from model.backbones.model_folder import read_model_index
 from model.config import (
     DatasetConfig,
     DrawnSource,
     EncodedSource,
     ExtendedSource,
+    PanoramaSource,
     Source,
     TrainingRunConfig,
+    require_peft,
 )
 from model.errors import RequestError
 from storage.content_id import hash_file, hash_folder, identify
-from storage.datasets.encoded import clip_path, latent_shapes, read_header, write_clip
+from storage.datasets.encoded import clip_path, has_cameras, latent_shapes, read_header, write_clip
 from storage.datasets.extended import MANIFEST, open_dataset
 from storage.datasets.footage import HELD_OUT, TRAINING
 from storage.datasets.manifest import Split, all_sentences, encoded_files, index_of, read_dataset, read_run_config
@@ -38,7 +41,7 @@ from storage.durable import publish
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import start_renderers
 from tasks.progress import EditProgress
-from tasks.weights import PRESET_FILE, codec_id, locate_weights
+from tasks.weights import NOVEL_VIEWS, PRESET_FILE, codec_id, locate_weights
 
 BATCH = 8  # clips that go from a Renderer to the Trainer at once
 IN_FLIGHT = 4  # batches
@@ -50,13 +53,17 @@ Files = tuple[tuple[tuple[Path, ...], float], ...]
 
 @dataclass(frozen=True)
 class TrainingWork:
-    """A training run, named before anything is made: the same manifest and config are the same run."""
+    """A training run, named before anything is made: the same manifest and config are the same run.
+
+    `manifests` are hashes of the manifests of extended datasets in it, by folder.
+    """
 
     dataset: DatasetConfig
     config: TrainingRunConfig
     out: Path
     cache: Path
     id: str
+    manifests: Mapping[Path, str]
 
 
 @dataclass(frozen=True)
@@ -73,22 +80,26 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
     """Read both files and name the run.
 
     Raises:
-        RequestError: a file is not valid, sizes do not fit each other, or `out` holds another run.
+        RequestError: a file is not valid, sizes do not fit each other, clips do not fit the model, peft is wanted and
+            not installed, or `out` holds another run.
         WeightsError: the model to start from is not there.
     """
     dataset, settings = read_dataset(manifest), read_run_config(config)
     _require_fitting(dataset, settings)
+    require_peft(settings.training.optim)
+    _require_cameras(dataset, _renders_views(settings, cache))
     said = {"dataset": dataset.model_dump(mode="json"), "config": settings.model_dump(mode="json")}
     sources = (*dataset.training, *dataset.validation)
-    named = [index_of(each) for each in sources if isinstance(each, EncodedSource)]
-    named += [each.folder / MANIFEST for each in sources if isinstance(each, ExtendedSource)]
+    indices = [hash_file(index_of(each)) for each in sources if isinstance(each, EncodedSource)]
+    extended = [each.folder.resolve() for each in sources if isinstance(each, ExtendedSource)]
+    manifests = {folder: hash_file(folder / MANIFEST) for folder in extended}
     start = None if settings.start is None else hash_folder(locate_weights(settings.start, cache), cache)
-    of_files = {"start": start, "indices": [hash_file(path) for path in named], "painters": dict(painters())}
+    of_files = {"start": start, "indices": [*indices, *manifests.values()], "painters": dict(painters())}
     id = identify(said | of_files)
     found = out / RUN
     if found.is_file() and json.loads(found.read_text())["id"] != id:
         raise RequestError(f"{out}: holds a run of another manifest or config; choose another --out, or remove it")
-    return TrainingWork(dataset, settings, out.resolve(), cache, id)
+    return TrainingWork(dataset, settings, out.resolve(), cache, id, manifests)
 
 
 def claim_folder(work: TrainingWork) -> None:
@@ -234,3 +245,30 @@ def _require_fitting(dataset: DatasetConfig, config: TrainingRunConfig) -> None:
                 got = source.world.segment_frames
                 field = f"{split}.{number}.world.segment_frames"
                 raise RequestError(f"{field} {got}: expected the config's preset.window.frames ({window})")
+
+
+def _require_cameras(dataset: DatasetConfig, views: bool) -> None:
+    """Clips with cameras are for a model of novel views, others for one that edits; of encoded ones the first tells."""
+    splits: tuple[Split, Split] = ("training", "validation")
+    for split in splits:
+        for number, source in enumerate(getattr(dataset, split)):
+            if _has_cameras(source, split) != views:
+                have, need = ("no cameras", "for novel views needs") if views else ("cameras", "that edits cannot use")
+                fits = "panorama, or encoded clips with cameras" if views else "others, or a model for novel views"
+                field = f"{split}.{number} kind {source.kind}"
+                raise RequestError(f"{field}: its clips have {have}, which a model {need}; name {fits}")
+
+
+def _has_cameras(source: Source, split: Split) -> bool:
+    """Nobody knows the cameras of an extension, so those of its clip are of no use for training."""
+    if isinstance(source, EncodedSource):
+        return has_cameras(encoded_files(source, split)[0])
+    return isinstance(source, PanoramaSource)
+
+
+def _renders_views(config: TrainingRunConfig, cache: Path) -> bool:
+    """Whether the model to start from does."""
+    if config.small is not None:
+        return config.small.kind == "recam"
+    assert config.start is not None, "a run starts somewhere"
+    return read_model_index(locate_weights(config.start, cache), {}).get("_class_name") == NOVEL_VIEWS.pipeline

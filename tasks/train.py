@@ -63,7 +63,7 @@ def train_on_clips(work: TrainingWork, prepared: Prepared, trainer: Any, device:
     claim_folder(work)
     threads = config.threads or max(1, (os.cpu_count() or 1) // config.workers)
     lists = prepared.training, prepared.validation
-    job = TrainJob(prepared.start, *lists, config, work.out, device, threads)
+    job = TrainJob(prepared.start, *lists, config, work.out, device, threads, work.manifests)
     resumed = _steps_saved(work.out)
     with EditProgress("train", steps, f"train-{work.id[:12]}", "steps") as progress:
         running, said = trainer.train.remote(job), _steps(read_curve(work.out))

@@ -22,7 +22,7 @@ from model.backbones.model_folder import read_config, read_model_index
 from model.backbones.transformer import MemoryWanTransformer
 from model.camera.trajectory import Trajectory
 from model.config import EditConfig
-from model.errors import RequestError, WeightsError, first_line
+from model.errors import OutOfMemoryError, RequestError, WeightsError, first_line
 from model.memory.conditioning import Conditioning
 from model.memory.sequence import ConditionVideo
 
@@ -63,6 +63,7 @@ class Backbone(ABC, Generic[Remembered]):
 
         Raises:
             WeightsError: a part is missing, of another class, or does not load.
+            OutOfMemoryError, RequestError: see `place`.
         """
         index = read_model_index(folder, PARTS)
         if any(index.get("transformer_2") or ()):
@@ -77,7 +78,7 @@ class Backbone(ABC, Generic[Remembered]):
             raise WeightsError(f"{folder}: does not load: {first_line(fault)}") from fault
         pipeline.register_to_config(expand_timesteps=bool(index.get("expand_timesteps", False)))
         pipeline.vae.to(torch.float32)  # decoding in half precision is visibly worse, and its encoder fails in it
-        return cls(pipeline.to(device))
+        return cls(place(pipeline, device))
 
     @abstractmethod
     def conditioning(
@@ -197,6 +198,28 @@ class Backbone(ABC, Generic[Remembered]):
             for values in (config.latents_mean, config.latents_std)
         )
         return mean, 1.0 / deviation
+
+
+def place(pipeline: Any, device: torch.device) -> Any:
+    """A pipeline on the device on which it will compute.
+
+    Raises:
+        OutOfMemoryError: it does not fit there.
+        RequestError: torch cannot use the GPU.
+    """
+    if device.type == "cpu":
+        return pipeline
+    try:
+        return pipeline.to(device)
+    except torch.cuda.OutOfMemoryError as fault:
+        raise OutOfMemoryError(
+            f"the model does not fit this card ({first_line(fault)}); end what else runs on it, choose a smaller model or "
+            "a larger card (docs/performance.md, small cards), or use --device cpu"
+        ) from None
+    except (AssertionError, RuntimeError) as fault:  # of a torch without CUDA, and of one that the driver does not suit
+        raise RequestError(
+            f"torch cannot use this machine's GPU ({first_line(fault)}); update its driver, or use --device cpu"
+        ) from None
 
 
 def conditioned(videos: Sequence[ConditionVideo], source: Tensor, **how: Any) -> Conditioning:

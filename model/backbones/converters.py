@@ -24,11 +24,16 @@ from model.backbones.checkpoint_file import read_checkpoint
 from model.backbones.matching import Report, match
 from model.backbones.model_folder import read_model_index
 from model.backbones.transformer import MemoryWanTransformer
-from model.config import EditConfig, Preset
+from model.config import EditConfig, Preset, SamplingConfig
 from model.errors import RequestError, WeightsError
 
 OriginName = Literal["recammaster", "memory-v2v"]
 SHIFT = 5.0
+NEGATIVE = (  # what Wan2.1 and ReCamMaster are published with, word for word
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"  # noqa: RUF001
+    "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，"  # noqa: RUF001
+    "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"  # noqa: RUF001
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,10 @@ class Origin:
 
 
 ORIGINS: dict[OriginName, Origin] = {
-    "recammaster": Origin(("memory_tokenizers.*", "merger.*"), EditConfig(source_camera="target")),
+    "recammaster": Origin(
+        ("memory_tokenizers.*", "merger.*"),
+        EditConfig(source_camera="target", sampling=SamplingConfig(negative=NEGATIVE)),
+    ),
     "memory-v2v": Origin((), EditConfig()),
 }
 

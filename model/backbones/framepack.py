@@ -25,7 +25,9 @@ from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import (
 from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
+from model.backbones.backbone import place
 from model.backbones.model_folder import read_model_index
 from model.config import ExtensionConfig, Precision
 from model.errors import WeightsError, first_line
@@ -36,7 +38,7 @@ PARTS = {
     "vae": ("AutoencoderKLHunyuanVideo",),
     "text_encoder": ("LlamaModel",),
     "text_encoder_2": ("CLIPTextModel",),
-    "tokenizer": ("LlamaTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"),
+    "tokenizer": ("LlamaTokenizer", "LlamaTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"),
     "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
     "scheduler": ("FlowMatchEulerDiscreteScheduler",),
     "image_encoder": ("SiglipVisionModel",),
@@ -72,18 +74,26 @@ class FramePack:
     def from_pretrained(cls, folder: Path, dtype: Precision = "float32", device: str = "cpu") -> "FramePack":
         """Load a diffusers folder of FramePack.
 
+        Its tokeniser is read as its file says, whatever class the folder names: transformers' `LlamaTokenizer` cuts
+        words as Llama 2 did, and that of FramePack is of Llama 3.
+
         Raises:
             WeightsError: a part is missing, of another class, or does not load.
+            OutOfMemoryError, RequestError: see `place`.
         """
         read_model_index(folder, PARTS)
         try:
             pipeline = HunyuanVideoFramepackPipeline.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
+                folder,
+                tokenizer=PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True),
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                local_files_only=True,
             )
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
             raise WeightsError(f"{folder}: does not load: {first_line(fault)}") from fault
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline.to(device))
+        return cls(place(pipeline, torch.device(device)))
 
     @torch.no_grad()
     def extend(

@@ -75,6 +75,7 @@ from model.config.training import (
     TrainingConfig,
     TrainingRunConfig,
     WorldConfig,
+    require_peft,
 )
 
 __all__ = [
@@ -129,5 +130,6 @@ __all__ = [
     "ViewRequest",
     "WindowConfig",
     "WorldConfig",
+    "require_peft",
     "require_torchao",
 ]

@@ -1,5 +1,6 @@
 """What is trained, how, and on which clips (paper section 4.1)."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 
 from model.config.base import Config
 from model.config.editing import Preset
+from model.errors import RequestError
 
 
 class WorldConfig(Config):
@@ -107,6 +109,14 @@ class OptimConfig(Config):
         return self
 
 
+def require_peft(config: OptimConfig) -> None:
+    """Raises:
+    RequestError: adapters of low rank are to be trained, and what makes them is not installed.
+    """
+    if config.trained == "lora" and find_spec("peft") is None:
+        raise RequestError("trained lora: peft is not installed; pip install 'memory-v2v[lora]'")
+
+
 class TrainingConfig(Config):
     """One training run."""
 
@@ -122,6 +132,9 @@ class TrainingConfig(Config):
     optim: OptimConfig = OptimConfig()
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the forward pass; weights are kept in float32."""
+    checkpointing: bool = False
+    """Compute what blocks hold for the way back a second time instead of keeping it: less memory, more time. For a real
+    base; a small model needs none of it."""
     validate_every: int = Field(default=250, ge=1)
     validation_batches: int = Field(default=8, ge=1)
     save_every: int = Field(default=250, ge=1)

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from model.config import OptimConfig, TrainingConfig
+from model.errors import RunError
 from model.training.checkpoint import load_state, save_state, state_of
 from model.training.loader import read_ahead
 from model.training.objective import TextStates, flow_loss
 from model.training.parameters import build_optimisers, choose_parameters
 from model.training.samples import Batch, draw_batch
-from model.training.sharding import whole
+from model.training.sharding import drop_unused, whole
 from model.types import TrainingClip
 
 LAST_RATE = 0.05  # of the full rate, at the end of the cosine
@@ -65,6 +66,7 @@ def train(
 
     Raises:
         StoreError: the state in `folder` is of another model.
+        RunError: a gradient is not finite; the states before it stay.
     """
     run = _Run(transformer, config, worker or Worker(), folder)
     curve = _read_curve(folder, run.step)
@@ -111,7 +113,11 @@ class _Run:
         return draw_batch(clips, self.config.batch, self.config.mix, samples, shape)
 
     def advance(self, batches: Iterator[Batch], text: TextStates) -> float:
-        """One step of the optimiser; returns its loss."""
+        """One step of the optimiser; returns its loss.
+
+        Raises:
+            RunError: the gradient is not finite, which is so on every worker, since it is that of all of them.
+        """
         config, optim = self.config, self.config.optim
         for group, rate in zip(self._groups, self._rates, strict=True):
             group["lr"] = rate * _schedule(self.step, config.steps, optim)
@@ -121,7 +127,14 @@ class _Run:
             loss = self._loss(next(batches), text, noise) / optim.accumulate
             loss.backward()
             total += float(loss.detach())
+        drop_unused(self._weights.values())
         self.gradient = float(whole(nn.utils.clip_grad_norm_(self._weights.values(), optim.clip)))
+        if not math.isfinite(self.gradient):
+            raise RunError(
+                f"step {self.step + 1}: the gradient is {self.gradient}, so no step was taken, and states saved before "
+                "stay; lower training.optim.rate, set dtype: float32, or look for clips whose latents are not finite, "
+                "and give another --out"
+            )
         for optimiser in self._optimisers:
             optimiser.step()
             optimiser.zero_grad()

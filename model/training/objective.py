@@ -4,10 +4,10 @@ x_t = (1 - t) x_0 + t noise, and the velocity is noise - x_0. Memories run at ti
 the model from copying them blindly (supplement E). Knows one batch and one backbone, no optimiser.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,20 +20,45 @@ from model.memory.tokenizers import BASE_PATCH
 from model.training.samples import Batch
 
 TIMESTEPS = 1000  # of the schedulers: the transformer is told t * 1000
+ROOM = 4 * 2**30  # bytes of texts in each worker: some ten thousand instructions of twenty words at width 4096
 
 
-@dataclass(frozen=True)
 class TextStates:
-    """Text states of instructions, made once `[1, words, text_dim]`; the empty one is what cached memory reads."""
+    """Text states of instructions, `[1, words, text_dim]`: read once, and kept in main memory while there is room.
 
-    by_instruction: Mapping[str, Tensor]
+    `read` makes those of one instruction, where they are wanted; `room` is for so many bytes, without padding. Texts
+    beyond it are read whenever they are asked for. `empty` are those of the empty one, which cached memory reads.
+    """
 
-    def of(self, instructions: tuple[str, ...]) -> Float[Tensor, "batch words width"]:
-        return torch.cat([self.by_instruction[each] for each in instructions])
+    def __init__(self, read: Callable[[str], Tensor], room: int = ROOM) -> None:
+        self.empty = read("")
+        self._read, self._room = read, room
+        self._kept: dict[str, Tensor] = {}
 
-    @property
-    def empty(self) -> Float[Tensor, "1 words width"]:
-        return self.by_instruction[""]
+    def of(self, instructions: Iterable[str]) -> Float[Tensor, "batch words width"]:
+        """Their states, one a sample, padded to one length."""
+        return torch.cat([self._one(each) for each in instructions])
+
+    def keep(self, instructions: Iterable[str]) -> bool:
+        """Read them now; returns whether there was room for all, so that of these none will be read again."""
+        for each in instructions:
+            self._one(each)
+            if each not in self._kept:
+                return False
+        return True
+
+    def _one(self, instruction: str) -> Tensor:
+        if instruction in self._kept:
+            kept = self._kept[instruction].to(self.empty.device)
+            return F.pad(kept, (0, 0, 0, self.empty.shape[1] - kept.shape[1]))
+        with torch.autocast(self.empty.device.type, enabled=False):
+            states = self._read(instruction)
+        said = states[0].any(dim=1).nonzero()
+        words = int(said[-1]) + 1 if len(said) else 0  # the others are zeros behind them
+        if words * states[0, 0].nbytes <= self._room:
+            self._kept[instruction] = states[:, :words].cpu().clone()
+            self._room -= self._kept[instruction].nbytes
+        return states
 
 
 def draw_times(batch: int, shift: float, random: torch.Generator) -> Float[Tensor, " batch"]:

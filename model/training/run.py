@@ -4,6 +4,7 @@ Also what comes before it: a small model made from nothing, and clips turned int
 come from nor who started it; several workers share gradients through `worker.wrap`, and the first of them writes.
 """
 
+import gc
 import json
 import shutil
 from collections.abc import Sequence
@@ -82,25 +83,38 @@ def run_training(
     Raises:
         WeightsError: the model does not load.
         StoreError: a clip is damaged, or the state is of another model.
+        RunError: a gradient is not finite.
     """
     torch.set_num_threads(threads)
-    editor = MemoryEditor.from_pretrained(start, device=device)
-    text = encode_texts(editor.backbone, instructions)
+    backbone = MemoryEditor.from_pretrained(start, device=device).backbone
+    text = encode_texts(backbone, instructions)
+    backbone.pipeline.vae = None  # clips are latents already
+    transformer = backbone.transformer
+    if config.training.checkpointing:
+        transformer.enable_gradient_checkpointing()
     report = _CurveFile(out / CURVE).add if worker.rank == 0 else lambda point: None
-    transformer = editor.backbone.transformer
     train(transformer, *clips, text, config.training, out / STATE, report, worker)
-    tensors = {name: whole(tensor) for name, tensor in transformer.state_dict().items()}
+    gathered = ((name, whole(tensor)) for name, tensor in transformer.state_dict().items())  # by all workers together
+    tensors = {name: tensor.cpu() for name, tensor in gathered if worker.rank == 0}
     if worker.rank == 0:
-        editor = MemoryEditor.from_pretrained(start, device=device)  # one that is not in parts
+        editor = MemoryEditor.from_pretrained(start)  # one that is not in parts, and takes no room beside this one
         choose_parameters(editor.backbone.transformer, config.training.optim)
         editor.backbone.transformer.load_state_dict(tensors)
         save_trained(editor, out / MODEL, config)
 
 
-@torch.no_grad()
 def encode_texts(backbone: Backbone[Any], instructions: set[str]) -> TextStates:
-    """States of all instructions and of the empty one."""
-    return TextStates({each: backbone.encode_text(each, "", False)[0] for each in sorted(instructions | {""})})
+    """States of all instructions and of the empty one; the text encoder goes, unless they are more than are kept."""
+    text = TextStates(lambda each: backbone.encode_text(each, "", False)[0])
+    if text.keep(sorted(instructions | {""})):
+        backbone.pipeline.text_encoder = None
+    return text
+
+
+def free_card() -> None:
+    """Give back what models took that nobody holds any more: other processes may want it."""
+    gc.collect()  # an editor holds itself, through the texts that it keeps
+    torch.cuda.empty_cache()
 
 
 def save_trained(editor: MemoryEditor, folder: Path, config: TrainingRunConfig) -> None:

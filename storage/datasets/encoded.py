@@ -7,7 +7,6 @@ paths stay inside the folder. Files appear whole or not at all. Knows no codec.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from storage.durable import whole_file
 
 INDEX = "index.jsonl"
 FORMAT = "memory-v2v clip 1"
-KEPT = 4096  # clips in a process: all of the demo's; a large dataset is read again from the system's cache
+ROOM = 2 * 2**30  # bytes of clips kept of a list: all of the demo's; a large one is read again from the system's cache
 
 
 def clip_path(folder: Path, id: str) -> Path:
@@ -80,10 +79,22 @@ def latent_shapes(files: Sequence[Path], split: str) -> set[tuple[int, ...]]:
     Raises:
         StoreError: a file is missing, damaged, or no clip.
     """
-    clips = _open_list(files, split)
-    if isinstance(clips, ExtendedClips):
-        return {tuple(shape) for shape in clips.rows["latent_shape"].to_pylist()}
+    if _is_dataset(files):
+        return {tuple(shape) for shape in ExtendedClips(files[0], split).rows["latent_shape"].to_pylist()}
     return {_shape_in(path) for path in files}
+
+
+def has_cameras(path: Path) -> bool:
+    """Whether a file holds a clip of novel views.
+
+    Raises:
+        StoreError: the file is missing, damaged, or no clip.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return "cameras" in set(file.keys())
+    except (OSError, SafetensorError) as fault:
+        raise StoreError(f"{path}: not a whole clip ({fault}); remove it, and it is made again") from fault
 
 
 def _shape_in(path: Path) -> tuple[int, ...]:
@@ -95,16 +106,19 @@ def _shape_in(path: Path) -> tuple[int, ...]:
 
 
 class EncodedClips(Sequence[TrainingClip]):
-    """Clips of several sources: files, of which so many are kept as were asked for last, or an extended dataset.
+    """Clips of several sources: files, of which as many are kept as `room` has bytes for, or an extended dataset.
 
     `sources` are lists of files with their shares; a clip is there as many times as its share says, to two decimals. A
     list that is one folder is a dataset of `memory-v2v extend`, of which the `split` is taken and nothing is kept.
     """
 
-    def __init__(self, sources: Sequence[tuple[Sequence[Path], float]], split: str = "training") -> None:
+    def __init__(
+        self, sources: Sequence[tuple[Sequence[Path], float]], split: str = "training", room: int = ROOM
+    ) -> None:
         times = [round(100 * share) for _, share in sources]
         unit = int(np.gcd.reduce(times)) if times else 1
-        lists = [_open_list(files, split) for files, _ in sources]
+        shelf = _Shelf(room)
+        lists = [ExtendedClips(files[0], split) if _is_dataset(files) else _Files(files, shelf) for files, _ in sources]
         self._sources = [(clips, count // unit) for clips, count in zip(lists, times, strict=True)]
 
     def __len__(self) -> int:
@@ -127,24 +141,37 @@ class EncodedClips(Sequence[TrainingClip]):
 class _Files(Sequence[TrainingClip]):
     """Clips that are a file each."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._files = files
+    def __init__(self, files: Sequence[Path], shelf: "_Shelf") -> None:
+        self._files, self._shelf = files, shelf
 
     def __len__(self) -> int:
         return len(self._files)
 
     def __getitem__(self, index):  # type: ignore[override] - slices are of no use here
-        return _kept(self._files[index])
+        return self._shelf.read(self._files[index])
 
     @property
     def instructions(self) -> set[str]:
         return {read_header(path)["instruction"] for path in self._files}
 
 
-def _open_list(files: Sequence[Path], split: str) -> "_Files | ExtendedClips":
-    return ExtendedClips(files[0], split) if len(files) == 1 and files[0].is_dir() else _Files(files)
+class _Shelf:
+    """Clips as they were read, until there is no more room: drawn at random, it makes no difference which are kept."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._clips: dict[Path, TrainingClip] = {}
+
+    def read(self, path: Path) -> TrainingClip:
+        if path in self._clips:
+            return self._clips[path]
+        clip = read_clip(path)
+        size = sum(each.nbytes for each in (clip.source, *clip.versions, clip.regions))
+        if size <= self._room:
+            self._clips[path] = clip
+            self._room -= size
+        return clip
 
 
-@lru_cache(maxsize=KEPT)
-def _kept(path: Path) -> TrainingClip:
-    return read_clip(path)
+def _is_dataset(files: Sequence[Path]) -> bool:
+    return len(files) == 1 and files[0].is_dir()

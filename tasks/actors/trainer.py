@@ -1,6 +1,6 @@
 """The Trainer, with the Renderers that draw clips for it, and the workers of Ray Train."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -11,8 +11,10 @@ import ray
 from model.config import TrainingRunConfig
 from model.errors import RunError
 from model.types import TrainingClip
+from storage.content_id import hash_file
 from storage.datasets.clip import EditedClip
 from storage.datasets.encoded import EncodedClips
+from storage.datasets.extended import MANIFEST
 from storage.datasets.rendered import Drawing, draw_clip
 from tasks.actors.loading import load_editor
 
@@ -24,7 +26,10 @@ LOST_WORKERS = 2  # so often training begins again from its last state by itself
 
 @dataclass(frozen=True)
 class TrainJob:
-    """One training run as its workers see it: files of clips with their shares, by source; `out` is shared by all."""
+    """One training run as its workers see it: files of clips with their shares, by source; `out` is shared by all.
+
+    `manifests` are those of extended datasets among them as the run is named by, by folder, as hashes.
+    """
 
     start: Path
     training: tuple[tuple[tuple[Path, ...], float], ...]
@@ -33,6 +38,7 @@ class TrainJob:
     out: Path
     device: str
     threads: int
+    manifests: Mapping[Path, str]
 
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
@@ -52,6 +58,9 @@ class Renderer:
 class Trainer:
     """Builds small models, turns clips into latents, and trains. A run that lost it is started again, and goes on."""
 
+    def __init__(self) -> None:
+        self._editor: MemoryEditor | None = None
+
     def build(
         self, folder: Path, clips: Sequence[EditedClip], sentences: Sequence[str], config: TrainingRunConfig
     ) -> None:
@@ -70,21 +79,32 @@ class Trainer:
 
     def encode(self, clips: Sequence[EditedClip], length: int) -> list[TrainingClip]:
         """Clips as latents, in segments of `length` frames."""
+        assert self._editor is not None, "a model is opened first"
         return [_encode(self._editor, clip, length) for clip in clips]
 
     def train(self, job: TrainJob) -> float:
         """Train, alone or with others; returns the seconds that it took.
 
         Raises:
-            RunError: workers were lost more often than is worth another try.
+            RunError: workers were lost more often than is worth another try, or a dataset is not what it was.
             StoreError: a clip or a state is damaged, or belongs to another model.
         """
         started = perf_counter()
+        self._close()
         if job.config.workers == 1:
             _train(job)
         else:
             _train_together(job)
         return perf_counter() - started
+
+    def _close(self) -> None:
+        """Give up the model that is open: workers load their own, and a card has no room for both."""
+        if self._editor is None:
+            return
+        from model.training.run import free_card
+
+        self._editor = None
+        free_card()
 
 
 def start_trainer(config: TrainingRunConfig, device: str) -> Any:
@@ -114,8 +134,23 @@ def _train(job: TrainJob, device: str | None = None, **worker: Any) -> None:
     from model.training.run import run_training
 
     clips = EncodedClips(job.training), EncodedClips(job.validation, "validation")
+    require_unchanged(job.manifests)
     texts = clips[0].instructions | clips[1].instructions
     run_training(job.start, clips, texts, job.config, job.out, device or job.device, job.threads, Worker(**worker))
+
+
+def require_unchanged(manifests: Mapping[Path, str]) -> None:
+    """Refuse a dataset that was extended since the run was named: a run that goes on would draw other samples.
+
+    Raises:
+        RunError: there is one.
+    """
+    for folder, known in manifests.items():
+        if hash_file(folder / MANIFEST) != known:
+            raise RunError(
+                f"{folder}: was extended while a training uses it, which would go on with other samples; "
+                "extend into another folder, or train anew with another --out"
+            )
 
 
 def _train_together(job: TrainJob) -> None:

@@ -122,7 +122,7 @@ def test_a_training_run_that_goes_on(tmp_path: Path) -> None:
 
     def losses(device: str, steps: int, folder: Path) -> list[float]:
         states = texts("add")
-        moved = TextStates({name: each.to(device) for name, each in states.by_instruction.items()})
+        moved = TextStates(lambda each: states.of([each]).to(device))
         model = toy_transformer(in_channels=2 * CHANNELS).to(device)
         clips = noise_clips(6), noise_clips(3, seed=1)
         curve = train(model, *clips, moved, config.model_copy(update={"steps": steps}), folder)

@@ -347,6 +347,29 @@ def test_views_may_be_forgotten_in_the_negative_branch(viewer: MemoryEditor, cac
     assert_array_equal(view(viewer, sampling=sampling, **options), view(viewer, **options))
 
 
+@pytest.mark.parametrize(("instruction", "negative", "branches"), [("", "", 1), ("", "mountains", 2), ("hat", "", 2)])
+def test_two_branches_under_one_text_are_one(
+    viewer: MemoryEditor, instruction: str, negative: str, branches: int
+) -> None:
+    """As of views that are given no instruction: guidance would add nothing, so the bits stay."""
+    memory = ViewMemory("one", view(viewer), preset("pan-left", 9))
+    ran: list[object] = []
+    hook = viewer.backbone.transformer.proj_out.register_forward_hook(lambda *_: ran.append(None))
+    plain, guided = (
+        viewer.edit(
+            CLIP,
+            instruction,
+            [memory],
+            config=config(sampling=SamplingConfig(steps=2, guidance=scale, negative=negative)),
+            trajectory=preset("arc-left", 9),
+        ).edited
+        for scale in (1.0, 3.0)
+    )
+    hook.remove()
+    assert len(ran) == 2 + 2 * branches
+    assert np.array_equal(plain, guided) is (branches == 1)
+
+
 def test_a_cached_user_video_equals_its_mask(viewer: MemoryEditor) -> None:
     """One forward pass with the user's video secluded in the sequence, and one with its keys and values cached."""
     backbone = viewer.backbone

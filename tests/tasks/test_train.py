@@ -1,15 +1,23 @@
 """The tasks around a training run: naming it, finding it, and several workers that train as one."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from model.config import training
 from model.editor import MemoryEditor
-from model.errors import RequestError
+from model.errors import RequestError, RunError
+from model.types import TrainingClip
+from storage.datasets.encoded import write_clip
+from storage.datasets.extended import find_samples, pack, read_manifest, write_sample
+from tasks.actors.trainer import require_unchanged
 from tasks.prepare import RUN, describe_training
 from tasks.train import MODEL, RECORD, find_trained, read_curve
+from tests.storage.datasets.test_extended import SAID, sample
 from tests.training_files import write_files
 
 
@@ -29,10 +37,71 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         describe_training(*write_files(tmp_path, ("batch: 4", "batch: 5")), out, tmp_path)
 
 
+def test_adapters_without_peft_are_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_files(tmp_path, ("trained: all", "trained: lora"))
+    describe_training(*files, tmp_path / "out", tmp_path)
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"peft is not installed; pip install 'memory-v2v\[lora\]'"):
+        describe_training(*files, tmp_path / "out", tmp_path)
+
+
 def test_clips_must_be_as_long_as_the_window(tmp_path: Path) -> None:
     files = write_files(tmp_path, ("frames: 9", "frames: 13"))
     with pytest.raises(RequestError, match=r"training\.0\.world\.segment_frames 9: expected .* \(13\)"):
         describe_training(*files, tmp_path / "out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("clips", "model", "said"),
+    [
+        ("synthetic", "recam", r"training\.0 kind synthetic: its clips have no cameras, which a model for novel views"),
+        ("panorama", "lucy-edit", r"training\.0 kind panorama: its clips have cameras, which a model that edits"),
+        ("encoded", "recam", r"training\.0 kind encoded: its clips have no cameras"),
+        ("synthetic", "lucy-edit", None),
+        ("panorama", "recam", None),
+        ("encoded", "lucy-edit", None),
+    ],
+)
+def test_clips_have_cameras_where_the_model_is_told_them(
+    clips: str, model: str, said: str | None, tmp_path: Path
+) -> None:
+    manifest, config = write_files(tmp_path, ("small: {", f"small: {{kind: {model}, "))
+    if clips == "encoded":
+        latents = np.zeros((2, 4, 3, 2, 2), np.float16)
+        clip = TrainingClip("a", "edit", False, latents, (latents,), np.ones((2, 3, 2, 2), bool))
+        write_clip(tmp_path / "a.safetensors", clip, "codec")
+        manifest = tmp_path / "index.jsonl"
+        manifest.write_text(
+            "".join(
+                json.dumps({"path": "a.safetensors", "split": split}) + "\n" for split in ("training", "validation")
+            )
+        )
+    else:
+        manifest.write_text(manifest.read_text().replace("synthetic", clips))
+    with pytest.raises(RequestError, match=said) if said else nullcontext():
+        describe_training(manifest, config, tmp_path / "out", tmp_path)
+
+
+def test_a_dataset_that_was_extended_meanwhile_is_refused(tmp_path: Path) -> None:
+    """A worker that starts again would go on with other samples."""
+    folder, (_, config) = tmp_path / "extended", write_files(tmp_path)
+
+    def extend(*numbers: int) -> None:
+        for number in numbers:
+            write_sample(folder, f"n{number}", sample(number, split="validation" if number == 0 else "training"))
+        pack(folder, sorted({*find_samples(folder), *(read_manifest(folder) or {"names": []})["names"]}), SAID)
+
+    extend(0, 1)
+    source = [{"kind": "extended", "folder": "extended"}]
+    (tmp_path / "manifest.yaml").write_text(json.dumps({"training": source, "validation": source}))
+    work = describe_training(tmp_path / "manifest.yaml", config, tmp_path / "out", tmp_path)
+    assert list(work.manifests) == [folder.resolve()]
+    require_unchanged(work.manifests)
+    extend(2)
+    with pytest.raises(RunError, match="extended: was extended while a training uses it"):
+        require_unchanged(work.manifests)
 
 
 @pytest.mark.parametrize("missing", ["record", "model", "identity", None])

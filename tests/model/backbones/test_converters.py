@@ -67,6 +67,7 @@ def test_recammaster_comes_back_bit_for_bit(
     assert_array_equal(edited(converted, memories), edited(model, memories))
     settings = Preset.model_validate_json((tmp_path / "out" / "memory_v2v.json").read_text())
     assert settings.edit.source_camera == "target"
+    assert settings.edit.sampling.negative.startswith("色调艳丽"), "as its authors sample"
 
 
 def test_the_official_checkpoint_is_mapped_by_name_and_then_by_shape(

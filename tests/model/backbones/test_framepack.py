@@ -1,5 +1,6 @@
 """A clip continued: the pipeline's own bits from one image on, exact lengths, and windows that drift."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import LlamaTokenizer
 
 from model.backbones.framepack import FramePack
 from model.backbones.tiny_framepack import build_tiny_framepack
@@ -138,3 +140,17 @@ def test_another_model_is_refused(tmp_path: Path, framepack: FramePack) -> None:
     next((tmp_path / "model/vae").glob("*.safetensors")).write_bytes(b"no weights")
     with pytest.raises(WeightsError, match="does not load"):
         FramePack.from_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize("named", ["LlamaTokenizer", "LlamaTokenizerFast"])
+def test_words_are_cut_as_the_tokenisers_file_says(named: str, tmp_path: Path, framepack: FramePack) -> None:
+    """Under the names that published folders give it, too; the class of that name would cut them otherwise."""
+    folder = build_tiny_framepack(tmp_path / "model")
+    for path, field, value in (
+        (folder / "model_index.json", "tokenizer", ["transformers", named]),
+        (folder / "tokenizer" / "tokenizer_config.json", "tokenizer_class", named),
+    ):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    named_so = FramePack.from_pretrained(folder).pipeline.tokenizer(PROMPT).input_ids
+    assert named_so == framepack.pipeline.tokenizer(PROMPT).input_ids
+    assert named_so != LlamaTokenizer.from_pretrained(folder / "tokenizer")(PROMPT).input_ids

@@ -10,11 +10,11 @@ from diffusers.pipelines.lucy.pipeline_lucy_edit import LucyEditPipeline
 from PIL import Image
 from torch import Tensor
 
-from model.backbones.backbone import load_transformer
+from model.backbones.backbone import load_transformer, place
 from model.backbones.tiny import build_tiny_lucy_edit
 from model.config import EditConfig, SamplingConfig
 from model.editor import MemoryEditor
-from model.errors import WeightsError
+from model.errors import OutOfMemoryError, RequestError, WeightsError
 from model.types import Memory
 
 FRAMES, HEIGHT, WIDTH = 9, 64, 128  # tokens in fours: of others torch may round the last ones otherwise
@@ -96,3 +96,20 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
     (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(WeightsError, match="does not load"):
         MemoryEditor.from_pretrained(folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine whose GPU torch cannot use, or without one")
+def test_a_gpu_that_torch_cannot_use_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"torch cannot use this machine's GPU \(.+\); update its driver, or use"):
+        MemoryEditor.from_pretrained(build_tiny_lucy_edit(tmp_path), device="cuda")
+
+
+def test_a_model_that_does_not_fit_its_card_is_told_from_a_card_that_does_not_work() -> None:
+    class Full:
+        def to(self, device: torch.device) -> None:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+
+    with pytest.raises(
+        OutOfMemoryError, match=r"does not fit this card \(CUDA out of memory\. Tried .* 2 GiB\.\); end"
+    ):
+        place(Full(), torch.device("cuda"))

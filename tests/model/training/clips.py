@@ -46,4 +46,5 @@ def noise_clips(count: int, seed: int = 0) -> list[TrainingClip]:
 def texts(*instructions: str) -> TextStates:
     """A random state for each instruction, and for the empty one."""
     random = torch.Generator().manual_seed(0)
-    return TextStates({each: torch.randn(1, 3, TEXT, generator=random) for each in ("", *instructions)})
+    states = {each: torch.randn(1, 3, TEXT, generator=random) for each in ("", *instructions)}
+    return TextStates(states.__getitem__)

@@ -1,15 +1,16 @@
 """The loop: it learns, it averages, it goes on where it was, to the same bits."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from model.config import MixConfig, OptimConfig, TrainingConfig
-from model.errors import StoreError
+from model.errors import RunError, StoreError
 from model.training.loop import Point, train
 from tests.model.toy import CHANNELS, toy_transformer
 from tests.model.training.clips import noise_clips, texts
@@ -102,3 +103,15 @@ def test_adapters_begin_by_the_seed_alone(tmp_path: Path) -> None:
     drawn = [name for name in one[1] if "lora_A" in name]
     assert drawn
     assert any(not torch.equal(one[1][name], other[1][name]) for name in drawn)
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_and_not_the_weights(tmp_path: Path) -> None:
+    """The states before it stay, and the weights are those of the last good step."""
+    run(tmp_path, config(steps=3))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    broken = [replace(clip, source=np.full_like(clip.source, np.nan)) for clip in TRAINING]
+    model = toy_transformer(in_channels=2 * CHANNELS)
+    with pytest.raises(RunError, match=r"step 4: the gradient is nan, so no step was taken"):
+        train(model, broken, VALIDATION, TEXT, config(steps=6), tmp_path)
+    assert all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

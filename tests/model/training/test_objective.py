@@ -12,7 +12,7 @@ from model.backbones.backbone import MEMORY, PREVIOUS
 from model.backbones.transformer import MemoryOutput
 from model.config import MixConfig
 from model.memory.conditioning import Conditioning
-from model.training.objective import TIMESTEPS, conditioning_of, draw_times, flow_loss
+from model.training.objective import TIMESTEPS, TextStates, conditioning_of, draw_times, flow_loss
 from model.training.samples import Batch, draw_batch
 from tests.model.training.clips import noise_clips, texts
 
@@ -142,3 +142,31 @@ def test_a_views_source_is_not_on_the_channels() -> None:
 
     assert loss(Told(batch.target), batch) == pytest.approx(0, abs=1e-6)
     assert seen == [batch.target.shape[1]]
+
+
+def padded(text: str) -> Tensor:
+    """States of as many words as the text has letters, of five."""
+    states = torch.zeros(1, 5, 4)
+    states[:, : len(text)] = torch.randn(1, len(text), 4, generator=torch.Generator().manual_seed(len(text)))
+    return states
+
+
+def test_texts_are_read_once_and_come_back_to_the_bit() -> None:
+    read: list[str] = []
+    states = TextStates(lambda text: read.append(text) or padded(text))
+    assert states.keep(["", "a", "abc", "abcde"])
+    read.clear()
+    found = states.of(["abc", "", "abcde", "abc"])
+    assert torch.equal(found, torch.cat([padded(each) for each in ("abc", "", "abcde", "abc")]))
+    assert torch.equal(states.empty, padded(""))
+    assert read == []
+
+
+def test_texts_take_no_more_room_than_there_is() -> None:
+    """Three words of four numbers: a text of two has its place, the next has none and is read whenever it is wanted."""
+    read: list[str] = []
+    states = TextStates(lambda text: read.append(text) or padded(text), room=3 * 4 * 4)
+    assert not states.keep(["ab", "abc", "abcd"])
+    read.clear()
+    assert torch.equal(states.of(["ab", "abc", "abc"]), torch.cat([padded(each) for each in ("ab", "abc", "abc")]))
+    assert read == ["abc", "abc"]

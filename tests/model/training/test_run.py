@@ -6,16 +6,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from model.backbones.block import MemoryBlock
 from model.config import TrainingRunConfig
 from model.editor import MemoryEditor
 from model.training.loop import Worker
-from model.training.run import build_start, encode_segments, pool_regions, run_training
+from model.training.run import build_start, encode_segments, encode_texts, pool_regions, run_training
 from model.types import TrainingClip
 from storage.datasets.encoded import EncodedClips, clip_path, write_clip
 from storage.datasets.manifest import all_sentences, read_dataset, read_run_config
@@ -77,6 +79,7 @@ def shortened(folder: Path, **changes: object) -> TrainingRunConfig:
     config = read_run_config(folder / "training.yaml")
     training = config.training.model_dump() | {"steps": 4, "validate_every": 2, "save_every": 2}
     training["optim"] |= changes.pop("optim", {})
+    training["checkpointing"] = changes.pop("checkpointing", False)
     return TrainingRunConfig.model_validate(config.model_dump() | {"training": training, **changes})
 
 
@@ -158,6 +161,37 @@ def test_adapters_become_part_of_what_they_adapt(prepared: Path, tmp_path: Path)
     moved = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
     assert any(".attn1.to_q." in name for name in moved)
     assert not any(".ffn." in name for name in moved)
+
+
+def test_the_text_encoder_goes_once_all_texts_are_read(prepared: Path) -> None:
+    backbone, told = (MemoryEditor.from_pretrained(prepared / "start").backbone for _ in range(2))
+    texts = sorted(texts_of(prepared))
+    states = encode_texts(backbone, set(texts))
+    assert backbone.pipeline.text_encoder is None
+    assert torch.equal(states.of(texts), torch.cat([told.encode_text(each, "", False)[0] for each in texts]))
+    assert torch.equal(states.empty, told.encode_text("", "", False)[0])
+
+
+def test_checkpointing_computes_blocks_twice_and_changes_no_bit(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[bool] = []
+    forward = MemoryBlock.forward
+
+    def counted(self: MemoryBlock, *given: Any, **options: Any) -> Any:
+        ran.append(torch.is_grad_enabled())
+        return forward(self, *given, **options)
+
+    monkeypatch.setattr(MemoryBlock, "forward", counted)
+    calls, weights = [], []
+    for name, checkpointing in (("kept", False), ("again", True)):
+        config, out = shortened(prepared, checkpointing=checkpointing), tmp_path / name
+        ran.clear()
+        run_training(prepared / "start", clips_of(prepared), texts_of(prepared), config, out, "cpu", 1, Worker())
+        calls.append(sum(ran))
+        weights.append(load_file(out / "state/step-00000004.safetensors"))
+    assert calls[1] == 2 * calls[0] > 0
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
 
 
 def test_regions_are_latents_that_see_a_marked_pixel() -> None:

@@ -71,3 +71,14 @@ def test_shares_are_how_often_a_clip_is_there(tmp_path: Path) -> None:
 def test_equal_shares_are_one_of_each(tmp_path: Path) -> None:
     paths = [write_clip(tmp_path / f"{name}.safetensors", clip(name), "codec") for name in ("a", "bb")]
     assert [each.id for each in EncodedClips([(paths[:1], 0.3), (paths[1:], 0.3)])] == ["a", "bb"]
+
+
+def test_clips_take_no_more_room_than_there_is(tmp_path: Path) -> None:
+    """Two sources share it: what is kept is not read again, and all else is read whenever it is drawn."""
+    paths = [write_clip(tmp_path / f"{name}.safetensors", clip(name), "codec") for name in ("a", "bb", "ccc")]
+    one = sum(each.nbytes for each in (clip("a").source, *clip("a").versions, clip("a").regions))
+    clips = EncodedClips([(paths[:1], 1.0), (paths[1:], 1.0)], room=2 * one)
+    first = list(clips)
+    kept = [again is before for again, before in zip(clips, first, strict=True)]
+    assert kept == [True, True, False]
+    assert [each.id for each in clips] == ["a", "bb", "ccc"]
