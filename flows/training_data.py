@@ -9,6 +9,7 @@ from prefect import flow
 from flows.environment import user_folder
 from flows.request import completed_extension
 from model.config import ExtensionRequest
+from storage.ledger import StoreLock
 from storage.store import place_for
 from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.extend import (
@@ -50,6 +51,7 @@ def extend(request: ExtensionRequest) -> ExtensionReport:
 
     Raises:
         InputError: the request cannot be carried out as given; nothing was written.
+        StoreBusyError: another process works in the folder.
         RunError: it failed on the way; the same call goes on from there.
     """
     started = time.time()
@@ -75,11 +77,13 @@ def plan(request: ExtensionRequest) -> ExtensionPlan:
 def extend_dataset(request: ExtensionRequest) -> dict[str, Any]:
     """Continue the targets of a dataset's pairs, and return what was done (see `ExtensionReport`)."""
     started = time.time()
+    start_ray()  # takes seconds: the folder is looked at just before it is held
+    device = choose_device(request.device)
     work = _understand(request.model_copy(update={"out": request.out.absolute()}))
-    start_ray()
     work.request.out.mkdir(parents=True, exist_ok=True)
-    outcome = extend_pairs(work, choose_device(work.request.device))
-    publish_dataset(work, outcome, time.time() - started)
+    with StoreLock(work.request.out):
+        outcome = extend_pairs(work, device)
+        publish_dataset(work, outcome, time.time() - started)
     return asdict(_report(work, outcome, started))
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from flows.training import TrainingReport, train, train_model
 from model.config import EditConfig, SamplingConfig
-from model.errors import WeightsError
+from model.errors import StoreBusyError, WeightsError
+from storage.ledger import StoreLock
 from tests.training_files import write_files
 from tests.waiting import wait_for
 
@@ -120,3 +121,11 @@ def test_nothing_is_written_where_the_model_to_go_on_from_is_missing(cluster: No
     with pytest.raises(WeightsError, match=r"nowhere: no such model folder"):
         run_flow(tmp_path, (small, "start: ./nowhere"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_run_is_told_who_works_in_the_folder(cluster: None, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with StoreLock(out), pytest.raises(StoreBusyError, match=f"{out}: process {os.getpid()} is writing to it"):
+        run_flow(tmp_path)
+    assert {path.name for path in out.iterdir()} <= {"store.lock", "store.json"}

@@ -15,8 +15,9 @@ from flows.request import build_extension_request
 from flows.training import TrainingReport, train
 from flows.training_data import ExtensionReport, extend, plan
 from model.config import ExtensionRequest
-from model.errors import RequestError
+from model.errors import RequestError, StoreBusyError
 from storage.datasets.extended import open_dataset
+from storage.ledger import StoreLock
 from tests.pair_files import write_senorita
 from tests.waiting import wait_for
 
@@ -87,6 +88,15 @@ def test_fewer_pairs_later_lose_nothing(pairs: Path, extended: tuple[Path, Exten
 def test_other_settings_are_refused_where_a_dataset_is(pairs: Path, extended: tuple[Path, ExtensionReport]) -> None:
     with pytest.raises(RequestError, match="holds a dataset of other settings or models; choose another --out"):
         extend(request(pairs, extended[0], seed=1))
+
+
+def test_a_second_run_is_told_who_works_in_the_folder(cluster: None, pairs: Path, tmp_path: Path) -> None:
+    with (
+        StoreLock(tmp_path),
+        pytest.raises(StoreBusyError, match=f"{tmp_path}: process {os.getpid()} is writing to it; .* another --out"),
+    ):
+        extend(request(pairs, tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} <= {"store.lock", "store.json"}
 
 
 def test_a_plan_counts_and_writes_nothing(pairs: Path, extended: tuple[Path, ExtensionReport], tmp_path: Path) -> None:
