@@ -48,7 +48,7 @@ from tasks.weights import codec_id, locate_framepack, locate_weights
 PAGE = "dataset.html"
 STRIP_QUALITY = 80
 RATES = "extension_rates.json"
-EDITION = 2  # of samples: counted up when the same pair gives another one
+EDITION = 3  # of samples: counted up when the same pair gives another one, or one of another name
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,12 @@ class ExtendWork:
     @cached_property
     def names(self) -> Mapping[str, str]:
         """Of the samples, by pair, in the order of the dataset."""
-        said = {**self.said, "edition": EDITION}
-        return {entry.id: identify({**said, **asdict(entry)})[:32] for entry in self.entries}
+        return {entry.id: identify({**self.said, **asdict(entry)})[:32] for entry in self.entries}
 
     @property
     def said(self) -> dict[str, Any]:
         """What all samples of a dataset have in common."""
-        return {"settings": self.settings, "model": self.model, "codec": self.codec}
+        return {"settings": self.settings, "model": self.model, "codec": self.codec, "edition": EDITION}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -140,8 +139,10 @@ def describe_extension(request: ExtensionRequest, cache: Path) -> ExtendWork:
     if len(work.names) < len(entries):
         raise RequestError(f"{request.dataset}: two pairs have one id; give each its own")
     held = read_manifest(request.out)
-    if held is not None and any(held[key] != value for key, value in work.said.items()):
-        raise RequestError(f"{request.out}: holds a dataset of other settings or models; choose another --out")
+    if held is not None and any(held.get(key) != value for key, value in work.said.items()):
+        raise RequestError(
+            f"{request.out}: holds a dataset of other settings or models, or of another version; choose another --out"
+        )
     return work
 
 

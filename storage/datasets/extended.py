@@ -122,7 +122,7 @@ def pack(folder: Path, names: Sequence[str], said: Mapping[str, Any]) -> dict[st
     not name are removed once it is written. The same samples again are left as they are.
     """
     old = read_manifest(folder)
-    if old is not None and old["names"] == list(names) and all(old[key] == value for key, value in said.items()):
+    if old is not None and old["names"] == list(names) and all(old.get(key) == value for key, value in said.items()):
         return old
     loose, packed = find_samples(folder), _packed(folder, old)
     label = identify({"names": list(names), "said": dict(said)})[:8]

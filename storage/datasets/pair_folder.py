@@ -60,14 +60,16 @@ class PairFolder:
     def _pairs(self) -> list[tuple[Entry, PairLine]]:
         listed = self.place / LIST if self.place.is_dir() else self.place
         lines = _read_list(listed) if listed.is_file() else _find(self.place)
-        pairs = [
-            (Entry(line.id or line.target.stem, line.group or line.source.as_posix(), line.instruction), line)
-            for line in lines
-        ]
+        pairs = [(_entry(line), line) for line in lines]
         names = [entry.id for entry, _ in pairs]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise RequestError(f"{listed}: two pairs are called {twice!r}; give each its own id")
         return pairs
+
+
+def _entry(line: PairLine) -> Entry:
+    source, target, *end = (path.as_posix() for path in (line.source, line.target, line.end) if path is not None)
+    return Entry(line.id or line.target.stem, line.group or source, line.instruction, (source, target, *end))
 
 
 def _leads_out(path: Path) -> bool:

@@ -8,6 +8,7 @@ names are compared and never used as paths, and what expands beyond all measure 
 
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -86,7 +87,7 @@ class Senorita:
             raise RequestError(
                 f"{self.folder}: no JSON lists; expected those of Señorita-2M, with {' and '.join(PATHS)}"
             )
-        return [pair for path in lists for pair in _read_list(path, self.instruction)]
+        return [pair for path in lists for pair in _read_list(path, self.folder, self.instruction)]
 
 
 def _size(half: Media | None) -> int:
@@ -101,14 +102,15 @@ def _pair(entry: Entry, halves: Mapping[str, Media | None]) -> Pair:
     return Pair(entry, source, target)
 
 
-def _read_list(path: Path, instruction: str) -> list[tuple[Entry, tuple[str, str]]]:
+def _read_list(path: Path, folder: Path, instruction: str) -> list[tuple[Entry, tuple[str, str]]]:
+    """A pair is called after its list and its target: whatever else is listed, it keeps its name."""
     try:
         items = parse_json(read_text(path, LARGEST_LIST))
     except TextError as fault:
         raise RequestError(f"{path}: cannot be read as JSON ({fault})") from None
     if not isinstance(items, list):
         raise RequestError(f"{path}: expected a list of pairs")
-    pairs = []
+    pairs, of_target = [], Counter[str]()
     for number, item in enumerate(items):
         for field in (*PATHS, instruction):
             if not (isinstance(item, dict) and isinstance(item.get(field), str) and item[field]):
@@ -117,7 +119,10 @@ def _read_list(path: Path, instruction: str) -> list[tuple[Entry, tuple[str, str
                     f"{path}: pair {number}: no {field}; it has {known} (--instruction-field names another)"
                 )
         source, target = (item[field] for field in PATHS)
-        entry = Entry(f"{path.stem}-{number:06d}", "/".join(_parts(source)[-2:]), item[instruction])
+        name = "/".join((path.relative_to(folder).with_suffix("").as_posix(), *_parts(target)[-2:]))
+        of_target[name] += 1
+        id = name if of_target[name] == 1 else f"{name}#{of_target[name]}"
+        entry = Entry(id, "/".join(_parts(source)[-2:]), item[instruction], (source, target))
         pairs.append((entry, (source, target)))
     return pairs
 

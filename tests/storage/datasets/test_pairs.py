@@ -60,6 +60,22 @@ def test_senorita_unpacked_is_the_same(tmp_path: Path) -> None:
         assert pair.source.read_bytes() == packed[id].source
 
 
+def test_a_pair_is_called_the_same_whatever_else_is_listed(tmp_path: Path) -> None:
+    """Two edits of one file, an instruction each, are two pairs; a list below has names of its own."""
+    paths = [
+        {f"{kind}_video_path": f"/mnt/swap/{kind}/{number}.mp4" for kind in ("source", "target")} for number in (0, 1)
+    ]
+    items = [{**paths[0], FIELD: "first"}, {**paths[1], FIELD: "second"}, {**paths[1], FIELD: "third"}]
+    (tmp_path / "more").mkdir()
+    for name in ("swap.json", "more/swap.json"):
+        (tmp_path / name).write_text(json.dumps(items))
+    ids = [entry.id for entry in Senorita(tmp_path, FIELD).entries()]
+    named = ["target/0.mp4", "target/1.mp4", "target/1.mp4#2"]
+    assert ids == [f"{listed}/{name}" for listed in ("more/swap", "swap") for name in named]
+    (tmp_path / "swap.json").write_text(json.dumps(items[1:]))
+    assert [entry.id for entry in Senorita(tmp_path, FIELD).entries()] == [*ids[:3], *ids[4:]]
+
+
 def test_a_missing_file_is_not_taken_for_its_other_half(tmp_path: Path) -> None:
     """Source and target have one file name, and so have pairs of several tasks."""
     folder = tmp_path / "set"
@@ -93,7 +109,7 @@ def test_a_missing_member_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     source = Senorita(write_senorita(tmp_path / "set", 4, corrupt=[1]), FIELD)
     assert len(whole(source)) == 3
     ((id, reason),) = broken(source).items()
-    assert id == "obj_swap-000001"
+    assert id == "obj_swap/target/00001.mp4"
     assert reason.startswith("/mnt/lab/senorita/obj_swap/target/00001.mp4: in no folder and no archive")
 
 
@@ -136,7 +152,7 @@ def test_member_names_are_no_paths(tmp_path: Path) -> None:
     names = ("../../swap/source/0.mp4", "/etc/swap/target/0.mp4")
     folder = write_archive(tmp_path / "set", *((name, name.encode()) for name in names))
     before = sorted(tmp_path.rglob("*"))
-    (pair,) = Senorita(folder, FIELD).read({"swap-000000"})
+    (pair,) = Senorita(folder, FIELD).read({"swap/target/0.mp4"})
     assert isinstance(pair, Pair)
     assert (pair.source, pair.target) == tuple(name.encode() for name in names)
     assert sorted(tmp_path.rglob("*")) == before
@@ -147,7 +163,7 @@ def test_members_that_are_no_files_are_passed_over(kind: bytes, tmp_path: Path) 
     (tmp_path / "secret").write_text("secret")
     names = ("swap/source/0.mp4", "swap/target/0.mp4")
     folder = write_archive(tmp_path / "set", *((n, b"") for n in names), type=kind, linkname=str(tmp_path / "secret"))
-    (refused,) = Senorita(folder, FIELD).read({"swap-000000"})
+    (refused,) = Senorita(folder, FIELD).read({"swap/target/0.mp4"})
     assert isinstance(refused, Broken)
 
 
@@ -162,9 +178,9 @@ def test_members_that_are_no_files_are_passed_over(kind: bytes, tmp_path: Path) 
 def test_bombs_are_refused(bound: str, value: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zeros = bytes(4 * 2**20)
     source = Senorita(write_archive(tmp_path / "set", ("source/0.mp4", zeros), ("target/0.mp4", zeros)), FIELD)
-    assert isinstance(next(source.read({"swap-000000"})), Pair), "the control: within the bounds they are read"
+    assert isinstance(next(source.read({"swap/target/0.mp4"})), Pair), "the control: within the bounds they are read"
     monkeypatch.setattr(senorita, bound, value)
-    (refused,) = source.read({"swap-000000"})
+    (refused,) = source.read({"swap/target/0.mp4"})
     assert isinstance(refused, Broken)
     assert told in refused.reason
 
@@ -172,9 +188,9 @@ def test_bombs_are_refused(bound: str, value: int, told: str, tmp_path: Path, mo
 def test_a_name_of_gigabytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_archive(tmp_path / "set", ("x" * 3000 + "/source/0.mp4", b"s"), ("target/0.mp4", b"t"))
     source = Senorita(folder, FIELD)
-    assert isinstance(next(source.read({"swap-000000"})), Pair)
+    assert isinstance(next(source.read({"swap/target/0.mp4"})), Pair)
     monkeypatch.setattr(senorita, "LARGEST_NAME", 2000)
-    (refused,) = source.read({"swap-000000"})
+    (refused,) = source.read({"swap/target/0.mp4"})
     assert isinstance(refused, Broken)
     assert "swap.tar.gz is damaged (a name of 3,0" in refused.reason
 
@@ -230,7 +246,7 @@ def test_a_list_of_pairs(tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for place in (tmp_path, tmp_path / "pairs.jsonl"):
         source = PairFolder(place)
-        assert source.entries()[0] == Entry("one", "film", "swap")
+        assert source.entries()[0] == Entry("one", "film", "swap", ("a.mp4", "b.mp4", "a.mp4"))
         assert whole(source)["one"].end == tmp_path / "a.mp4"
         assert set(broken(source)) == {"gone", "out"}
 
