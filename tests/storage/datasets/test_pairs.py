@@ -5,6 +5,7 @@ import json
 import os
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +250,21 @@ def test_a_list_of_pairs(tmp_path: Path) -> None:
         assert source.entries()[0] == Entry("one", "film", "swap", ("a.mp4", "b.mp4", "a.mp4"))
         assert whole(source)["one"].end == tmp_path / "a.mp4"
         assert set(broken(source)) == {"gone", "out"}
+
+
+def test_a_long_list_is_read_once_and_in_step_with_its_length(tmp_path: Path) -> None:
+    def seconds(pairs: int) -> float:
+        lines = (f'{{"source": "a/{n}.mp4", "target": "b/{n}.mp4", "instruction": "swap"}}\n' for n in range(pairs))
+        (tmp_path / "pairs.jsonl").write_text("".join(lines))
+        source, started = PairFolder(tmp_path), time.process_time()
+        entries = source.entries()
+        taken = time.process_time() - started
+        (tmp_path / "pairs.jsonl").unlink()
+        assert [pair.entry for pair in source.read({entries[-1].id})] == [entries[-1]]
+        return taken
+
+    few = seconds(2000)
+    assert seconds(32000) < 60 * few, "16 times as many"
 
 
 def test_a_folder_of_pairs(tmp_path: Path) -> None:
