@@ -173,7 +173,6 @@ def test_members_that_are_no_files_are_passed_over(kind: bytes, tmp_path: Path) 
     [
         ("ALWAYS_FINE", 2**20, "expands to more than 100 times its size"),
         ("LARGEST_VIDEO", 2**20, "in no folder and no archive"),
-        ("MOST_WAITING", 2**20, "bytes lack their other half"),
     ],
 )
 def test_bombs_are_refused(bound: str, value: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +183,58 @@ def test_bombs_are_refused(bound: str, value: int, told: str, tmp_path: Path, mo
     (refused,) = source.read({"swap/target/0.mp4"})
     assert isinstance(refused, Broken)
     assert told in refused.reason
+
+
+def write_archives(folder: Path, pairs: list[tuple[str, str]], members: dict[str, list[str]]) -> Senorita:
+    """A list, and archives with members whose content is 100 times their name."""
+    folder.mkdir()
+    listed = [{"source_video_path": source, "target_video_path": target, FIELD: "swap"} for source, target in pairs]
+    (folder / "swap.json").write_text(json.dumps(listed))
+    for archive, names in members.items():
+        with tarfile.open(folder / archive, "w:gz") as file:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = len(name) * 100
+                file.addfile(member, io.BytesIO(name.encode() * 100))
+    return Senorita(folder, FIELD)
+
+
+@pytest.mark.parametrize("room", [1, 2500, 2**20], ids=["of-one", "of-some", "of-all"])
+def test_sources_and_targets_in_archives_of_their_own(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pairs are had, also beside halves that miss the other; no more waits than the bound and one video."""
+    numbers, orphans = range(6), ("orphan0", "orphan1")
+    pairs = [(f"source/{name}.mp4", f"target/{name}.mp4") for name in (*orphans, *map(str, numbers))]
+    members = {"a.tar.gz": [source for source, _ in pairs], "b.tar.gz": [target for _, target in pairs[len(orphans) :]]}
+    source = write_archives(tmp_path / "set", pairs, members)
+    monkeypatch.setattr(senorita, "MOST_WAITING", room)
+    found = whole(source)
+    assert {pair.source for pair in found.values()} == {f"source/{n}.mp4".encode() * 100 for n in numbers}
+    assert {pair.target for pair in found.values()} == {f"target/{n}.mp4".encode() * 100 for n in numbers}
+    assert set(broken(source)) == {f"swap/target/{name}.mp4" for name in orphans}
+    waiting: senorita.Waiting = {entry.id: (entry, dict.fromkeys(paths)) for entry, paths in source._listed()}
+    list(source._stream(waiting, {}))
+    held = [half for _, halves in waiting.values() for half in halves.values() if isinstance(half, bytes)]
+    assert sum(map(len, held)) < room + max(map(len, held)) + 1
+
+
+def test_pairs_that_share_a_video_are_all_had(tmp_path: Path) -> None:
+    """A member of a stream can be read once."""
+    pairs = [("source/0.mp4", f"target/{number}.mp4") for number in range(3)]
+    source = write_archives(tmp_path / "set", pairs, {"a.tar.gz": ["source/0.mp4", *(target for _, target in pairs)]})
+    assert {pair.source for pair in whole(source).values()} == {b"source/0.mp4" * 100}
+    assert len(whole(source)) == 3
+
+
+@pytest.mark.parametrize("target", ["swap/0.mp4", "/mnt/swap/0.mp4"])
+def test_a_pair_of_one_video_is_broken(target: str, tmp_path: Path) -> None:
+    pairs = [("swap/0.mp4", target), ("source/1.mp4", "target/1.mp4")]
+    source = write_archives(tmp_path / "set", pairs, {"a.tar.gz": ["swap/0.mp4", "source/1.mp4", "target/1.mp4"]})
+    assert set(whole(source)) == {"swap/target/1.mp4"}
+    ((id, reason),) = broken(source).items()
+    assert id == "swap/swap/0.mp4"
+    assert reason.startswith("swap/0.mp4: source and target are called the same")
 
 
 def test_a_name_of_gigabytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
