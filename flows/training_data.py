@@ -17,6 +17,7 @@ from tasks.extend import (
     ExtendWork,
     ExtensionPlan,
     Outcome,
+    count_others,
     counts,
     describe_extension,
     extend_pairs,
@@ -28,12 +29,16 @@ from tasks.extend import (
 
 @dataclass(frozen=True)
 class ExtensionReport:
-    """What one run did: `samples` in the dataset, `reused` of them found, and what is not in it, and why."""
+    """What one run did: `samples` of its pairs, `reused` of them found, and what is not in the dataset, and why.
+
+    `others` are samples in it of pairs that this run did not name.
+    """
 
     samples: int
     rejected: dict[str, int]
     failed: tuple[dict[str, str], ...]
     reused: int
+    others: int
     seconds: float
     dataset: str
     page: str
@@ -41,6 +46,7 @@ class ExtensionReport:
     def summary(self) -> str:
         """Some lines for a person."""
         lines = [f"{self.samples} samples, {self.reused} of them found; {self.seconds:.1f} s"]
+        lines += [f"{self.others} more in the dataset, of pairs that this run did not name"] if self.others else []
         lines += [f"rejected: {count}, {reason}" for reason, count in self.rejected.items()]
         lines += [f"failed: {each['id']}: {each['reason']}" for each in self.failed]
         return "\n".join([*lines, f"dataset {self.dataset}", f"page    {self.page}"])
@@ -98,6 +104,7 @@ def _report(work: ExtendWork, outcome: Outcome, started: float) -> ExtensionRepo
         rejected=counts(outcome.rejected),
         failed=outcome.failed,
         reused=outcome.reused,
+        others=count_others(work),
         seconds=round(time.time() - started, 2),
         dataset=str(out),
         page=str(out / PAGE),

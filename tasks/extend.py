@@ -28,6 +28,7 @@ from storage.datasets.extended import (
     Sample,
     find_rejections,
     find_samples,
+    find_stale,
     pack,
     read_manifest,
     split_of,
@@ -185,9 +186,12 @@ def find_made(work: ExtendWork) -> Found:
 
 
 def find_finished(work: ExtendWork) -> Outcome | None:
-    """What came of all pairs, where an earlier run went to its end and nothing is left; creates nothing."""
-    found, manifest = find_made(work), read_manifest(work.request.out)
-    if manifest is None or not all(_is_made(name, found) for name in work.names.values()):
+    """What came of all pairs, where an earlier run went to its end, its page and clearing up too; creates nothing."""
+    found, out = find_made(work), work.request.out
+    manifest = read_manifest(out)
+    if manifest is None or find_stale(out, manifest) or not (out / PAGE).is_file():
+        return None
+    if not all(_is_made(name, found) for name in work.names.values()):
         return None
     outcome = _outcome(work, found, found, ())
     return outcome if set(outcome.names) <= set(manifest["names"]) else None
@@ -234,6 +238,12 @@ def publish_dataset(work: ExtendWork, outcome: Outcome, seconds: float) -> Path:
     clips = ExtendedClips(work.request.out)
     page = DatasetPage(work.request.dataset.name, clips.rows, counts(rejected), outcome.failed, work.settings)
     return write_page(work.request.out / PAGE, page)
+
+
+def count_others(work: ExtendWork) -> int:
+    """Samples of the dataset whose pairs this work does not name: of another list, or of this one as it was before."""
+    manifest = read_manifest(work.request.out)
+    return 0 if manifest is None else len(set(manifest["names"]) - set(work.names.values()))
 
 
 def counts(rejected: Mapping[str, str]) -> dict[str, int]:

@@ -54,7 +54,7 @@ def extended(cluster: None, pairs: Path, tmp_path_factory: pytest.TempPathFactor
 
 def test_all_but_the_broken_pairs_become_samples(extended: tuple[Path, ExtensionReport]) -> None:
     out, report = extended
-    assert (report.samples, report.reused, report.rejected) == (PAIRS - len(CORRUPT), 0, {})
+    assert (report.samples, report.reused, report.others, report.rejected) == (PAIRS - len(CORRUPT), 0, 0, {})
     assert {each["id"] for each in report.failed} == {f"obj_swap/target/{number:05d}.mp4" for number in CORRUPT}
     reasons = {Path(each["id"]).stem[-1]: each["reason"] for each in report.failed}
     assert reasons["2"].startswith("target: ")
@@ -81,7 +81,8 @@ def test_repeating_makes_nothing_and_tries_the_broken_ones_again(
 def test_fewer_pairs_later_lose_nothing(pairs: Path, extended: tuple[Path, ExtensionReport]) -> None:
     out, first = extended
     fewer = extend(request(pairs, out, limit=2))
-    assert (fewer.samples, fewer.reused) == (2, 2)
+    assert (fewer.samples, fewer.reused, fewer.others) == (2, 2, first.samples - 2)
+    assert f"{fewer.others} more in the dataset, of pairs that this run did not name" in fewer.summary()
     assert len(open_dataset(out)) == first.samples
 
 
