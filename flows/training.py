@@ -11,7 +11,7 @@ from flows.environment import user_folder
 from storage.ledger import StoreLock
 from storage.store import place_for
 from tasks.actors.trainer import start_trainer
-from tasks.cluster import choose_device, start_cluster, start_ray
+from tasks.cluster import choose_device, require_capacity, start_cluster, start_ray
 from tasks.prepare import TrainingWork, describe_training, prepare_clips, prepare_start
 from tasks.train import MODEL, PLOT, find_trained, publish_training, train_on_clips
 
@@ -71,6 +71,7 @@ def train_model(manifest: Path, config: Path, out: Path, started: float | None =
     start_ray()  # takes seconds: the folder is looked at just before it is held
     work = understand(manifest, config, out)
     device = choose_device(work.config.device)
+    require_capacity("workers", work.config.workers, device, on_cpu="device: cpu")
     work.out.mkdir(parents=True, exist_ok=True)
     with StoreLock(work.out):
         trainer = start_trainer(work.config, device)

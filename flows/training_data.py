@@ -11,7 +11,7 @@ from flows.request import completed_extension
 from model.config import ExtensionRequest
 from storage.ledger import StoreLock
 from storage.store import place_for
-from tasks.cluster import choose_device, start_cluster, start_ray
+from tasks.cluster import choose_device, require_capacity, start_cluster, start_ray
 from tasks.extend import (
     PAGE,
     ExtendWork,
@@ -85,6 +85,7 @@ def extend_dataset(request: ExtensionRequest) -> dict[str, Any]:
     started = time.time()
     start_ray()  # takes seconds: the folder is looked at just before it is held
     device = choose_device(request.device)
+    require_capacity("workers", request.workers, device)
     work = _understand(request.model_copy(update={"out": request.out.absolute()}))
     work.request.out.mkdir(parents=True, exist_ok=True)
     with StoreLock(work.request.out):

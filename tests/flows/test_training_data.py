@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 
 from flows.request import build_extension_request
@@ -98,6 +99,14 @@ def test_a_second_run_is_told_who_works_in_the_folder(cluster: None, pairs: Path
     ):
         extend(request(pairs, tmp_path))
     assert {path.name for path in tmp_path.iterdir()} <= {"store.lock", "store.json"}
+
+
+def test_more_workers_than_there_is_room_for_are_refused(cluster: None, pairs: Path, tmp_path: Path) -> None:
+    """Ray would wait for the room for ever."""
+    cores = int(ray.cluster_resources()["CPU"])
+    with pytest.raises(RequestError, match=f"workers {cores + 1}: this machine has room for {cores}, one CPU each"):
+        extend(request(pairs, tmp_path / "out", workers=cores + 1))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_plan_counts_and_writes_nothing(pairs: Path, extended: tuple[Path, ExtensionReport], tmp_path: Path) -> None:
