@@ -79,11 +79,11 @@ class FramePack:
         try:
             pipeline = HunyuanVideoFramepackPipeline.from_pretrained(
                 folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
-            )
+            ).to(device)
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
             raise WeightsError(f"{folder}: does not load: {str(fault).splitlines()[0]}") from fault
         pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline.to(device))
+        return cls(pipeline)
 
     @torch.no_grad()
     def extend(

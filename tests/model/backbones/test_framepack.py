@@ -138,3 +138,5 @@ def test_another_model_is_refused(tmp_path: Path, framepack: FramePack) -> None:
     next((tmp_path / "model/vae").glob("*.safetensors")).write_bytes(b"no weights")
     with pytest.raises(WeightsError, match="does not load"):
         FramePack.from_pretrained(tmp_path / "model")
+    with pytest.raises(WeightsError, match=r"does not load: .*nowhere"):  # as on a GPU without room
+        FramePack.from_pretrained(build_tiny_framepack(tmp_path / "whole"), device="nowhere")
