@@ -68,7 +68,8 @@ class ExtendWork:
     @cached_property
     def names(self) -> Mapping[str, str]:
         """Of the samples, by pair, in the order of the dataset."""
-        return {entry.id: identify({**self.said, **asdict(entry)})[:32] for entry in self.entries}
+        said = self.said
+        return {entry.id: identify({**said, **asdict(entry)})[:32] for entry in self.entries}
 
     @property
     def said(self) -> dict[str, Any]:
@@ -225,7 +226,7 @@ def publish_dataset(work: ExtendWork, outcome: Outcome, seconds: float) -> Path:
     Samples of an earlier run that took more pairs stay.
     """
     before = read_manifest(work.request.out) or {"names": [], "rejected": {}}
-    names = [*outcome.names, *(name for name in before["names"] if name not in set(outcome.names))]
+    names = list(dict.fromkeys([*outcome.names, *before["names"]]))
     rejected = {**before["rejected"], **outcome.rejected}
     manifest = pack(work.request.out, names, {**work.said, "rejected": rejected})
     rows = [{"outcome": "sample", "count": len(outcome.names)}]
