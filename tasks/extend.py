@@ -17,9 +17,8 @@ import numpy as np
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from pydantic import ValidationError
 
-from model.config import ExtensionRequest, SyntheticSource
+from model.config import ExtensionRequest
 from model.errors import MemoryV2VError, RequestError
 from storage.content_id import hash_folder, identify
 from storage.dataset_page import DatasetPage, write_page
@@ -35,12 +34,8 @@ from storage.datasets.extended import (
     write_rejection,
     write_sample,
 )
-from storage.datasets.multicam import CAMERAS, MultiCam
-from storage.datasets.pair_folder import LIST, PairFolder
-from storage.datasets.pair_worlds import PairWorlds
+from storage.datasets.layouts import open_pairs
 from storage.datasets.pairs import Broken, Entry, Pair, PairSource
-from storage.datasets.senorita import Senorita
-from storage.foreign_text import TextError, parse_yaml, read_text
 from tasks.actors.extender import ExtendJob
 from tasks.extending import Extended, extend_together
 from tasks.progress import EditProgress, show
@@ -133,7 +128,7 @@ def describe_extension(request: ExtensionRequest, cache: Path) -> ExtendWork:
         RequestError: the dataset is not there, or of no layout that is known; or `out` holds one of other settings.
         WeightsError: a model is not there.
     """
-    source = open_pairs(request)
+    source = open_pairs(request.dataset, request.layout, request.instruction_field)
     entries = tuple(source.entries())[: request.limit]
     framepack, weights = locate_framepack(request.framepack, cache), locate_weights(request.weights, cache)
     model, codec = hash_folder(framepack, cache), codec_id(weights / "vae")
@@ -146,25 +141,6 @@ def describe_extension(request: ExtensionRequest, cache: Path) -> ExtendWork:
             f"{request.out}: holds a dataset of other settings or models, or of another version; choose another --out"
         )
     return work
-
-
-def open_pairs(request: ExtensionRequest) -> PairSource:
-    """The dataset of a request, of the layout that it says, or looks like.
-
-    Raises:
-        RequestError: it is not there, or of no layout that is known.
-    """
-    place = request.dataset
-    if not place.exists():
-        raise RequestError(f"{place}: no such folder or list; expected a dataset of edit pairs")
-    layout = _guess(place) if request.layout == "auto" else request.layout
-    if layout == "folder":
-        return PairFolder(place)
-    if layout == "synthetic":
-        return _worlds(place)
-    if not place.is_dir():
-        raise RequestError(f"{place}: expected a folder of the layout {layout}")
-    return Senorita(place, request.instruction_field) if layout == "senorita" else MultiCam(place)
 
 
 def plan_extension(work: ExtendWork) -> ExtensionPlan:
@@ -250,34 +226,6 @@ def count_others(work: ExtendWork) -> int:
 def counts(rejected: Mapping[str, str]) -> dict[str, int]:
     """How often each reason occurs, the most frequent first."""
     return dict(Counter(rejected.values()).most_common())
-
-
-def _guess(place: Path) -> str:
-    if place.is_file():
-        return "folder" if place.suffix == ".jsonl" else "synthetic"
-    if (place / LIST).is_file() or (place / "target").is_dir():
-        return "folder"
-    if next(place.rglob(CAMERAS), None) is not None:
-        return "multicam"
-    if next(place.rglob("*.json"), None) is not None:
-        return "senorita"
-    raise RequestError(
-        f"{place}: of no known layout; expected {LIST}, source/ and target/ folders, Señorita's JSON lists, or "
-        "MultiCamVideo's scenes"
-    )
-
-
-def _worlds(place: Path) -> PairWorlds:
-    """Worlds as a manifest describes them: `{kind: synthetic, clips: 200, world: {...}}`."""
-    try:
-        source = SyntheticSource.model_validate(parse_yaml(read_text(place))[0])
-    except TextError as fault:
-        raise RequestError(f"{place}: line {fault.line or 1}: {fault}") from None
-    except ValidationError as fault:
-        error = fault.errors()[0]
-        field = ".".join(str(part) for part in error["loc"])
-        raise RequestError(f"{place}: {field}: {error['msg']}; expected {{kind: synthetic, clips: 200}}") from None
-    return PairWorlds(source.clips, source.world, source.first_seed, source.wording)
 
 
 def _outcome(work: ExtendWork, before: Found, after: Found, failed: Sequence[dict[str, str]]) -> Outcome:
