@@ -8,9 +8,10 @@ from typing import Any
 from prefect import flow
 
 from flows.environment import user_folder
+from storage.ledger import StoreLock
 from storage.store import place_for
 from tasks.actors.trainer import start_trainer
-from tasks.cluster import choose_device, start_cluster, start_ray
+from tasks.cluster import choose_device, require_capacity, start_cluster, start_ray
 from tasks.prepare import TrainingWork, describe_training, prepare_clips, prepare_start
 from tasks.train import MODEL, PLOT, find_trained, publish_training, train_on_clips
 
@@ -45,6 +46,7 @@ def train(manifest: Path, config: Path, out: Path) -> TrainingReport:
 
     Raises:
         InputError: the manifest or the config is not valid; nothing was written.
+        StoreBusyError: another process works in the folder.
         RunError: it failed on the way; the same call goes on from the last state.
     """
     started = time.time()
@@ -66,15 +68,17 @@ def train_model(manifest: Path, config: Path, out: Path, started: float | None =
         started: When the run began, for its report; empty is now.
     """
     started = started or time.time()
+    start_ray()  # takes seconds: the folder is looked at just before it is held
     work = understand(manifest, config, out)
-    start_ray()
     device = choose_device(work.config.device)
-    trainer = start_trainer(work.config, device)
-    start = prepare_start(work, trainer)
-    out.mkdir(parents=True, exist_ok=True)
-    prepared = prepare_clips(work, start, trainer, device)
-    trained = train_on_clips(work, prepared, trainer, device)
-    record = publish_training(work, prepared, trained, device)
+    require_capacity("workers", work.config.workers, device, on_cpu="device: cpu")
+    work.out.mkdir(parents=True, exist_ok=True)
+    with StoreLock(work.out):
+        trainer = start_trainer(work.config, device)
+        start = prepare_start(work, trainer)
+        prepared = prepare_clips(work, start, trainer, device)
+        trained = train_on_clips(work, prepared, trainer, device)
+        record = publish_training(work, prepared, trained, device)
     return asdict(_report(work, record, trained.steps, prepared.made, started))
 
 

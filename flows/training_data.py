@@ -9,13 +9,15 @@ from prefect import flow
 from flows.environment import user_folder
 from flows.request import completed_extension
 from model.config import ExtensionRequest
+from storage.ledger import StoreLock
 from storage.store import place_for
-from tasks.cluster import choose_device, start_cluster, start_ray
+from tasks.cluster import choose_device, require_capacity, start_cluster, start_ray
 from tasks.extend import (
     PAGE,
     ExtendWork,
     ExtensionPlan,
     Outcome,
+    count_others,
     counts,
     describe_extension,
     extend_pairs,
@@ -27,12 +29,16 @@ from tasks.extend import (
 
 @dataclass(frozen=True)
 class ExtensionReport:
-    """What one run did: `samples` in the dataset, `reused` of them found, and what is not in it, and why."""
+    """What one run did: `samples` of its pairs, `reused` of them found, and what is not in the dataset, and why.
+
+    `others` are samples in it of pairs that this run did not name.
+    """
 
     samples: int
     rejected: dict[str, int]
     failed: tuple[dict[str, str], ...]
     reused: int
+    others: int
     seconds: float
     dataset: str
     page: str
@@ -40,6 +46,7 @@ class ExtensionReport:
     def summary(self) -> str:
         """Some lines for a person."""
         lines = [f"{self.samples} samples, {self.reused} of them found; {self.seconds:.1f} s"]
+        lines += [f"{self.others} more in the dataset, of pairs that this run did not name"] if self.others else []
         lines += [f"rejected: {count}, {reason}" for reason, count in self.rejected.items()]
         lines += [f"failed: {each['id']}: {each['reason']}" for each in self.failed]
         return "\n".join([*lines, f"dataset {self.dataset}", f"page    {self.page}"])
@@ -50,6 +57,7 @@ def extend(request: ExtensionRequest) -> ExtensionReport:
 
     Raises:
         InputError: the request cannot be carried out as given; nothing was written.
+        StoreBusyError: another process works in the folder.
         RunError: it failed on the way; the same call goes on from there.
     """
     started = time.time()
@@ -75,11 +83,14 @@ def plan(request: ExtensionRequest) -> ExtensionPlan:
 def extend_dataset(request: ExtensionRequest) -> dict[str, Any]:
     """Continue the targets of a dataset's pairs, and return what was done (see `ExtensionReport`)."""
     started = time.time()
+    start_ray()  # takes seconds: the folder is looked at just before it is held
+    device = choose_device(request.device)
+    require_capacity("workers", request.workers, device)
     work = _understand(request.model_copy(update={"out": request.out.absolute()}))
-    start_ray()
     work.request.out.mkdir(parents=True, exist_ok=True)
-    outcome = extend_pairs(work, choose_device(work.request.device))
-    publish_dataset(work, outcome, time.time() - started)
+    with StoreLock(work.request.out):
+        outcome = extend_pairs(work, device)
+        publish_dataset(work, outcome, time.time() - started)
     return asdict(_report(work, outcome, started))
 
 
@@ -94,6 +105,7 @@ def _report(work: ExtendWork, outcome: Outcome, started: float) -> ExtensionRepo
         rejected=counts(outcome.rejected),
         failed=outcome.failed,
         reused=outcome.reused,
+        others=count_others(work),
         seconds=round(time.time() - started, 2),
         dataset=str(out),
         page=str(out / PAGE),

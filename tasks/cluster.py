@@ -109,6 +109,25 @@ def choose_device(wish: str) -> str:
     return "cuda" if found or wish == "cuda" else "cpu"
 
 
+def require_capacity(what: str, count: int, device: str, each: int = 1, on_cpu: str = "--device cpu") -> None:
+    """See that `count` processes find room; each takes `each` GPUs, or so many cores where `device` is the CPU.
+
+    Ray would wait for room for ever; where there is a cluster to join, it may still come.
+
+    Raises:
+        RequestError: this machine has no room for so many.
+    """
+    import ray
+
+    kind = "GPU" if device.startswith("cuda") else "CPU"
+    room = int(ray.cluster_resources().get(kind, 0)) // each if each else count
+    if count > room and not os.environ.get("RAY_ADDRESS"):
+        instead = f", or use {on_cpu}" if kind == "GPU" else ""
+        raise RequestError(
+            f"{what} {count}: this machine has room for {room}, one {kind} each; set RAY_ADDRESS{instead}"
+        )
+
+
 def _has_gpu() -> bool:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden from this process, and from Ray
         return False

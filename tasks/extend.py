@@ -17,10 +17,8 @@ import numpy as np
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from pydantic import ValidationError
 
-from model.config import ExtensionRequest, SyntheticSource
-from model.config.base import first_mistake
+from model.config import ExtensionRequest
 from model.errors import MemoryV2VError, RequestError
 from storage.content_id import hash_folder, identify
 from storage.dataset_page import DatasetPage, write_page
@@ -29,18 +27,15 @@ from storage.datasets.extended import (
     Sample,
     find_rejections,
     find_samples,
+    find_stale,
     pack,
     read_manifest,
     split_of,
     write_rejection,
     write_sample,
 )
-from storage.datasets.multicam import CAMERAS, MultiCam
-from storage.datasets.pair_folder import LIST, PairFolder
-from storage.datasets.pair_worlds import PairWorlds
+from storage.datasets.layouts import open_pairs
 from storage.datasets.pairs import Broken, Entry, Pair, PairSource
-from storage.datasets.senorita import Senorita
-from storage.foreign_text import TextError, parse_yaml, read_text
 from tasks.actors.extender import ExtendJob
 from tasks.extending import Extended, extend_together
 from tasks.progress import EditProgress, show
@@ -49,7 +44,7 @@ from tasks.weights import codec_id, locate_framepack, locate_weights
 PAGE = "dataset.html"
 STRIP_QUALITY = 80
 RATES = "extension_rates.json"
-EDITION = 2  # of samples: counted up when the same pair gives another one
+EDITION = 3  # of samples: counted up when the same pair gives another one, or one of another name
 
 
 @dataclass(frozen=True)
@@ -68,13 +63,13 @@ class ExtendWork:
     @cached_property
     def names(self) -> Mapping[str, str]:
         """Of the samples, by pair, in the order of the dataset."""
-        said = {**self.said, "edition": EDITION}
+        said = self.said
         return {entry.id: identify({**said, **asdict(entry)})[:32] for entry in self.entries}
 
     @property
     def said(self) -> dict[str, Any]:
         """What all samples of a dataset have in common."""
-        return {"settings": self.settings, "model": self.model, "codec": self.codec}
+        return {"settings": self.settings, "model": self.model, "codec": self.codec, "edition": EDITION}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -133,7 +128,7 @@ def describe_extension(request: ExtensionRequest, cache: Path) -> ExtendWork:
         RequestError: the dataset is not there, or of no layout that is known; or `out` holds one of other settings.
         WeightsError: a model is not there.
     """
-    source = open_pairs(request)
+    source = open_pairs(request.dataset, request.layout, request.instruction_field)
     entries = tuple(source.entries())[: request.limit]
     framepack, weights = locate_framepack(request.framepack, cache), locate_weights(request.weights, cache)
     model, codec = hash_folder(framepack, cache), codec_id(weights / "vae")
@@ -141,28 +136,11 @@ def describe_extension(request: ExtensionRequest, cache: Path) -> ExtendWork:
     if len(work.names) < len(entries):
         raise RequestError(f"{request.dataset}: two pairs have one id; give each its own")
     held = read_manifest(request.out)
-    if held is not None and any(held[key] != value for key, value in work.said.items()):
-        raise RequestError(f"{request.out}: holds a dataset of other settings or models; choose another --out")
+    if held is not None and any(held.get(key) != value for key, value in work.said.items()):
+        raise RequestError(
+            f"{request.out}: holds a dataset of other settings or models, or of another version; choose another --out"
+        )
     return work
-
-
-def open_pairs(request: ExtensionRequest) -> PairSource:
-    """The dataset of a request, of the layout that it says, or looks like.
-
-    Raises:
-        RequestError: it is not there, or of no layout that is known.
-    """
-    place = request.dataset
-    if not place.exists():
-        raise RequestError(f"{place}: no such folder or list; expected a dataset of edit pairs")
-    layout = _guess(place) if request.layout == "auto" else request.layout
-    if layout == "folder":
-        return PairFolder(place)
-    if layout == "synthetic":
-        return _worlds(place)
-    if not place.is_dir():
-        raise RequestError(f"{place}: expected a folder of the layout {layout}")
-    return Senorita(place, request.instruction_field) if layout == "senorita" else MultiCam(place)
 
 
 def plan_extension(work: ExtendWork) -> ExtensionPlan:
@@ -185,9 +163,12 @@ def find_made(work: ExtendWork) -> Found:
 
 
 def find_finished(work: ExtendWork) -> Outcome | None:
-    """What came of all pairs, where an earlier run went to its end and nothing is left; creates nothing."""
-    found, manifest = find_made(work), read_manifest(work.request.out)
-    if manifest is None or not all(_is_made(name, found) for name in work.names.values()):
+    """What came of all pairs, where an earlier run went to its end, its page and clearing up too; creates nothing."""
+    found, out = find_made(work), work.request.out
+    manifest = read_manifest(out)
+    if manifest is None or find_stale(out, manifest) or not (out / PAGE).is_file():
+        return None
+    if not all(_is_made(name, found) for name in work.names.values()):
         return None
     outcome = _outcome(work, found, found, ())
     return outcome if set(outcome.names) <= set(manifest["names"]) else None
@@ -221,7 +202,7 @@ def publish_dataset(work: ExtendWork, outcome: Outcome, seconds: float) -> Path:
     Samples of an earlier run that took more pairs stay.
     """
     before = read_manifest(work.request.out) or {"names": [], "rejected": {}}
-    names = [*outcome.names, *(name for name in before["names"] if name not in set(outcome.names))]
+    names = list(dict.fromkeys([*outcome.names, *before["names"]]))
     rejected = {**before["rejected"], **outcome.rejected}
     manifest = pack(work.request.out, names, {**work.said, "rejected": rejected})
     rows = [{"outcome": "sample", "count": len(outcome.names)}]
@@ -236,36 +217,15 @@ def publish_dataset(work: ExtendWork, outcome: Outcome, seconds: float) -> Path:
     return write_page(work.request.out / PAGE, page)
 
 
+def count_others(work: ExtendWork) -> int:
+    """Samples of the dataset whose pairs this work does not name: of another list, or of this one as it was before."""
+    manifest = read_manifest(work.request.out)
+    return 0 if manifest is None else len(set(manifest["names"]) - set(work.names.values()))
+
+
 def counts(rejected: Mapping[str, str]) -> dict[str, int]:
     """How often each reason occurs, the most frequent first."""
     return dict(Counter(rejected.values()).most_common())
-
-
-def _guess(place: Path) -> str:
-    if place.is_file():
-        return "folder" if place.suffix == ".jsonl" else "synthetic"
-    if (place / LIST).is_file() or (place / "target").is_dir():
-        return "folder"
-    if next(place.rglob(CAMERAS), None) is not None:
-        return "multicam"
-    if next(place.rglob("*.json"), None) is not None:
-        return "senorita"
-    raise RequestError(
-        f"{place}: of no known layout; expected {LIST}, source/ and target/ folders, Señorita's JSON lists, or "
-        "MultiCamVideo's scenes"
-    )
-
-
-def _worlds(place: Path) -> PairWorlds:
-    """Worlds as a manifest describes them: `{kind: synthetic, clips: 200, world: {...}}`."""
-    try:
-        source = SyntheticSource.model_validate(parse_yaml(read_text(place))[0])
-    except TextError as fault:
-        raise RequestError(f"{place}: line {fault.line or 1}: {fault}") from None
-    except ValidationError as fault:
-        field, what = first_mistake(fault)
-        raise RequestError(f"{place}: {field}: {what}; expected {{kind: synthetic, clips: 200}}") from None
-    return PairWorlds(source.clips, source.world, source.first_seed, source.wording)
 
 
 def _outcome(work: ExtendWork, before: Found, after: Found, failed: Sequence[dict[str, str]]) -> Outcome:

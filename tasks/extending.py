@@ -1,7 +1,7 @@
 """Have Extenders and an Encoder work through pairs, side by side; what goes wrong with a pair is its own affair."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ def extend_together(
 
     Raises:
         WeightsError: a model does not load.
+        RunError: loading it ended a process, or failed otherwise.
     """
     extenders, encoder = start_extenders(framepack, weights, device, count)
     waiting, again = iter(pairs), deque[Pair]()
@@ -68,6 +69,7 @@ def extend_together(
         tried[pair.entry.id] += 1
 
     try:
+        _load([*extenders, encoder])
         while True:
             while len(busy) < IN_FLIGHT * count and (pair := again.popleft() if again else next(waiting, None)):
                 order(pair)
@@ -86,6 +88,18 @@ def extend_together(
             ray.kill(actor)
 
 
+def _load(actors: Sequence[Any]) -> None:
+    """Wait for all models: one that cannot be loaded is no fault of the pairs, which would all fail for it."""
+    loading = [actor.load.remote() for actor in actors]
+    while loading:
+        loaded, loading = ray.wait(loading, timeout=POLL_SECONDS)
+        for each in loaded:
+            try:
+                result_of(each)
+            except RayTaskError as fault:
+                raise _told(fault) from fault
+
+
 def _settle(latents: Any, ordered: _Ordered) -> Extended | MemoryV2VError:
     """What came of a pair, or what went wrong with it; a model that does not load is nobody's own affair."""
     try:
@@ -96,5 +110,9 @@ def _settle(latents: Any, ordered: _Ordered) -> Extended | MemoryV2VError:
     except MemoryV2VError as fault:
         return fault
     except RayTaskError as fault:
-        return RunError(f"{type(fault.cause).__name__}: {first_line(fault.cause)}")
+        return _told(fault)
     return Extended(source, edited, len(shown[1]), len(shown[2]), windows, draw_strip(shown))
+
+
+def _told(fault: RayTaskError) -> RunError:
+    return RunError(f"{type(fault.cause).__name__}: {first_line(fault.cause)}")

@@ -11,10 +11,11 @@ from typing import Any
 import ray
 
 from model.config import PLAIN, FaultPolicy, Precision, SpeedConfig
-from model.errors import LostActorError, LostEditorError, RequestError
+from model.errors import LostActorError, LostEditorError
 from model.rehearsal import Rehearsal
 from tasks.actors.answers import result_of
 from tasks.actors.editor import Editor, Embedder
+from tasks.cluster import require_capacity
 from tasks.editor_handle import RETURN_SECONDS, EditorHandle, Usage
 
 SPARE_SECONDS = 60.0  # that a turn which has an Editor waits for another one's weights
@@ -168,19 +169,11 @@ def start_editors(
 
 
 def require_room(weights: str, device: str, count: int) -> None:
-    """Ray would wait for room for ever; where there is a cluster to join, it may still come.
-
-    Raises:
-        RequestError: this machine has no room for so many Editors.
+    """Raises:
+    RequestError: this machine has no room for so many Editors.
     """
-    (name, each), *_ = _needs(weights, device, count).items()
-    kind = {"num_gpus": "GPU", "num_cpus": "CPU"}[name]
-    room = int(ray.cluster_resources().get(kind, 0)) // each if each else count
-    if count > room and not os.environ.get("RAY_ADDRESS"):
-        instead = ", or use --device cpu" if kind == "GPU" else ""
-        raise RequestError(
-            f"editors {count}: this machine has room for {room}, one {kind} each; set RAY_ADDRESS{instead}"
-        )
+    (each,) = _needs(weights, device, count).values()
+    require_capacity("editors", count, device, each)
 
 
 def _needs(weights: str, device: str, count: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ transformer. It knows no denoising loop; leaf classes differ only in what enters
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -45,6 +45,52 @@ Remembered = TypeVar("Remembered")
 """The kind of memory that a backbone takes."""
 
 
+class Codec:
+    """What turns pictures into latents and back. It can be had without its model, of which the rest may fill a GPU."""
+
+    def __init__(self, vae: Any) -> None:
+        self.vae = vae
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> "Codec":
+        """That of a diffusers folder of any kind, in float32.
+
+        Raises:
+            WeightsError: a part is missing or of another class, or the codec does not load.
+        """
+        index = read_model_index(folder, PARTS)
+        try:
+            return cls(load_vae(folder, index).to(device))
+        except (OSError, ValueError, RuntimeError, KeyError) as fault:
+            raise WeightsError(
+                f"{folder}: its codec does not load: {(str(fault) or type(fault).__name__).splitlines()[0]}"
+            ) from fault
+
+    @property
+    def device(self) -> torch.device:
+        return self.vae.device
+
+    def encode(self, video: Float[Tensor, "1 3 frame height width"]) -> Float[Tensor, "1 channel time row column"]:
+        """Normalised latents of a video in [-1, 1]: the mode of the posterior."""
+        latents = self.vae.encode(video).latent_dist.mode()
+        mean, scale = self._normalisation(latents)
+        return (latents - mean) * scale
+
+    def decode(self, latents: Float[Tensor, "1 channel time row column"]) -> Float[Tensor, "1 3 frame height width"]:
+        """The video of normalised latents, in [-1, 1] as far as the decoder keeps to it."""
+        latents = latents.to(self.vae.dtype)
+        mean, scale = self._normalisation(latents)
+        return self.vae.decode(latents / scale + mean, return_dict=False)[0]
+
+    def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.vae.config
+        mean, deviation = (
+            torch.tensor(values).view(1, -1, 1, 1, 1).to(like.device, like.dtype)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return mean, 1.0 / deviation
+
+
 class Backbone(ABC, Generic[Remembered]):
     """The loaded parts, and how they are used."""
 
@@ -70,7 +116,7 @@ class Backbone(ABC, Generic[Remembered]):
             raise WeightsError(f"{folder}: has two transformers; expected a model with one")
         try:
             transformer = load_transformer(folder / "transformer", dtype, cls.cameras)
-            vae = CODECS[index["vae"][1]].from_pretrained(folder / "vae", **_SAFE)
+            vae = load_vae(folder, index)
             pipeline = cls.pipeline_class.from_pretrained(
                 folder, transformer=transformer, vae=vae, dtype=dtype, **_SAFE
             )
@@ -180,24 +226,12 @@ class Backbone(ABC, Generic[Remembered]):
         return text.to(self.dtype), None if unwanted is None else unwanted.to(self.dtype)
 
     def encode(self, video: Float[Tensor, "1 3 frame height width"]) -> Float[Tensor, "1 channel time row column"]:
-        """Normalised latents of a video in [-1, 1]: the mode of the posterior."""
-        latents = self.pipeline.vae.encode(video).latent_dist.mode()
-        mean, scale = self._normalisation(latents)
-        return (latents - mean) * scale
+        """Normalised latents of a video in [-1, 1], as the model's `Codec` makes them."""
+        return Codec(self.pipeline.vae).encode(video)
 
     def decode(self, latents: Float[Tensor, "1 channel time row column"]) -> Float[Tensor, "1 3 frame height width"]:
-        """The video of normalised latents, in [-1, 1] as far as the decoder keeps to it."""
-        latents = latents.to(self.pipeline.vae.dtype)
-        mean, scale = self._normalisation(latents)
-        return self.pipeline.vae.decode(latents / scale + mean, return_dict=False)[0]
-
-    def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        config = self.pipeline.vae.config
-        mean, deviation = (
-            torch.tensor(values).view(1, -1, 1, 1, 1).to(like.device, like.dtype)
-            for values in (config.latents_mean, config.latents_std)
-        )
-        return mean, 1.0 / deviation
+        """The video of normalised latents, in [-1, 1] as far as the model's `Codec` keeps to it."""
+        return Codec(self.pipeline.vae).decode(latents)
 
 
 def place(pipeline: Any, device: torch.device) -> Any:
@@ -213,8 +247,8 @@ def place(pipeline: Any, device: torch.device) -> Any:
         return pipeline.to(device)
     except torch.cuda.OutOfMemoryError as fault:
         raise OutOfMemoryError(
-            f"the model does not fit this card ({first_line(fault)}); end what else runs on it, choose a smaller model or "
-            "a larger card (docs/performance.md, small cards), or use --device cpu"
+            f"the model does not fit this card ({first_line(fault)}); end what else runs on it, choose a smaller model "
+            "or a larger card (docs/performance.md, small cards), or use --device cpu"
         ) from None
     except (AssertionError, RuntimeError) as fault:  # of a torch without CUDA, and of one that the driver does not suit
         raise RequestError(
@@ -226,6 +260,11 @@ def conditioned(videos: Sequence[ConditionVideo], source: Tensor, **how: Any) ->
     """What a target as long as `source` is conditioned on, with room for the longest video in a temporal range."""
     longest = Conditioning(tuple(videos)).range_length(source.shape[2])
     return Conditioning(videos=tuple(videos), range_frames=longest, **how)
+
+
+def load_vae(folder: Path, index: Mapping[str, Any]) -> Any:
+    """The codec of a model folder with this index, in float32."""
+    return CODECS[index["vae"][1]].from_pretrained(folder / "vae", dtype=torch.float32, **_SAFE)
 
 
 def load_transformer(folder: Path, dtype: torch.dtype, cameras: bool = False) -> MemoryWanTransformer:

@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float16, UInt8
 
-from model.backbones.backbone import Backbone
+from model.backbones.backbone import Backbone, Codec
 from model.backbones.block_codec import fit_block_codec
 from model.backbones.small import build_small_model
 from model.config import TrainingRunConfig
@@ -45,11 +45,11 @@ def build_start(folder: Path, videos: Sequence[Frames], sentences: Sequence[str]
 
 @torch.no_grad()
 def encode_segments(
-    backbone: Backbone[Any], frames: Frames, length: int
+    codec: Backbone[Any] | Codec, frames: Frames, length: int
 ) -> Float16[np.ndarray, "segment channel time row column"]:
     """Latents of a clip, by segment of `length` frames."""
     segments = frames.reshape(-1, length, *frames.shape[1:])
-    latents = [backbone.encode(_as_video(each).to(backbone.device)).cpu().numpy() for each in segments]
+    latents = [codec.encode(_as_video(each).to(codec.device)).cpu().numpy() for each in segments]
     return np.concatenate(latents).astype(np.float16)
 
 

@@ -11,7 +11,7 @@ follows; `source` holds `clip_segments`, since only the target is extended.
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -119,10 +119,11 @@ def pack(folder: Path, names: Sequence[str], said: Mapping[str, Any]) -> dict[st
     """Write the samples with these names, in this order, as shards; then the manifest, with what is `said` of the run.
 
     Samples may lie in `unfinished/` or in the shards of the manifest that is there. Shards that the new manifest does
-    not name are removed once it is written. The same samples again are left as they are.
+    not name are removed once it is written. The same samples again are left as they are. One process at a time.
     """
     old = read_manifest(folder)
-    if old is not None and old["names"] == list(names) and all(old[key] == value for key, value in said.items()):
+    if old is not None and old["names"] == list(names) and all(old.get(key) == value for key, value in said.items()):
+        _clear(folder, old)
         return old
     loose, packed = find_samples(folder), _packed(folder, old)
     label = identify({"names": list(names), "said": dict(said)})[:8]
@@ -145,15 +146,21 @@ def pack(folder: Path, names: Sequence[str], said: Mapping[str, Any]) -> dict[st
         close()
     manifest = {"format": "memory-v2v extended", "version": VERSION, **said, "names": list(names), "shards": shards}
     _publish_text(folder / MANIFEST, json.dumps(manifest, indent=1))
-    _clear(folder, {shard["path"] for shard in shards}, {*names, *said["rejected"]})
+    _clear(folder, manifest)
     return manifest
 
 
-def _clear(folder: Path, shards: Collection[str], names: Collection[str]) -> None:
-    """Remove shards that the manifest does not name, and what was made one by one and is packed now."""
+def find_stale(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    """What a killed run left beside a finished dataset: shards that its manifest does not name, and packed samples."""
+    shards, names = {shard["path"] for shard in manifest["shards"]}, {*manifest["names"], *manifest["rejected"]}
     stale = [path for path in folder.glob(SHARD_NAMES) if path.name not in shards]
-    stale += [path for path in (folder / UNFINISHED).glob("*") if path.stem in names]
-    for path in stale:
+    return stale + [path for path in (folder / UNFINISHED).glob("*") if path.stem in names]
+
+
+def _clear(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Remove what is stale, and files that were cut off: whoever packs is alone in the folder."""
+    cut_off = [path for place in (folder, folder / UNFINISHED) for path in place.glob(".*.partial")]
+    for path in (*find_stale(folder, manifest), *cut_off):
         path.unlink(missing_ok=True)
     with suppress(OSError):  # samples of other settings are in it
         (folder / UNFINISHED).rmdir()

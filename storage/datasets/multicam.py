@@ -47,7 +47,8 @@ class MultiCam:
         for scene in scenes:
             name = "-".join(scene.relative_to(self.folder).parts) or scene.name
             for source, target in pairwise(sorted((scene / "videos").glob("*.mp4"))):
-                pairs.append((Entry(f"{name}-{source.stem}-{target.stem}", name, ""), source, target))
+                origin = tuple(path.relative_to(self.folder).as_posix() for path in (source, target))
+                pairs.append((Entry(f"{name}-{source.stem}-{target.stem}", name, "", origin), source, target))
         return pairs
 
 

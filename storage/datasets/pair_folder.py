@@ -8,8 +8,10 @@ A list has one pair a line, with paths relative to it:
 suffix) and `instruction/NAME.txt`.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -41,11 +43,11 @@ class PairFolder:
     place: Path
 
     def entries(self) -> Sequence[Entry]:
-        return [entry for entry, _ in self._pairs()]
+        return [entry for entry, _ in self._pairs]
 
     def read(self, wanted: Collection[str]) -> Iterator[Pair | Broken]:
         base = self.place if self.place.is_dir() else self.place.parent
-        for entry, line in self._pairs():
+        for entry, line in self._pairs:
             if entry.id not in wanted:
                 continue
             named = [path for path in (line.source, line.target, line.end) if path is not None]
@@ -58,17 +60,20 @@ class PairFolder:
             else:
                 yield Pair(entry, paths[0], paths[1], end=paths[2] if line.end else None)
 
+    @cached_property
     def _pairs(self) -> list[tuple[Entry, PairLine]]:
         listed = self.place / LIST if self.place.is_dir() else self.place
         lines = _read_list(listed) if listed.is_file() else _find(self.place)
-        pairs = [
-            (Entry(line.id or line.target.stem, line.group or line.source.as_posix(), line.instruction), line)
-            for line in lines
-        ]
-        names = [entry.id for entry, _ in pairs]
-        if twice := next((name for name in names if names.count(name) > 1), None):
+        pairs = [(_entry(line), line) for line in lines]
+        counts = Counter(entry.id for entry, _ in pairs)
+        if twice := next((name for name, count in counts.items() if count > 1), None):
             raise RequestError(f"{listed}: two pairs are called {twice!r}; give each its own id")
         return pairs
+
+
+def _entry(line: PairLine) -> Entry:
+    source, target, *end = (path.as_posix() for path in (line.source, line.target, line.end) if path is not None)
+    return Entry(line.id or line.target.stem, line.group or source, line.instruction, (source, target, *end))
 
 
 def _leads_out(path: Path) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from model.config import WorldConfig
 from storage.datasets.pairs import Broken, Entry, Pair
-from storage.datasets.synthetic import imagine, render
+from storage.datasets.synthetic import World, imagine, render
 from storage.datasets.wording import Wording
 
 
@@ -19,15 +19,17 @@ class PairWorlds:
     wording: Wording = "training"
 
     def entries(self) -> Sequence[Entry]:
-        worlds = (imagine(self.world, seed, self.wording) for seed in self._seeds())
-        return [Entry(world.id, world.id, world.change.instruction) for world in worlds]
+        return [self._entry(imagine(self.world, seed, self.wording)) for seed in self._seeds()]
 
     def read(self, wanted: Collection[str]) -> Iterator[Pair | Broken]:
         for seed in self._seeds():
             world = imagine(self.world, seed, self.wording)
             if world.id in wanted:
                 drawn = render(world, self.world.size)
-                yield Pair(Entry(world.id, world.id, world.change.instruction), drawn.source, drawn.edited[0])
+                yield Pair(self._entry(world), drawn.source, drawn.edited[0])
+
+    def _entry(self, world: World) -> Entry:
+        return Entry(world.id, world.id, world.change.instruction, (self.world.model_dump_json(),))
 
     def _seeds(self) -> range:
         return range(self.first_seed, self.first_seed + self.count)

@@ -21,11 +21,15 @@ Media = Path | bytes | Frames
 
 @dataclass(frozen=True)
 class Entry:
-    """A pair as its source lists it. `group` is the video that it comes from: groups are never split over two sets."""
+    """A pair as its source lists it. `group` is the video that it comes from: groups are never split over two sets.
+
+    `origin` tells it from another pair of the same id: the paths of its files in the dataset, or what it is drawn from.
+    """
 
     id: str
     group: str
     instruction: str
+    origin: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """Señorita-2M as it is published: JSON lists of pairs, and a folder a task with the videos, packed as `.tar.gz` or not.
 
 Lists name `source_video_path` and `target_video_path`, whose first folders are often those of another machine; a video
-is found by the longest end of its path that any file or archive member has. Archives are streamed, once, never
-unpacked: a video waits in memory until its other half has come by. Neither an archive nor a list is trusted: member
-names are compared and never used as paths, and what expands beyond all measure is damaged.
+is found by the longest end of its path that any file or archive member has. Archives are streamed, never unpacked: a
+video waits in memory until its other half has come by, and where too many would wait the archives are gone through
+again. Neither an archive nor a list is trusted: member names are compared and never used as paths, and what expands
+beyond all measure is damaged.
 """
 
 import tarfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -20,7 +22,7 @@ PATHS = ("source_video_path", "target_video_path")
 LARGEST_VIDEO = 256 * 2**20  # bytes of a member that are read; a clip of 33 frames has a hundredth of it
 LARGEST_LIST = 2**30
 LARGEST_NAME = 2**20  # bytes of a header that only tells a long name
-MOST_WAITING = 4 * 2**30  # bytes of videos whose other halves have not come by
+MOST_WAITING = 4 * 2**30  # bytes of videos whose other halves have not come by; of one more at most
 MOST_RATIO, ALWAYS_FINE = 100, 64 * 2**20  # unpacked to packed bytes; videos hardly shrink at all
 ARCHIVES = ("*.tar.gz", "*.tgz", "*.tar")
 TELLING = (
@@ -28,6 +30,8 @@ TELLING = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 """Members that tell of the next one: Python reads them whole."""
+Waiting = dict[str, tuple[Entry, dict[str, Media | None]]]
+"""Pairs that lack a half, by id: their halves by path."""
 
 
 @dataclass(frozen=True)
@@ -43,42 +47,60 @@ class Senorita:
     def read(self, wanted: Collection[str]) -> Iterator[Pair | Broken]:
         listed = [(entry, paths) for entry, paths in self._listed() if entry.id in wanted]
         loose = _Names(_videos(self.folder.absolute()))
-        waiting: dict[str, tuple[Entry, dict[str, Media | None]]] = {}
+        waiting: Waiting = {}
         for entry, paths in listed:
-            found = {path: loose.find(path) for path in paths}
-            halves: dict[str, Media | None] = dict(found)
-            if None in halves.values():
-                waiting[entry.id] = (entry, halves)
-            else:
+            halves: dict[str, Media | None] = {path: loose.find(path) for path in paths}
+            if len(halves) == 2 and None not in halves.values():
                 yield _pair(entry, halves)
+            elif _parts(paths[0])[-2:] == _parts(paths[1])[-2:]:
+                yield Broken(entry, f"{paths[0]}: source and target are called the same; expected two names")
+            else:
+                waiting[entry.id] = (entry, halves)
         yield from self._from_archives(waiting)
 
-    def _from_archives(self, waiting: dict[str, tuple[Entry, dict[str, Media | None]]]) -> Iterator[Pair | Broken]:
-        faults, held = [], 0
+    def _from_archives(self, waiting: Waiting) -> Iterator[Pair | Broken]:
+        """Archives are gone through again for what was passed over while the memory for first halves was full.
+
+        What waited for its other half through all of them waits for nothing, and makes room.
+        """
+        faults: dict[Path, str] = {}
+        is_full = True
+        while waiting and is_full:
+            begun = [id for id, (_, halves) in waiting.items() if any(half is not None for half in halves.values())]
+            is_full = yield from self._stream(waiting, faults)
+            for id in begun:
+                if id in waiting:
+                    yield _missing(*waiting.pop(id), faults)
+        for entry, halves in waiting.values():
+            yield _missing(entry, halves, faults)
+
+    def _stream(self, waiting: Waiting, faults: dict[Path, str]) -> Generator[Pair, None, bool]:
+        """One pass over all archives; returns whether first halves were passed over."""
+        held, is_full = sum(_size(half) for _, halves in waiting.values() for half in halves.values()), False
         for archive in _archives(self.folder):
             if not waiting:
-                return
+                break
             ends = _Ends(waiting)
             try:
                 for name, content in _members(archive):
+                    video: bytes | None = None
                     for id, path in ends.matching(name):
                         if id not in waiting:
                             continue
                         entry, halves = waiting[id]
-                        held -= _size(halves[path])
-                        halves[path] = content()
-                        held += _size(halves[path])
-                        if held > MOST_WAITING:
-                            raise tarfile.ReadError(f"more than {MOST_WAITING:,} bytes lack their other half")
+                        if held >= MOST_WAITING and all(half is None for half in halves.values()):
+                            is_full = True
+                            continue
+                        video = content() if video is None else video  # a stream is read once, whoever wants it
+                        held += len(video) - _size(halves[path])
+                        halves[path] = video
                         if None not in halves.values():
                             del waiting[id]
                             held -= sum(map(_size, halves.values()))
                             yield _pair(entry, halves)
             except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
-                faults.append(f"{archive.name} is damaged ({fault})")
-        for entry, halves in waiting.values():
-            missing = next(path for path, half in halves.items() if half is None)
-            yield Broken(entry, f"{missing}: in no folder and no archive" + "".join(f"; {fault}" for fault in faults))
+                faults[archive] = f"{archive.name} is damaged ({fault})"
+        return is_full
 
     def _listed(self) -> list[tuple[Entry, tuple[str, str]]]:
         lists = sorted(path for path in self.folder.rglob("*.json") if path.is_file())
@@ -86,12 +108,17 @@ class Senorita:
             raise RequestError(
                 f"{self.folder}: no JSON lists; expected those of Señorita-2M, with {' and '.join(PATHS)}"
             )
-        return [pair for path in lists for pair in _read_list(path, self.instruction)]
+        return [pair for path in lists for pair in _read_list(path, self.folder, self.instruction)]
 
 
 def _size(half: Media | None) -> int:
     """Bytes that a half takes while it waits."""
     return len(half) if isinstance(half, bytes) else 0
+
+
+def _missing(entry: Entry, halves: Mapping[str, Media | None], faults: Mapping[Path, str]) -> Broken:
+    missing = next(path for path, half in halves.items() if half is None)
+    return Broken(entry, f"{missing}: in no folder and no archive" + "".join(f"; {each}" for each in faults.values()))
 
 
 def _pair(entry: Entry, halves: Mapping[str, Media | None]) -> Pair:
@@ -101,14 +128,15 @@ def _pair(entry: Entry, halves: Mapping[str, Media | None]) -> Pair:
     return Pair(entry, source, target)
 
 
-def _read_list(path: Path, instruction: str) -> list[tuple[Entry, tuple[str, str]]]:
+def _read_list(path: Path, folder: Path, instruction: str) -> list[tuple[Entry, tuple[str, str]]]:
+    """A pair is called after its list and its target: whatever else is listed, it keeps its name."""
     try:
         items = parse_json(read_text(path, LARGEST_LIST))
     except TextError as fault:
         raise RequestError(f"{path}: cannot be read as JSON ({fault})") from None
     if not isinstance(items, list):
         raise RequestError(f"{path}: expected a list of pairs")
-    pairs = []
+    pairs, of_target = [], Counter[str]()
     for number, item in enumerate(items):
         for field in (*PATHS, instruction):
             if not (isinstance(item, dict) and isinstance(item.get(field), str) and item[field]):
@@ -117,7 +145,10 @@ def _read_list(path: Path, instruction: str) -> list[tuple[Entry, tuple[str, str
                     f"{path}: pair {number}: no {field}; it has {known} (--instruction-field names another)"
                 )
         source, target = (item[field] for field in PATHS)
-        entry = Entry(f"{path.stem}-{number:06d}", "/".join(_parts(source)[-2:]), item[instruction])
+        name = "/".join((path.relative_to(folder).with_suffix("").as_posix(), *_parts(target)[-2:]))
+        of_target[name] += 1
+        id = name if of_target[name] == 1 else f"{name}#{of_target[name]}"
+        entry = Entry(id, "/".join(_parts(source)[-2:]), item[instruction], (source, target))
         pairs.append((entry, (source, target)))
     return pairs
 
@@ -190,7 +221,7 @@ class _Names:
 class _Ends:
     """Wanted paths by their last two parts, since prefixes are not to be trusted, and file names alone repeat."""
 
-    def __init__(self, waiting: dict[str, tuple[Entry, dict[str, Media | None]]]) -> None:
+    def __init__(self, waiting: Waiting) -> None:
         self._by_end: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         for id, (_, halves) in waiting.items():
             for path, half in halves.items():

@@ -12,11 +12,10 @@ from model.types import WindowRecord
 from storage.datasets.clip import Frames
 from storage.datasets.media import read_media, read_pair
 from storage.datasets.pairs import Pair
-from tasks.actors.loading import load_editor
 
 if TYPE_CHECKING:
+    from model.backbones.backbone import Codec
     from model.backbones.framepack import FramePack
-    from model.editor import MemoryEditor
 
 EXTENDER_SHARE = 0.75  # of a GPU; the Encoder has the rest of one
 
@@ -40,6 +39,14 @@ class Extender:
     def __init__(self, framepack: str, device: str) -> None:
         self._place, self._device = Path(framepack), device
         self._model: FramePack | None = None
+
+    def load(self) -> None:
+        """Load FramePack, if it is not there yet.
+
+        Raises:
+            WeightsError: it does not load.
+        """
+        self._loaded()
 
     @ray.method(num_returns=2)
     def extend(self, pair: Pair, job: ExtendJob) -> tuple[tuple[Frames, Frames, Frames], tuple[WindowRecord, ...]]:
@@ -76,8 +83,16 @@ class Encoder:
     """Turns frames into the latents of the model that will be trained."""
 
     def __init__(self, weights: str, device: str) -> None:
-        self._place, self._device = weights, device
-        self._model: MemoryEditor | None = None
+        self._place, self._device = Path(weights), device
+        self._codec: Codec | None = None
+
+    def load(self) -> None:
+        """Load the codec, and nothing else of the model: FramePack needs the memory.
+
+        Raises:
+            WeightsError: it does not load.
+        """
+        self._loaded()
 
     def encode(self, pictures: tuple[Frames, Frames, Frames], length: int) -> tuple[np.ndarray, np.ndarray]:
         """Latents by segment of `length` frames: of the source, and of the target followed by its extension.
@@ -85,18 +100,23 @@ class Encoder:
         Frames beyond the last whole segment of either are left out; of clips shorter than one nothing is left.
 
         Raises:
-            WeightsError: the model does not load.
+            WeightsError: the codec does not load.
         """
         from model.training.run import encode_segments
 
         if len(pictures[0]) < length:
             return np.empty(0), np.empty(0)
-        if self._model is None:
-            self._model = load_editor(self._place, "float32", self._device)
-        backbone = self._model.backbone
+        codec = self._loaded()
         whole = [frames[: len(frames) // length * length] for frames in pictures]
-        source, target, *rest = (encode_segments(backbone, frames, length) for frames in whole if len(frames))
+        source, target, *rest = (encode_segments(codec, frames, length) for frames in whole if len(frames))
         return source, np.concatenate([target, *rest])
+
+    def _loaded(self) -> "Codec":
+        if self._codec is None:
+            from model.backbones.backbone import Codec
+
+            self._codec = Codec.load(self._place, self._device)
+        return self._codec
 
 
 def start_extenders(framepack: str, weights: str, device: str, count: int) -> tuple[list[Any], Any]:

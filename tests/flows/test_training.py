@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from PIL import Image
 
 from flows.training import TrainingReport, train, train_model
 from model.config import EditConfig, SamplingConfig
-from model.errors import WeightsError
+from model.errors import RequestError, StoreBusyError, WeightsError
+from storage.ledger import StoreLock
 from tests.training_files import write_files
 from tests.waiting import wait_for
 
@@ -119,4 +121,21 @@ def test_nothing_is_written_where_the_model_to_go_on_from_is_missing(cluster: No
     small = "small: {width: 32, heads: 2, depth: 2, feed_forward: 64, channels: 8, text_width: 16}"
     with pytest.raises(WeightsError, match=r"nowhere: no such model folder"):
         run_flow(tmp_path, (small, "start: ./nowhere"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_run_is_told_who_works_in_the_folder(cluster: None, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with StoreLock(out), pytest.raises(StoreBusyError, match=f"{out}: process {os.getpid()} is writing to it"):
+        run_flow(tmp_path)
+    assert {path.name for path in out.iterdir()} <= {"store.lock", "store.json"}
+
+
+def test_more_workers_than_there_is_room_for_are_refused(cluster: None, tmp_path: Path) -> None:
+    """Ray would wait for the room for ever."""
+    cores = int(ray.cluster_resources()["CPU"])
+    told = f"workers {cores + 1}: this machine has room for {cores}, one CPU each; set RAY_ADDRESS"
+    with pytest.raises(RequestError, match=told):
+        run_flow(tmp_path, ("threads: 1", f"threads: 1\nworkers: {cores + 1}"))
     assert not (tmp_path / "out").exists()

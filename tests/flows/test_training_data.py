@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 
 from flows.request import build_extension_request
 from flows.training import TrainingReport, train
 from flows.training_data import ExtensionReport, extend, plan
 from model.config import ExtensionRequest
-from model.errors import RequestError
+from model.errors import RequestError, StoreBusyError
 from storage.datasets.extended import open_dataset
+from storage.ledger import StoreLock
 from tests.pair_files import write_senorita
 from tests.waiting import wait_for
 
@@ -53,17 +55,17 @@ def extended(cluster: None, pairs: Path, tmp_path_factory: pytest.TempPathFactor
 
 def test_all_but_the_broken_pairs_become_samples(extended: tuple[Path, ExtensionReport]) -> None:
     out, report = extended
-    assert (report.samples, report.reused, report.rejected) == (PAIRS - len(CORRUPT), 0, {})
-    assert {each["id"] for each in report.failed} == {f"obj_swap-{number:06d}" for number in CORRUPT}
-    reasons = {each["id"][-1]: each["reason"] for each in report.failed}
+    assert (report.samples, report.reused, report.others, report.rejected) == (PAIRS - len(CORRUPT), 0, 0, {})
+    assert {each["id"] for each in report.failed} == {f"obj_swap/target/{number:05d}.mp4" for number in CORRUPT}
+    reasons = {Path(each["id"]).stem[-1]: each["reason"] for each in report.failed}
     assert reasons["2"].startswith("target: ")
     assert "in no folder and no archive" in reasons["5"]
     clips = open_dataset(out)
     assert list(clips.verify()) == []
     assert set(clips.rows["frames"].to_pylist()) == {33 + 36}
     shapes = {clip.id: clip.versions[0].shape for clip in clips}
-    assert shapes["obj_swap-000000"] == (6 + 7, 16, 2, 8, 12)
-    assert shapes["obj_swap-000003"] == (6 + 7, 16, 2, 12, 8), "a portrait pair stays upright"
+    assert shapes["obj_swap/target/00000.mp4"] == (6 + 7, 16, 2, 8, 12)
+    assert shapes["obj_swap/target/00003.mp4"] == (6 + 7, 16, 2, 12, 8), "a portrait pair stays upright"
     assert Path(report.page).read_text().count("data:image/jpeg") == report.samples
 
 
@@ -80,13 +82,31 @@ def test_repeating_makes_nothing_and_tries_the_broken_ones_again(
 def test_fewer_pairs_later_lose_nothing(pairs: Path, extended: tuple[Path, ExtensionReport]) -> None:
     out, first = extended
     fewer = extend(request(pairs, out, limit=2))
-    assert (fewer.samples, fewer.reused) == (2, 2)
+    assert (fewer.samples, fewer.reused, fewer.others) == (2, 2, first.samples - 2)
+    assert f"{fewer.others} more in the dataset, of pairs that this run did not name" in fewer.summary()
     assert len(open_dataset(out)) == first.samples
 
 
 def test_other_settings_are_refused_where_a_dataset_is(pairs: Path, extended: tuple[Path, ExtensionReport]) -> None:
-    with pytest.raises(RequestError, match="holds a dataset of other settings or models; choose another --out"):
+    with pytest.raises(RequestError, match=r"holds a dataset of other settings or models, .* choose another --out"):
         extend(request(pairs, extended[0], seed=1))
+
+
+def test_a_second_run_is_told_who_works_in_the_folder(cluster: None, pairs: Path, tmp_path: Path) -> None:
+    with (
+        StoreLock(tmp_path),
+        pytest.raises(StoreBusyError, match=f"{tmp_path}: process {os.getpid()} is writing to it; .* another --out"),
+    ):
+        extend(request(pairs, tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} <= {"store.lock", "store.json"}
+
+
+def test_more_workers_than_there_is_room_for_are_refused(cluster: None, pairs: Path, tmp_path: Path) -> None:
+    """Ray would wait for the room for ever."""
+    cores = int(ray.cluster_resources()["CPU"])
+    with pytest.raises(RequestError, match=f"workers {cores + 1}: this machine has room for {cores}, one CPU each"):
+        extend(request(pairs, tmp_path / "out", workers=cores + 1))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_plan_counts_and_writes_nothing(pairs: Path, extended: tuple[Path, ExtensionReport], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from diffusers.pipelines.lucy.pipeline_lucy_edit import LucyEditPipeline
 from PIL import Image
 from torch import Tensor
 
-from model.backbones.backbone import load_transformer, place
+from model.backbones.backbone import Codec, load_transformer, place
 from model.backbones.tiny import build_tiny_lucy_edit
 from model.config import EditConfig, SamplingConfig
 from model.editor import MemoryEditor
@@ -52,6 +52,26 @@ def test_without_memories_it_is_diffusers_own_pipeline(
     ours = editor.edit(CLIP, "give the ball a red hat", seed=3, config=QUICK)
     noise = torch.randn((1, *ours.edited.shape), generator=torch.Generator().manual_seed(3))
     np.testing.assert_array_equal(ours.frames, diffusers_edit(folder, noise))
+
+
+@pytest.mark.parametrize("residual_vae", [False, True], ids=["wan2.1-vae", "wan2.2-vae"])
+def test_the_codec_alone_is_that_of_the_model(tmp_path: Path, residual_vae: bool) -> None:
+    """It needs none of the other weights, which may be too large to lie beside another model."""
+    folder = build_tiny_lucy_edit(tmp_path, residual_vae=residual_vae)
+    video = torch.rand(1, 3, FRAMES, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    whole = MemoryEditor.from_pretrained(folder).backbone
+    for part in ("transformer", "text_encoder"):
+        for path in (folder / part).glob("*.safetensors"):
+            path.unlink()
+    with torch.no_grad():
+        codec = Codec.load(folder)
+        latents = codec.encode(video)
+        assert torch.equal(latents, whole.encode(video))
+        assert torch.equal(codec.decode(latents), whole.decode(latents))
+    with pytest.raises(WeightsError):
+        MemoryEditor.from_pretrained(folder)
+    with pytest.raises(WeightsError, match=r"its codec does not load: .*nowhere"):  # as on a GPU without room
+        Codec.load(folder, "nowhere")
 
 
 def test_without_conditioning_the_transformer_is_the_base(tmp_path: Path) -> None:

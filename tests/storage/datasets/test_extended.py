@@ -17,6 +17,7 @@ from storage.datasets.extended import (
     Sample,
     find_rejections,
     find_samples,
+    find_stale,
     open_dataset,
     pack,
     read_manifest,
@@ -102,6 +103,21 @@ def test_packing_the_same_again_touches_nothing(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert pack(tmp_path, ["n0", "n1"], SAID) == first
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    """Others read all shards that are there, and would see samples twice."""
+    manifest = make(tmp_path, [0, 1])
+    named = {tmp_path / "manifest.json", *(tmp_path / shard["path"] for shard in manifest["shards"])}
+    assert find_stale(tmp_path, manifest) == []
+    left = [tmp_path / "0123abcd-00000.arrow", tmp_path / ".dataset.html.1.partial"]
+    for path in left:
+        path.touch()
+    write_sample(tmp_path, "n0", sample(0))
+    (tmp_path / "unfinished/.n1.arrow.1.partial").touch()
+    assert set(find_stale(tmp_path, manifest)) == {left[0], tmp_path / "unfinished/n0.arrow"}
+    assert pack(tmp_path, ["n0", "n1"], SAID) == manifest
+    assert set(tmp_path.iterdir()) == named
 
 
 def test_splits_are_by_video(tmp_path: Path) -> None:
