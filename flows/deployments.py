@@ -1,7 +1,7 @@
 """The deployments of `prefect.yaml`, as `memory-v2v serve` installs them: without a work pool.
 
-That file says their names, descriptions, limits and hours, for this as for `prefect deploy --all`. An hour in it is
-only kept when the operator names what to do then: `Nightly`.
+That file says their names, descriptions and hours, for this as for `prefect deploy --all`. An hour in it is only
+kept when the operator names what to do then: `Nightly`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -94,7 +94,6 @@ def describe_hours(deployments: "Sequence[RunnerDeployment]") -> str | None:
 
 
 def _deployment(entry: Mapping[str, Any], nightly: Nightly | None) -> "RunnerDeployment":
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig
     from prefect.types.entrypoint import EntrypointType
 
     file, _, name = entry["entrypoint"].partition(":")
@@ -102,7 +101,6 @@ def _deployment(entry: Mapping[str, Any], nightly: Nightly | None) -> "RunnerDep
     return flow.to_deployment(
         entry["name"],
         description=entry["description"],
-        concurrency_limit=ConcurrencyLimitConfig.model_validate(entry["concurrency_limit"]),
         schedules=[_schedule(hour, nightly) for hour in entry.get("schedules", ()) if nightly],
         entrypoint_type=EntrypointType.MODULE_PATH,  # good from any folder
     )

@@ -22,7 +22,6 @@ deployments:
   - name: edit-catalog
     description: Every night.
     entrypoint: flows/edit.py:edit_video
-    concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
     schedules: [{slug: nightly, cron: "0 18 * * *", timezone: UTC, active: false}]
 """
 
@@ -48,7 +47,8 @@ def test_serve_deploys_what_the_file_says() -> None:
         made = deployments[entry["name"]]
         assert made.flow_name == entry["name"]
         assert made.description == entry["description"]
-        assert made.concurrency_limit == 1
+        assert made.concurrency_limit is None, "a run with a lease ends when the server is started anew"
+        assert "concurrency_limit" not in entry, "nor by `prefect deploy`"
         assert not made.schedules
         assert made.work_pool_name is None
 
