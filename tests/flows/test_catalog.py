@@ -36,6 +36,7 @@ from storage.store import MEMORY
 from storage.video_states import VideoState
 from tasks.catalog_work import STATE
 from tests.clips import X264, chart, make_bad_input, run_ffmpeg
+from tests.storage.memories import make_entry, make_row
 from tests.storage.object_servers import running_moto
 from tests.users import as_nobody
 from tests.waiting import wait_for
@@ -342,6 +343,19 @@ def test_a_plan_is_made_from_past_runs(cluster: None, clip: Path, tmp_path: Path
     catalog.run(request(together, weights="rehearsal:0.07", out=tmp_path / "group"))
     shared = catalog.plan(other)
     assert shared.memory_bytes < 1.5 * after.memory_bytes, "videos of a group share a folder, which is counted once"
+
+
+@pytest.mark.parametrize("damage", ["_versions", "data"])
+def test_a_memory_that_is_damaged_is_the_affair_of_its_video(clip: Path, tmp_path: Path, damage: str) -> None:
+    manifest = write_catalog(tmp_path, clip, ["one", "two"])
+    memory = tmp_path / "out" / "one" / MEMORY
+    Ledger(memory).record(make_entry(make_row(0)))
+    for path in (memory / "ledger.lance" / damage).iterdir():
+        path.unlink() if damage == "data" else path.write_bytes(b"not a manifest" * 40)
+    planned = catalog.plan(request(manifest))
+    assert [one.id for one in planned.faulty] == ["one"]
+    assert str(memory) in planned.faulty[0].error
+    assert planned.left == SEGMENTS
 
 
 def test_a_video_that_is_skipped_is_neither_done_nor_counted(cluster: None, clip: Path, tmp_path: Path) -> None:
