@@ -8,6 +8,7 @@ import atexit
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -45,15 +46,18 @@ def start_ray() -> None:
     """Join the cluster at `RAY_ADDRESS`, else start one on this machine; a second call does nothing.
 
     Call it from a thread that lives as long as the process: Linux ends Ray's processes with the thread that made them.
+    Within a flow the signal to end stays with Prefect, which else would tell of a crash where a run is cancelled.
 
     Raises:
         RequestError: `MEMORY_V2V_METRICS_PORT` is no port.
         RunError: Ray did not come up, most often because the machine is overloaded.
     """
     import ray
+    from prefect.utilities.engine import is_prefect_sigterm_handler_installed
 
     if ray.is_initialized():
         return
+    prefects = signal.getsignal(signal.SIGTERM) if is_prefect_sigterm_handler_installed() else None
     quiet: dict[str, Any] = {"namespace": "memory-v2v", "log_to_driver": False, "logging_level": logging.ERROR}
     ours = not os.environ.get("RAY_ADDRESS")
     if ours:
@@ -67,6 +71,8 @@ def start_ray() -> None:
         raise RunError(
             f"Ray did not start: {fault}; when the machine is less busy, run the same command again"
         ) from fault
+    if prefects is not None:
+        signal.signal(signal.SIGTERM, prefects)
     if ours:
         die_with_us([child.pid for child in psutil.Process().children(recursive=True)])  # its agents outlive a kill
 

@@ -87,3 +87,22 @@ def test_what_a_run_starts_ends_with_it_also_when_it_is_killed() -> None:
         run.kill()
     assert {"raylet", "gcs_server"} <= names
     assert psutil.wait_procs(family, timeout=60)[1] == [], "a run that was ended leaves processes behind"
+
+
+HANDLER = """
+import signal
+from contextlib import nullcontext
+from prefect.utilities.engine import capture_sigterm
+from tasks.cluster import start_ray
+with {}():
+    start_ray()
+    print(signal.getsignal(signal.SIGTERM).__module__)
+"""
+
+
+@pytest.mark.parametrize(("within", "whose"), [("capture_sigterm", "prefect"), ("nullcontext", "ray")])
+def test_a_flow_can_be_cancelled_once_it_has_started_ray(within: str, whose: str, joining: dict[str, str]) -> None:
+    """Prefect asks whether the signal is still its own; without a flow it is Ray's, which the command line knows."""
+    command = [sys.executable, "-c", HANDLER.format(within)]
+    asked = subprocess.run(command, env=joining, capture_output=True, text=True, timeout=400)
+    assert asked.stdout.partition(".")[0] == whose, asked.stderr
