@@ -88,7 +88,7 @@ def install_automations(flows: Sequence[str], alert: Alert | None, silence_secon
     from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
     from prefect.client.schemas.objects import StateType
 
-    message = f"no sign of life for {silence_seconds:g} s: its process was killed, its machine is gone, or this server was"
+    message = f"no sign of life for {silence_seconds:g} s: its process or machine is gone, or this server was away"
     silent = EventTrigger(
         after={STARTED, HEARTBEAT},
         expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in SILENT_BY_RIGHT)},
