@@ -20,6 +20,9 @@ from typing import Any
 import psutil
 import pytest
 from filelock import FileLock
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from flows import catalog
 from flows.catalog import last_run
@@ -83,6 +86,12 @@ def rows_of(out: Path) -> list[str]:
     return re.findall(r'<th scope="row" data-value="([^"]+)">', (out / PAGE).read_text())
 
 
+def tables_on_the_page() -> int:
+    named = ArtifactFilter(key=ArtifactFilterKey(any_=["catalog-status"]))
+    with get_client(sync_client=True) as client:
+        return len(client.read_artifacts(artifact_filter=named, sort=ArtifactSort.UPDATED_DESC, limit=200))
+
+
 def test_a_night_with_bad_inputs_and_the_morning_after(cluster: None, clip: Path, tmp_path: Path) -> None:
     """20 videos, 6 of them bad: 14 are done and 6 explained; of two that are mended exactly these two are done anew."""
     ids = [f"take-{number:02d}" for number in range(20)]
@@ -122,7 +131,9 @@ def test_the_same_command_finds_what_is_done_and_another_prompt_redoes_its_video
 ) -> None:
     ids = ["one", "two", "three"]
     manifest = write_catalog(tmp_path, clip, ids)
+    shown = tables_on_the_page()
     assert catalog.run(request(manifest)).segments["edited"] == 3 * SEGMENTS
+    assert tables_on_the_page() == shown + 1, "one table a run, however often it was renewed"
     again = catalog.run(request(manifest))
     assert (again.segments["edited"], again.segments["reused"]) == (0, 3 * SEGMENTS)
     write_catalog(tmp_path, clip, ids, turns=lambda id: [{"prompt": "make it day" if id == "two" else "make it night"}])
