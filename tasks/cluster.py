@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import psutil
@@ -105,18 +106,20 @@ def choose_device(wish: str) -> str:
     """`cpu` or `cuda`: what was asked for, or a GPU if this machine has one.
 
     Raises:
-        RequestError: `cuda` is asked for where there is no GPU and no cluster to ask.
+        RequestError: `cuda` is asked for where there is no GPU, or a torch that knows none, and no cluster to ask.
     """
     if wish == "cpu":
         return "cpu"
     found = _has_gpu()
     if wish == "cuda" and not found and not os.environ.get("RAY_ADDRESS"):
-        raise RequestError("--device cuda: this machine has no NVIDIA GPU; use --device cpu, or set RAY_ADDRESS")
+        raise RequestError("--device cuda: no NVIDIA GPU here that torch can use; use --device cpu, or set RAY_ADDRESS")
     return "cuda" if found or wish == "cuda" else "cpu"
 
 
 def _has_gpu() -> bool:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden from this process, and from Ray
+        return False
+    if version("torch").endswith("+cpu"):  # a build that knows no GPU; loading it here to ask would take seconds
         return False
     tool = shutil.which("nvidia-smi")
     return tool is not None and b"GPU" in subprocess.run([tool, "-L"], capture_output=True, check=False).stdout
