@@ -26,8 +26,8 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _go_on_unseen(console: Console) -> None:
-    console.quiet = True
+def _go_on_unseen(self: Console) -> None:
+    self.quiet = True
 
 
 Console.on_broken_pipe = _go_on_unseen  # of Prefect's log, too; rich's own ends the program
