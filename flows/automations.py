@@ -14,7 +14,7 @@ from uuid import UUID
 
 from model.errors import RequestError
 
-SILENCE_SECONDS = 90.0  # three heartbeats (PREFECT_FLOWS_HEARTBEAT_FREQUENCY)
+SILENCE_SECONDS = 600.0  # twenty heartbeats (flows/environment.py): heard by no server that is away for a moment
 SILENT_RUNS = "memory-v2v: runs that fell silent have crashed"
 FAILED_RUNS = "memory-v2v: tell of runs that failed"
 RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -88,7 +88,7 @@ def install_automations(flows: Sequence[str], alert: Alert | None, silence_secon
     from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture, ResourceSpecification
     from prefect.client.schemas.objects import StateType
 
-    message = f"no sign of life for {silence_seconds:g} s: its process was killed, or its machine is gone"
+    message = f"no sign of life for {silence_seconds:g} s: its process or machine is gone, or this server was away"
     silent = EventTrigger(
         after={STARTED, HEARTBEAT},
         expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in SILENT_BY_RIGHT)},

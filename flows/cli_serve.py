@@ -58,6 +58,6 @@ def serve(
         port=port,
         join=join,
         alert=choose_alert(alert, alert_inside) if alert else None,
-        nightly=choose_nightly(nightly, catalog, at, timezone) if nightly else None,
+        nightly=choose_nightly(nightly, catalog, at, timezone),
     )
     serve_flows(plan, lambda served: tell(served, as_json))

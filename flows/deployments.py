@@ -1,7 +1,7 @@
 """The deployments of `prefect.yaml`, as `memory-v2v serve` installs them: without a work pool.
 
-That file says their names, descriptions, limits and hours, for this as for `prefect deploy --all`. An hour in it is
-only kept when the operator names what to do then: `Nightly`.
+That file says their names, descriptions and hours, for this as for `prefect deploy --all`. An hour in it is only
+kept when the operator names what to do then: `Nightly`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from flows.environment import user_folder
 from flows.request import validated
 from model.config import CatalogRequest
 from model.errors import RequestError, RunError
+from storage.catalog import read_catalog
 from storage.foreign_text import parse_yaml, read_text
+from storage.store import place_for
+from tasks.catalog_work import set_up
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -33,14 +37,21 @@ class Nightly:
     timezone: str | None = None
 
 
-def choose_nightly(manifest: Path, settings: Mapping[str, Any], at: str | None, timezone: str | None) -> Nightly:
-    """The catalog that the operator wants run every day; `settings` are fields of `CatalogRequest`.
+def choose_nightly(
+    manifest: Path | None, settings: Mapping[str, Any], at: str | None, timezone: str | None
+) -> Nightly | None:
+    """The catalog that the operator wants run every day, None for none; `settings` are fields of `CatalogRequest`.
 
-    Paths become absolute: whoever runs it does so in another folder.
+    Paths become absolute: whoever runs it does so in another folder. What a run looks at first is looked at here, so
+    that it fails now and not in the evening: the model, downloaded where that is needed, and the manifest.
 
     Raises:
-        RequestError: there is no such manifest, hour or time zone, or a setting makes no sense.
+        RequestError: there is no such manifest, hour or time zone, a setting makes no sense, or there is none to run.
+        WeightsError: there is no such model.
     """
+    if manifest is None:
+        _require_silence({"--at": at, "--timezone": timezone, "--defaults": settings["defaults"]})
+        return None
     if not manifest.is_file():
         raise RequestError(f"--nightly {manifest}: no such file; expected the manifest of a catalog")
     if at is not None:
@@ -50,7 +61,18 @@ def choose_nightly(manifest: Path, settings: Mapping[str, Any], at: str | None, 
     paths = {"manifest": manifest.absolute(), "out": settings["out"].absolute()}
     if settings["defaults"] is not None:
         paths["defaults"] = settings["defaults"].absolute()
-    return Nightly(validated(CatalogRequest, {**settings, **paths}), at, timezone)
+    request = validated(CatalogRequest, {**settings, **paths})
+    place_for(request.out)
+    set_up(request, user_folder("cache"))
+    read_catalog(request.manifest, request.defaults, request.out)
+    return Nightly(request, at, timezone)
+
+
+def _require_silence(said: Mapping[str, Any]) -> None:
+    """That nothing was said of a catalog where none is named."""
+    for option, value in said.items():
+        if value is not None:
+            raise RequestError(f"{option} {value}: is for a catalog that runs every day; add --nightly MANIFEST")
 
 
 def read_deployments(nightly: Nightly | None, settings: Path = SETTINGS) -> "list[RunnerDeployment]":
@@ -94,7 +116,6 @@ def describe_hours(deployments: "Sequence[RunnerDeployment]") -> str | None:
 
 
 def _deployment(entry: Mapping[str, Any], nightly: Nightly | None) -> "RunnerDeployment":
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig
     from prefect.types.entrypoint import EntrypointType
 
     file, _, name = entry["entrypoint"].partition(":")
@@ -102,7 +123,6 @@ def _deployment(entry: Mapping[str, Any], nightly: Nightly | None) -> "RunnerDep
     return flow.to_deployment(
         entry["name"],
         description=entry["description"],
-        concurrency_limit=ConcurrencyLimitConfig.model_validate(entry["concurrency_limit"]),
         schedules=[_schedule(hour, nightly) for hour in entry.get("schedules", ()) if nightly],
         entrypoint_type=EntrypointType.MODULE_PATH,  # good from any folder
     )

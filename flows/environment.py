@@ -29,6 +29,8 @@ SAFE = {
 }
 RAY_ON_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 """Without a cluster to join, Ray's servers bind to 127.0.0.1; on Linux they would bind to every address there is."""
+LOGINS = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")  # of a server of our own: one and the same
+PROXIES, OURSELVES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), ("127.0.0.1", "localhost")
 PATIENT = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # a cold start took 14 s on two cores, the default is 20
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -52,8 +54,20 @@ def prepare_environment(verbose: bool = False) -> None:
     _make(user_folder("cache"), "XDG_CACHE_HOME")
     if "RAY_ADDRESS" not in os.environ:
         os.environ.setdefault(*RAY_ON_LOOPBACK)
+        if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else Ray keeps one in the home, for all runs
+    _ask_no_proxy_for_ourselves()
     if not _names_a_server(folder / "profiles.toml"):
         _protect_own_server()
+
+
+def _ask_no_proxy_for_ourselves() -> None:
+    """Where there is a proxy, it is not asked for servers on this machine, which only this machine can reach."""
+    if not any(os.environ.get(name) or os.environ.get(name.lower()) for name in PROXIES):
+        return
+    said = f"{os.environ.get('NO_PROXY', '')},{os.environ.get('no_proxy', '')}".split(",")
+    spared = [*filter(None, map(str.strip, said)), *OURSELVES]
+    os.environ |= dict.fromkeys(("NO_PROXY", "no_proxy"), "*" if "*" in spared else ",".join(dict.fromkeys(spared)))
 
 
 def _make(folder: Path, variable: str) -> None:
@@ -72,6 +86,6 @@ def _names_a_server(profiles: Path) -> bool:
 
 def _protect_own_server() -> None:
     """Let nobody else on this machine, and no page in a browser, into the server that this process will start."""
-    login = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or f"memory-v2v:{secrets.token_urlsafe(24)}"
-    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = login
-    os.environ.setdefault("PREFECT_API_AUTH_STRING", login)
+    said = (os.environ.get(name) for name in LOGINS)
+    login = next(filter(None, said), f"memory-v2v:{secrets.token_urlsafe(24)}")
+    os.environ |= dict.fromkeys(LOGINS, login)

@@ -115,7 +115,7 @@ def fetched(uri: str, folder: Path) -> Path | None:
 
 
 def deliver(path: Path, uri: str) -> Located:
-    """Upload a result, whole or not at all, and check that all of it arrived.
+    """Upload a result, whole or not at all, unless it is there, and check that all of it arrived.
 
     To an address on this machine nothing is copied: results are written in their place.
 
@@ -131,8 +131,10 @@ def deliver(path: Path, uri: str) -> Located:
         return _stat_path(address)
     size = _stat_path(path).size
     with _told(address, RunError):
-        part = max(LEAST_PART, size // MOST_PARTS + 1)
-        obstore.put(_open(address), address.key, path, chunk_size=part)
+        store = _open(address)
+        if not _is_delivered(store, address.key, path):
+            part = max(LEAST_PART, size // MOST_PARTS + 1)
+            obstore.put(store, address.key, path, chunk_size=part)
     arrived = stat(uri)
     if arrived.size != size:
         raise RunError(f"{address}: {arrived.size:,} of {size:,} bytes arrived; run again, or ask who runs the server")
@@ -219,6 +221,19 @@ def _stat_path(path: Path) -> Located:
     except OSError as fault:
         raise VideoError(f"{path}: cannot be looked at ({fault.strerror})") from None
     return Located(str(path), found.st_size, f"{found.st_size}-{found.st_mtime_ns}")
+
+
+def _is_delivered(store: S3Store, key: str, path: Path) -> bool:
+    """Whether an object has a file's size, and is not older: names of results carry a version, and none is reused.
+
+    Some servers deny access to what is not there; where it is denied indeed, the upload tells.
+    """
+    try:
+        found = obstore.head(store, key)
+    except (FileNotFoundError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
+        return False
+    there = path.stat()
+    return found["size"] == there.st_size and found["last_modified"].timestamp() >= int(there.st_mtime)
 
 
 def _copy_of(address: ObjectAddress, folder: Path) -> tuple[Located, Path]:

@@ -19,6 +19,7 @@ ORDER: tuple[State, ...] = ("failed", "partial", "editing", "queued", "done", "s
 """What wants a person comes first."""
 STATE = ".catalog"  # the folder, inside that of the results, with the catalog's own state
 TENDED = 50  # writes, after which old versions of the table are dropped
+CONTENTION = ("commit conflict", "too many concurrent writers")  # what Lance says of writers beside it
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class VideoState:
 
 
 class VideoStates:
-    """The states in a catalog's folder. One process writes, any may read.
+    """The states in a catalog's folder. Shards write side by side, each those of its own videos; any process may read.
 
     Raises:
         StoreError: the table is damaged, or was written by another version.
@@ -77,7 +78,15 @@ class VideoStates:
         upsert(self._rows, pa.Table.from_pylist(records, schema=SCHEMA))
         self._writes += 1
         if self._writes % TENDED == 0:
+            self._tend()
+
+    def _tend(self) -> None:
+        """Drop old versions; where another shard writes at that moment, the next time will do."""
+        try:
             self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
+        except (RuntimeError, OSError) as fault:
+            if not any(sign in str(fault).lower() for sign in CONTENTION):
+                raise
 
 
 ADDED: dict[str, int | str] = {"flagged": 0, "folder": ""}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -13,6 +14,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -47,6 +49,7 @@ class Board:
         self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._row = self._bar.add_task("catalog", total=plan.segments)
         self._artifact: Any = None
+        self._table: Any = None
         self._last: dict[str, float] = {}
         show(create_markdown_artifact, plan_markdown(plan), key="catalog-plan", description="What the run will do")
 
@@ -64,9 +67,12 @@ class Board:
             say(f"catalog: {done} segments; {', '.join(f'{counts[name]} {name}' for name in ORDER if counts[name])}")
 
     def show_table(self, states: Sequence[VideoState] | Any) -> None:
-        """Every video's state, those first that want a person."""
+        """Every video's state, those first that want a person. The table before goes: Prefect would keep it."""
         rows = [_row(state) for state in sorted(states, key=lambda one: (ORDER.index(one.state), -one.flagged, one.id))]
-        show(create_table_artifact, rows[:ROWS], key="catalog-status", description=f"{len(rows)} videos")
+        table = show(create_table_artifact, rows[:ROWS], key="catalog-status", description=f"{len(rows)} videos")
+        if table is not None and self._table is not None:
+            show(_forget, self._table)
+        self._table = table or self._table
 
     def finish(self, report: str, states: Sequence[VideoState] | Any) -> None:
         """The last of everything."""
@@ -96,6 +102,12 @@ class Board:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+
+def _forget(artifact: UUID) -> None:
+    """An update would be cheaper, but Prefect also keeps an event for each, with all that was updated in it."""
+    with get_client(sync_client=True) as client:
+        client.delete_artifact(artifact)
 
 
 def _by_state(states: Any) -> dict[str, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event
 
 from model.config import Preset
-from model.errors import MemoryV2VError, RunError
+from model.errors import MemoryV2VError, RunError, StoreError
 from model.rehearsal import Rehearsal
 from model.segments import plan_segments
 from model.types import Shot, Span
@@ -177,13 +177,14 @@ def _look(entry: Entry, state: VideoState | None, setup: Setup, silent: Event) -
             return PlannedVideo(id, 0, 0, 0, 0.0, unknown=True)
         turn = requests_of(entry, setup, source)[0]
         info = examine_video(turn)
+        finished = state is not None and state.state == "done" and state.line == entry.line
+        committed = None if finished else _committed(turn.out)
     except MemoryV2VError as fault:
         return PlannedVideo(id, 0, 0, 0, 0.0, str(fault))
     window = turn.window
     each = len(plan_segments([Shot(0, Span(0, info.frames))], window.frames, window.overlap))
     segments = each * len(entry.video.turns)
-    finished = state is not None and state.state == "done" and state.line == entry.line
-    done = segments if finished else min(segments, _committed(turn.out))
+    done = segments if committed is None else min(segments, committed)
     return PlannedVideo(id, segments, segments - done, info.frames, float(info.seconds))
 
 
@@ -198,5 +199,14 @@ def _known_source(entry: Entry, setup: Setup, silent: Event) -> Path | None:
 
 
 def _committed(folder: Path) -> int:
-    """Segments in the ledger of a folder; those of an earlier wording count too, which a plan may bear."""
-    return len(Ledger(folder / MEMORY).entries(kind="segment")) if has_tables(folder / MEMORY) else 0
+    """Segments in the ledger of a folder; those of an earlier wording count too, which a plan may bear.
+
+    Raises:
+        StoreError: the memory is damaged, or was written by another version.
+    """
+    if not has_tables(folder / MEMORY):
+        return 0
+    try:
+        return len(Ledger(folder / MEMORY).entries(kind="segment"))
+    except (RuntimeError, ValueError, OSError) as fault:
+        raise StoreError(f"{folder / MEMORY}: cannot be read ({type(fault).__name__}); restore the folder") from fault

@@ -8,10 +8,12 @@ import atexit
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import psutil
@@ -45,15 +47,18 @@ def start_ray() -> None:
     """Join the cluster at `RAY_ADDRESS`, else start one on this machine; a second call does nothing.
 
     Call it from a thread that lives as long as the process: Linux ends Ray's processes with the thread that made them.
+    Within a flow the signal to end stays with Prefect, which else would tell of a crash where a run is cancelled.
 
     Raises:
         RequestError: `MEMORY_V2V_METRICS_PORT` is no port.
         RunError: Ray did not come up, most often because the machine is overloaded.
     """
     import ray
+    from prefect.utilities.engine import is_prefect_sigterm_handler_installed
 
     if ray.is_initialized():
         return
+    prefects = signal.getsignal(signal.SIGTERM) if is_prefect_sigterm_handler_installed() else None
     quiet: dict[str, Any] = {"namespace": "memory-v2v", "log_to_driver": False, "logging_level": logging.ERROR}
     ours = not os.environ.get("RAY_ADDRESS")
     if ours:
@@ -67,6 +72,8 @@ def start_ray() -> None:
         raise RunError(
             f"Ray did not start: {fault}; when the machine is less busy, run the same command again"
         ) from fault
+    if prefects is not None:
+        signal.signal(signal.SIGTERM, prefects)
     if ours:
         die_with_us([child.pid for child in psutil.Process().children(recursive=True)])  # its agents outlive a kill
 
@@ -99,13 +106,13 @@ def choose_device(wish: str) -> str:
     """`cpu` or `cuda`: what was asked for, or a GPU if this machine has one.
 
     Raises:
-        RequestError: `cuda` is asked for where there is no GPU and no cluster to ask.
+        RequestError: `cuda` is asked for where there is no GPU, or a torch that knows none, and no cluster to ask.
     """
     if wish == "cpu":
         return "cpu"
     found = _has_gpu()
     if wish == "cuda" and not found and not os.environ.get("RAY_ADDRESS"):
-        raise RequestError("--device cuda: this machine has no NVIDIA GPU; use --device cpu, or set RAY_ADDRESS")
+        raise RequestError("--device cuda: no NVIDIA GPU here that torch can use; use --device cpu, or set RAY_ADDRESS")
     return "cuda" if found or wish == "cuda" else "cpu"
 
 
@@ -130,6 +137,8 @@ def require_capacity(what: str, count: int, device: str, each: int = 1, on_cpu: 
 
 def _has_gpu() -> bool:
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):  # hidden from this process, and from Ray
+        return False
+    if version("torch").endswith("+cpu"):  # a build that knows no GPU; loading it here to ask would take seconds
         return False
     tool = shutil.which("nvidia-smi")
     return tool is not None and b"GPU" in subprocess.run([tool, "-L"], capture_output=True, check=False).stdout

@@ -18,6 +18,7 @@ from tasks.weights import locate_weights
 
 FLOORS = ((8, 1, 3), (9, 0, 2))  # FFmpeg with the fixes known in November 2026, by its major version
 DISK_GB = 20
+TORCH = "import torch; print(torch.__version__, torch.cuda.is_available())"  # apart: it is slow to load, and may fail
 PORTS = {4200: "the Prefect page (memory-v2v serve)", 8265: "the Ray page"}
 
 
@@ -79,7 +80,13 @@ def _gpu() -> Finding:
     listed = subprocess.run(query, capture_output=True, text=True, check=False)
     if listed.returncode:
         return Finding("gpu", "note", "nvidia-smi failed", "check the NVIDIA driver")
-    return Finding("gpu", "ok", "; ".join(listed.stdout.strip().splitlines()))
+    found = "; ".join(listed.stdout.strip().splitlines())
+    asked = subprocess.run([sys.executable, "-P", "-c", TORCH], capture_output=True, text=True, check=False)
+    torch, _, usable = asked.stdout.strip().partition(" ")
+    if usable != "True":
+        fix = "install a build of torch for CUDA (pytorch.org), or a newer driver; until then use --device cpu"
+        return Finding("gpu", "note", f"{found}; torch {torch or 'does not load, and so'} cannot use it", fix)
+    return Finding("gpu", "ok", f"{found}; torch {torch} can use it")
 
 
 def _weights(name: str, cache: Path) -> Finding:

@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from types import TracebackType
 from typing import Any
@@ -20,8 +21,16 @@ LINE_SECONDS = 10.0
 
 
 def say(text: str) -> None:
-    """A line for the person who waits."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for the person who waits. A run goes on where there is nobody any more, as after the end of `serve`."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _go_on_unseen(self: Console) -> None:
+    self.quiet = True
+
+
+Console.on_broken_pipe = _go_on_unseen  # of Prefect's log, too; rich's own ends the program
 
 
 def show(create: Callable[..., Any], content: Any, **named: Any) -> Any:

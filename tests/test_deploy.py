@@ -173,7 +173,6 @@ class JobSpec(Strict):
     entrypointNumCpus: float
     runtimeEnvYAML: str
     backoffLimit: Literal[0]  # KubeRay allows no other on a cluster that is another's
-    activeDeadlineSeconds: Annotated[int, Field(gt=0)]
     shutdownAfterJobFinishes: Literal[False]
 
 
@@ -203,7 +202,10 @@ def test_the_ray_job_runs_on_that_cluster_and_is_a_command_that_exists() -> None
     assert spec.clusterSelector == {"ray.io/cluster": cluster["metadata"]["name"]}
     assert job["metadata"]["namespace"] == cluster["metadata"]["namespace"]
     assert set(yaml.safe_load(spec.runtimeEnvYAML)) == {"env_vars"}
-    assert_runs(spec.entrypoint)
+    limit, _, command = spec.entrypoint.partition(" memory-v2v ")
+    assert limit.split()[0] == "timeout", "no deadline of the job ends its driver"
+    assert subprocess.run([*limit.split(), "true"]).returncode == 0
+    assert_runs(f"memory-v2v {command}")
 
 
 def assert_runs(command: str) -> None:

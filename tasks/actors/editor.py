@@ -143,7 +143,7 @@ class Editor:
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
 class Embedder:
-    """Describes source segments: DINOv2 on so many threads, or the thumbnail fallback where no weights are given."""
+    """Describes source segments: DINOv2 on so many threads at most, or the thumbnail fallback without weights."""
 
     def __init__(self, descriptor: str, threads: int = 1) -> None:
         self._name, self._threads = descriptor, threads
@@ -215,7 +215,16 @@ def _load_descriptor(name: str, threads: int) -> "Descriptor":
         from model.descriptor import ThumbnailDescriptor
 
         return ThumbnailDescriptor()
+    threads = min(threads, _cores())
     os.environ["OMP_NUM_THREADS"] = str(threads)  # as torch finds it; Ray sets 1 where an actor asks for no core
     from model.backbones.dinov2 import Dinov2Descriptor
 
     return Dinov2Descriptor(name)
+
+
+def _cores() -> int:
+    """Cores that this process may use: of those it is bound to, no more than Ray counts, which knows of containers."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = ray.get_runtime_context().get_node_id()
+    counted = next((int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["NodeID"] == here), 0)
+    return min(bound, counted) if counted else bound  # a head that takes no work says that it has none

@@ -1,11 +1,12 @@
-"""Whom an alert may go to."""
+"""Whom an alert may go to, and when a run is taken for dead."""
 
 from uuid import uuid4
 
 import pytest
 from prefect.blocks.webhook import Webhook
 
-from flows.automations import Alert, _tell_of_failures, choose_alert
+from flows.automations import SILENCE_SECONDS, Alert, _tell_of_failures, choose_alert
+from flows.environment import PATIENT
 from model.errors import RequestError
 
 
@@ -49,3 +50,8 @@ def test_private_networks_are_shut_unless_the_operator_opened_them(
 def test_a_private_network_is_told_where_the_operator_says_so() -> None:
     alert = choose_alert("https://10.0.0.7/secret", inside=True)
     assert (alert.inside, alert.host) == (True, "10.0.0.7")
+
+
+def test_a_server_that_was_away_for_minutes_takes_no_live_run_for_dead() -> None:
+    """On its return it has not heard the heartbeats of meanwhile."""
+    assert 10 * float(PATIENT["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) <= SILENCE_SECONDS

@@ -21,6 +21,9 @@ from typing import Any
 import psutil
 import pytest
 from filelock import FileLock
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from flows import catalog
 from flows.catalog import last_run
@@ -39,6 +42,7 @@ from tasks import commit
 from tasks.catalog_work import STATE
 from tasks.editor_handle import EditorHandle
 from tests.clips import X264, chart, make_bad_input, run_ffmpeg
+from tests.storage.memories import make_entry, make_row
 from tests.storage.object_servers import running_moto
 from tests.users import as_nobody
 from tests.waiting import end, wait_for
@@ -85,6 +89,12 @@ def rows_of(out: Path) -> list[str]:
     return re.findall(r'<th scope="row" data-value="([^"]+)">', (out / PAGE).read_text())
 
 
+def tables_on_the_page() -> int:
+    named = ArtifactFilter(key=ArtifactFilterKey(any_=["catalog-status"]))
+    with get_client(sync_client=True) as client:
+        return len(client.read_artifacts(artifact_filter=named, sort=ArtifactSort.UPDATED_DESC, limit=200))
+
+
 def test_a_night_with_bad_inputs_and_the_morning_after(cluster: None, clip: Path, tmp_path: Path) -> None:
     """20 videos, 6 of them bad: 14 are done and 6 explained; of two that are mended exactly these two are done anew."""
     ids = [f"take-{number:02d}" for number in range(20)]
@@ -124,7 +134,9 @@ def test_the_same_command_finds_what_is_done_and_another_prompt_redoes_its_video
 ) -> None:
     ids = ["one", "two", "three"]
     manifest = write_catalog(tmp_path, clip, ids)
+    shown = tables_on_the_page()
     assert catalog.run(request(manifest)).segments["edited"] == 3 * SEGMENTS
+    assert tables_on_the_page() == shown + 1, "one table a run, however often it was renewed"
     again = catalog.run(request(manifest))
     assert (again.segments["edited"], again.segments["reused"]) == (0, 3 * SEGMENTS)
     write_catalog(tmp_path, clip, ids, turns=lambda id: [{"prompt": "make it day" if id == "two" else "make it night"}])
@@ -425,6 +437,19 @@ def test_a_plan_is_made_from_past_runs(cluster: None, clip: Path, tmp_path: Path
     catalog.run(request(together, weights="rehearsal:0.07", out=tmp_path / "group"))
     shared = catalog.plan(other)
     assert shared.memory_bytes < 1.5 * after.memory_bytes, "videos of a group share a folder, which is counted once"
+
+
+@pytest.mark.parametrize("damage", ["_versions", "data"])
+def test_a_memory_that_is_damaged_is_the_affair_of_its_video(clip: Path, tmp_path: Path, damage: str) -> None:
+    manifest = write_catalog(tmp_path, clip, ["one", "two"])
+    memory = tmp_path / "out" / "one" / MEMORY
+    Ledger(memory).record(make_entry(make_row(0)))
+    for path in (memory / "ledger.lance" / damage).iterdir():
+        path.unlink() if damage == "data" else path.write_bytes(b"not a manifest" * 40)
+    planned = catalog.plan(request(manifest))
+    assert [one.id for one in planned.faulty] == ["one"]
+    assert str(memory) in planned.faulty[0].error
+    assert planned.left == SEGMENTS
 
 
 def test_a_video_that_is_skipped_is_neither_done_nor_counted(cluster: None, clip: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from flows.deployments import SETTINGS, choose_nightly, describe_hours, read_deployments
-from model.errors import RequestError, RunError
+from model.errors import InputError, RequestError, RunError
 
 SETTINGS_FOR_CATALOG: dict[str, Any] = {
     "defaults": None,
@@ -17,12 +17,12 @@ SETTINGS_FOR_CATALOG: dict[str, Any] = {
     "editors": 2,
     "device": "auto",
 }
+LINE = '{"video_id": "one", "uri": "one.mp4", "turns": [{"prompt": "make it night"}]}\n'
 WITH_A_CATALOG = """\
 deployments:
   - name: edit-catalog
     description: Every night.
     entrypoint: flows/edit.py:edit_video
-    concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
     schedules: [{slug: nightly, cron: "0 18 * * *", timezone: UTC, active: false}]
 """
 
@@ -35,7 +35,7 @@ def entries() -> list[dict[str, Any]]:
 def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Settings whose catalog is another flow, beside a manifest, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    Path("catalog.jsonl").touch()
+    Path("catalog.jsonl").write_text(LINE)
     path = tmp_path / "prefect.yaml"
     path.write_text(WITH_A_CATALOG)
     return path
@@ -48,7 +48,8 @@ def test_serve_deploys_what_the_file_says() -> None:
         made = deployments[entry["name"]]
         assert made.flow_name == entry["name"]
         assert made.description == entry["description"]
-        assert made.concurrency_limit == 1
+        assert made.concurrency_limit is None, "a run with a lease ends when the server is started anew"
+        assert "concurrency_limit" not in entry, "nor by `prefect deploy`"
         assert not made.schedules
         assert made.work_pool_name is None
 
@@ -116,6 +117,39 @@ def test_a_night_that_cannot_be_is_refused(
 def test_a_setting_of_the_night_that_cannot_be_is_refused(catalog: Path) -> None:
     with pytest.raises(RequestError, match="device 'gpu'"):
         choose_nightly(Path("catalog.jsonl"), SETTINGS_FOR_CATALOG | {"device": "gpu"}, None, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line", "told"),
+    [
+        ({"weights": "./typo"}, LINE, r"\./typo: no such model folder"),
+        ({}, LINE.replace("uri", "url"), r"catalog\.jsonl.*ur[il]"),
+        ({"defaults": Path("missing.yaml")}, LINE, r"missing\.yaml"),
+        ({"out": Path("catalog.jsonl/out")}, LINE, r"catalog\.jsonl"),
+    ],
+)
+def test_a_night_that_would_fail_in_the_evening_is_refused_at_once(
+    catalog: Path, settings: dict[str, Any], line: str, told: str
+) -> None:
+    Path("catalog.jsonl").write_text(line)
+    with pytest.raises(InputError, match=told):
+        choose_nightly(Path("catalog.jsonl"), SETTINGS_FOR_CATALOG | settings, None, None)
+
+
+@pytest.mark.parametrize(
+    ("at", "timezone", "settings", "told"),
+    [
+        ("7:05", None, {}, "--at 7:05"),
+        (None, "Asia/Tokyo", {}, "--timezone Asia/Tokyo"),
+        (None, None, {"defaults": Path("defaults.yaml")}, r"--defaults defaults\.yaml"),
+    ],
+)
+def test_what_is_said_of_no_catalog_is_refused(
+    at: str | None, timezone: str | None, settings: dict[str, Any], told: str
+) -> None:
+    assert choose_nightly(None, SETTINGS_FOR_CATALOG, None, None) is None
+    with pytest.raises(RequestError, match=f"{told}: .*--nightly"):
+        choose_nightly(None, SETTINGS_FOR_CATALOG | settings, at, timezone)
 
 
 def test_a_night_without_a_catalog_to_deploy_is_told(catalog: Path) -> None:

@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import proxy_bypass
 
 import pytest
 
-from flows.environment import RAY_ON_LOOPBACK, prepare_environment, user_folder
+from flows.environment import LOGINS, PROXIES, RAY_ON_LOOPBACK, prepare_environment, user_folder
 from model.errors import RequestError
 
 
@@ -63,6 +64,20 @@ def test_our_own_server_has_a_password(bare: Path) -> None:
     assert os.environ["PREFECT_SERVER_API_AUTH_STRING"] == login
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [(("", "me:words"), "me:words"), (("me:words", ""), "me:words"), (("me:words", "me:others"), "me:words")],
+)
+def test_our_own_server_and_we_have_one_password(
+    theirs: tuple[str, str], ours: str, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was set for another server, whose address is not set, would lock us out."""
+    for name, value in zip(LOGINS, theirs, strict=True):
+        monkeypatch.setenv(name, value)
+    prepare_environment()
+    assert [os.environ[name] for name in LOGINS] == [ours, ours]
+
+
 @pytest.mark.parametrize("by", ["environment", "profile"])
 def test_the_users_server_is_not_told_a_password_of_ours(by: str, bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if by == "environment":
@@ -84,6 +99,43 @@ def test_ray_of_our_own_stays_on_loopback_and_a_cluster_does_not(bare: Path, mon
         assert name not in os.environ
     prepare_environment()
     assert os.environ[name] == value
+
+
+def test_a_ray_of_our_own_has_a_token_of_its_own(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is not kept in the home: that may be read-only, and others of ours would share it."""
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "to be restored")
+    prepare_environment()
+    assert os.environ["RAY_AUTH_TOKEN"] == "to be restored"
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    prepare_environment()
+    assert "RAY_AUTH_TOKEN" not in os.environ, "it would not be that of the cluster"
+    monkeypatch.delenv("RAY_ADDRESS")
+    prepare_environment()
+    assert "RAY_AUTH_TOKEN" not in os.environ, "theirs lies in a file"
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+    prepare_environment()
+    token = os.environ["RAY_AUTH_TOKEN"]
+    assert len(token) == 64
+    prepare_environment()
+    assert os.environ["RAY_AUTH_TOKEN"] == token
+
+
+def test_a_proxy_is_not_asked_for_this_machine(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*PROXIES, *map(str.lower, PROXIES), "no_proxy"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("NO_PROXY", "corp.test")
+    prepare_environment()
+    assert (os.environ["NO_PROXY"], os.environ["no_proxy"]) == ("corp.test", "")
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    for _ in range(2):
+        prepare_environment()
+        assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "corp.test,127.0.0.1,localhost"
+    assert all(proxy_bypass(name) for name in ("127.0.0.1", "localhost", "corp.test"))
+    assert not proxy_bypass("prefect.test")
+    monkeypatch.setenv("NO_PROXY", "*")
+    prepare_environment()
+    assert proxy_bypass("prefect.test")
 
 
 def test_programs_take_no_module_from_where_they_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,8 @@ def alerts() -> Iterator[tuple[str, list[dict[str, str]]]]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, alerts: tuple[str, list[dict[str, str]]]) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("home")
-    (home / "catalog.jsonl").touch()
+    line = {"video_id": "one", "uri": "one.mp4", "turns": [{"prompt": "make it night"}]}
+    (home / "catalog.jsonl").write_text(json.dumps(line))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}

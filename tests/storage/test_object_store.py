@@ -256,6 +256,18 @@ def test_a_result_that_arrives_in_part_is_told(environment: pytest.MonkeyPatch, 
             deliver(tmp_path / "a.mp4", "s3://films/a.mp4")
 
 
+def test_what_was_delivered_is_not_sent_again(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """But what is newer than the object, or of another size, is."""
+    result, server = tmp_path / "a_edit_v001.mp4", OddServer()
+    with server.running() as address:
+        environment.setenv("AWS_ENDPOINT_URL", address)
+        for content, modified, sent in ((CONTENT, 1, 1), (CONTENT, 1, 1), (CONTENT, 2**32, 2), (b"other", 1, 3)):
+            result.write_bytes(content)
+            os.utime(result, (modified, modified))
+            assert deliver(result, "s3://films/a_edit_v001.mp4").size == len(content)
+            assert [method for method, _ in server.asked].count("PUT") == sent
+
+
 def test_a_bucket_with_conditional_writes_will_do(films: S3Store) -> None:
     require_conditional_writes("s3://films/tables")
     assert names_in(films) == []

@@ -7,11 +7,14 @@ import sys
 import urllib.request
 from base64 import b64encode
 from contextlib import suppress
+from pathlib import Path
 from urllib.error import HTTPError
 
 import psutil
 import pytest
 
+from model.errors import RequestError
+from tasks.cluster import choose_device
 from tests.waiting import names_of
 
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
@@ -89,3 +92,37 @@ def test_what_a_run_starts_ends_with_it_also_when_it_is_killed() -> None:
         run.kill()
     assert {"raylet", "gcs_server"} <= names
     assert psutil.wait_procs(family, timeout=60)[1] == [], "a run that was ended leaves processes behind"
+
+
+HANDLER = """
+import signal
+from contextlib import nullcontext
+from prefect.utilities.engine import capture_sigterm
+from tasks.cluster import start_ray
+with {}():
+    start_ray()
+    print(signal.getsignal(signal.SIGTERM).__module__)
+"""
+
+
+@pytest.mark.parametrize(("within", "whose"), [("capture_sigterm", "prefect"), ("nullcontext", "ray")])
+def test_a_flow_can_be_cancelled_once_it_has_started_ray(within: str, whose: str, joining: dict[str, str]) -> None:
+    """Prefect asks whether the signal is still its own; without a flow it is Ray's, which the command line knows."""
+    command = [sys.executable, "-c", HANDLER.format(within)]
+    asked = subprocess.run(command, env=joining, capture_output=True, text=True, timeout=400)
+    assert asked.stdout.partition(".")[0] == whose, asked.stderr
+
+
+def test_a_torch_that_was_built_without_cuda_finds_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the driver lists."""
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 'GPU 0: a card'\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name in ("CUDA_VISIBLE_DEVICES", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    for build, device in (("2.13.0", "cuda"), ("2.13.0+cu130", "cuda"), ("2.13.0+cpu", "cpu")):
+        monkeypatch.setattr("tasks.cluster.version", lambda _, build=build: build)
+        assert choose_device("auto") == device
+    with pytest.raises(RequestError, match="no NVIDIA GPU here that torch can use"):
+        choose_device("cuda")

@@ -1,9 +1,11 @@
 """What is missing is found, and each finding that is not good says what to do."""
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
+import torch
 
 from tasks import doctor, weights
 from tasks.doctor import Finding, examine, is_known_faulty
@@ -66,6 +68,17 @@ def test_a_port_in_use_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(doctor, "PORTS", {port: "a test"})
         assert found(f"port {port}", str(tmp_path), tmp_path, tmp_path).state == "note"
     assert found(f"port {port}", str(tmp_path), tmp_path, tmp_path).state == "ok"
+
+
+def test_whether_torch_can_use_the_gpu_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that the driver lists may be of no use to the build of torch that is here."""
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 'a card, 24564 MiB'\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    finding = found("gpu", str(tmp_path), tmp_path, tmp_path)
+    assert finding.state == ("ok" if torch.cuda.is_available() else "note")
+    assert finding.detail.startswith(f"a card, 24564 MiB; torch {torch.__version__} can")
 
 
 def test_old_libraries_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

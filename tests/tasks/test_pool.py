@@ -240,11 +240,15 @@ def test_editors_that_rest_hold_nothing(cluster: None, weights: str) -> None:
     assert processes(pool, 1) != [first]
 
 
+def save_dinov2(folder: Path) -> None:
+    tiny = Dinov2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=56, mlp_ratio=1)
+    Dinov2Model(tiny).save_pretrained(folder)
+
+
 def test_the_embedder_takes_the_cores_that_gpus_leave_idle(
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny = Dinov2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=56, mlp_ratio=1)
-    Dinov2Model(tiny).save_pretrained(tmp_path)
+    save_dinov2(tmp_path)
     threads, cores = [], os.cpu_count() or 1
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     for device in ("cpu", "cuda"):
@@ -253,3 +257,16 @@ def test_the_embedder_takes_the_cores_that_gpus_leave_idle(
         threads.append(ray.get(embedder.__ray_call__.remote(lambda actor: torch.get_num_threads())))
         ray.kill(embedder)
     assert threads == [1, min(3, cores)], "torch takes no more than there are"
+
+
+def test_the_embedder_takes_no_core_that_it_is_not_bound_to(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may run elsewhere than the driver, or in a container with a part of the machine."""
+    save_dinov2(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    embedder = start_embedder(str(tmp_path), "cuda")
+    ray.get(embedder.__ray_call__.remote(lambda _: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})))
+    descriptor_of(embedder)
+    assert ray.get(embedder.__ray_call__.remote(lambda _: os.environ["OMP_NUM_THREADS"])) == "1"
+    ray.kill(embedder)
