@@ -7,7 +7,7 @@ pass over its archives. What is broken is handed out too, with the reason, and d
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -51,6 +51,7 @@ class Broken:
     reason: str
 
 
+@runtime_checkable
 class PairSource(Protocol):
     """A dataset of edit pairs."""
 
