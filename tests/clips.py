@@ -6,6 +6,7 @@ Pictures are ffmpeg's moving test chart, so that no two frames are alike.
 
 import hashlib
 import os
+import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -245,6 +246,24 @@ def write_growing(folder: Path, path: Path) -> Path:
     _huge(folder, huge)
     script.write_text(f"ffconcat version 1.0\nfile '{small}'\nfile '{huge}'\n")
     run_ffmpeg("-safe", "0", "-f", "concat", "-i", script, "-c", "copy", path)
+    return path
+
+
+CROPPED = (288, 160)
+
+
+def write_cropped(whole: Path, path: Path) -> Path:
+    """A copy of an MP4 whose container asks for the `CROPPED` middle of the picture (`clap`)."""
+    content = bytearray(whole.read_bytes())
+    crop = struct.pack(">I4s8I", 40, b"clap", CROPPED[0], 1, CROPPED[1], 1, 0, 1, 0, 1)
+    start, end = 0, 0
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        start = content.index(box, start)
+        size = int.from_bytes(content[start - 4 : start])
+        content[start - 4 : start] = (size + len(crop)).to_bytes(4)
+        end = start - 4 + size
+    content[end:end] = crop
+    path.write_bytes(content)
     return path
 
 
