@@ -21,7 +21,8 @@ def conversions_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> tupl
     if info.interlaced:
         said.append(f"The source is interlaced ({info.interlaced}); the result is progressive.")
     if info.hdr:
-        said.append("The source is HDR; it was tone-mapped to BT.709.")
+        was = "HDR; it was tone-mapped" if info.colour.is_brighter else "of wide gamut; its colours were converted"
+        said.append(f"The source is {was} to BT.709.")
     if info.rotation:
         said.append(f"The source is stored rotated by {info.rotation} degrees; the result is stored upright.")
     if info.pixels.startswith(WITH_ALPHA):
