@@ -37,12 +37,13 @@ EXACT_SEEK = ("mov", "matroska")  # containers whose index leads to a key frame 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """One sound track; `index` is its number in the file."""
+    """One sound track; `index` is its number in the file, and `ascends` is whether its packets are in order of time."""
 
     index: int
     codec: str
     channels: int
     sample_rate: int
+    ascends: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class VideoInfo:
     `last_duration` is how long the last frame stays. `rate` is the mean rate where `variable_rate`. `keyframes` are the
     display indices of frames at which decoding can begin; empty where the file must be decoded from the start.
     `pixels` is FFmpeg's name of the format in which frames are stored.
-    `unknown_audio` counts the sound tracks that FFmpeg does not know and nobody can copy.
+    `unknown_audio` counts the sound tracks that nobody can copy: FFmpeg does not know them, or nothing is in them.
     """
 
     path: Path
@@ -106,13 +107,18 @@ class _Shown(NamedTuple):
 
 @dataclass
 class _Walk:
-    """What one pass over the packets finds; `shown` is in decoding order, `end` in seconds."""
+    """What one pass over the packets finds; `shown` is in decoding order, `end` in seconds.
+
+    `latest` is the last time stamp of each other track; some are `going_back`.
+    """
 
     first: list[VideoFrame] = field(default_factory=list)
     shown: list[_Shown] = field(default_factory=list)
     starts_on_keyframe: bool | None = None
     has_corrupt: bool = False
     end: Fraction = Fraction(0)
+    latest: dict[int, int] = field(default_factory=dict)
+    going_back: set[int] = field(default_factory=set)
 
     @property
     def tells_all_times(self) -> bool:
@@ -139,7 +145,7 @@ def probe(path: Path) -> VideoInfo:
         _require_whole(path, container, stream, walk)
         timing = _timing(walk.shown) if walk.tells_all_times else _timing_by_decoding(path, stream.index)
         _require_sane_length(path, timing, stream.time_base or Fraction(1, 1000))
-        return _describe(path, container, stream, walk.first, timing)
+        return _describe(path, container, stream, walk, timing)
 
 
 def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
@@ -172,6 +178,8 @@ def _walk(path: Path, container: InputContainer, stream: VideoStream) -> _Walk:
         walk.end = max(walk.end, _end(packet))
         if packet.stream_index == stream.index:
             _note_picture(walk, packet)
+        elif packet.dts is not None:
+            _note_sound(walk, packet.stream_index, packet.dts)
         if len(walk.shown) > MAX_FRAMES:
             break
     return walk
@@ -182,6 +190,12 @@ def _note_picture(walk: _Walk, packet: Packet) -> None:
         walk.starts_on_keyframe = packet.is_keyframe
     if not packet.is_discard:  # cut away by an edit list
         walk.shown.append(_Shown(packet.pts, packet.duration or 0, packet.is_keyframe))
+
+
+def _note_sound(walk: _Walk, track: int, stamp: int) -> None:
+    if stamp < walk.latest.get(track, stamp):
+        walk.going_back.add(track)
+    walk.latest[track] = stamp
 
 
 def _end(packet: Packet) -> Fraction:
@@ -256,10 +270,8 @@ def _usual_step(pts: Sequence[int]) -> int:
     return max(1, round((pts[-1] - pts[0]) / (len(pts) - 1))) if len(pts) > 1 else 1
 
 
-def _describe(
-    path: Path, container: InputContainer, stream: VideoStream, first: Sequence[VideoFrame], timing: _Timing
-) -> VideoInfo:
-    frame, rotation = first[0], first[0].rotation % 360
+def _describe(path: Path, container: InputContainer, stream: VideoStream, walk: _Walk, timing: _Timing) -> VideoInfo:
+    frame, rotation = walk.first[0], walk.first[0].rotation % 360
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     width, height = frame.width, frame.height
     if rotation % 180 == 90:
@@ -267,6 +279,7 @@ def _describe(
     time_base = stream.time_base or Fraction(1, 1000)
     rate, variable_rate = _rate(stream, timing.pts, time_base)
     seekable = set(container.format.name.split(",")) & set(EXACT_SEEK)
+    sounds = [sound for sound in container.streams.audio if sound.codec_context and sound.codec_context.sample_rate]
     return VideoInfo(
         path=path,
         container=container.format.name,
@@ -285,15 +298,20 @@ def _describe(
         sample_aspect=aspect,
         pixels=frame.format.name,
         bit_depth=max(component.bits for component in frame.format.components),
-        interlaced=_field_order(stream, first),
+        interlaced=_field_order(stream, walk.first),
         colour=read_colour(frame),
         timecode=_timecode(container, rate),
         audio=tuple(
-            AudioInfo(sound.index, _codec_name(sound), sound.codec_context.channels, sound.codec_context.sample_rate)
-            for sound in container.streams.audio
-            if sound.codec_context
+            AudioInfo(
+                index=sound.index,
+                codec=_codec_name(sound),
+                channels=sound.codec_context.channels,
+                sample_rate=sound.codec_context.sample_rate,
+                ascends=sound.index not in walk.going_back,
+            )
+            for sound in sounds
         ),
-        unknown_audio=sum(not sound.codec_context for sound in container.streams.audio),
+        unknown_audio=len(container.streams.audio) - len(sounds),
     )
 
 

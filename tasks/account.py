@@ -28,7 +28,7 @@ def conversions_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> tupl
     if info.pixels.startswith(WITH_ALPHA):
         said.append("The source has an alpha channel; the result has none.")
     if info.unknown_audio:
-        said.append(f"Sound tracks of a kind that FFmpeg does not know: {info.unknown_audio}. They are left out.")
+        said.append(f"Sound tracks that are empty, or unknown to FFmpeg: {info.unknown_audio}. They are left out.")
     if info.variable_rate:
         said.append("The frame rate varies; every frame keeps its own time stamp.")
     if padded := sum(segment.padding > 0 for segment in plan.segments):

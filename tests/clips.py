@@ -249,6 +249,34 @@ def write_growing(folder: Path, path: Path) -> Path:
     return path
 
 
+SOUND_PACKETS = 257  # the number by which ffmpeg's transport streams know those of the first sound track
+
+
+def write_without_sound(folder: Path, path: Path) -> Path:
+    """A transport stream that declares a sound track, of which nothing is there."""
+    path.write_bytes(b"".join(packet for packet in _transported(folder) if not _is_sound(packet)))
+    return path
+
+
+def write_sound_twice(folder: Path, path: Path) -> Path:
+    """A transport stream whose sound comes once more behind its end, with the same time stamps."""
+    packets = _transported(folder)
+    sound = [packet for packet in packets if _is_sound(packet)]
+    following = enumerate(sound, sound[-1][3] + 1)  # their numbers, modulo sixteen, go on
+    again = [packet[:3] + bytes([packet[3] & 0xF0 | number % 16]) + packet[4:] for number, packet in following]
+    path.write_bytes(b"".join([*packets, *again]))
+    return path
+
+
+def _transported(folder: Path) -> list[bytes]:
+    content = make_clip("transport_stream", folder).read_bytes()
+    return [content[start : start + 188] for start in range(0, len(content), 188)]
+
+
+def _is_sound(packet: bytes) -> bool:
+    return int.from_bytes(packet[1:3]) & 0x1FFF == SOUND_PACKETS
+
+
 CROPPED = (288, 160)
 
 
