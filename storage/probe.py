@@ -5,10 +5,12 @@ first frames are decoded, because headers lie. That every frame decodes is prove
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, pairwise
+from math import floor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +32,7 @@ MIN_FRAMES, MAX_FRAMES = 2, 1_000_000
 SIZES = f"sides of {MIN_SIDE} to {MAX_SIDE} pixels, at most {MAX_ASPECT}:1 and {MAX_PIXELS:,} pixels"
 MAX_SECONDS = 7 * 24 * 3600
 LOOKED_AT_FRAMES = 5
+SLACK = 0.5  # seconds by which a file may end before it says so
 CLOSE = 10**7  # parts of a rate by one of which it may be off
 TIMECODE = r"\d\d:\d\d:\d\d[:;.]\d\d"
 EXACT_SEEK = ("mov", "matroska")  # containers whose index leads to a key frame without guessing
@@ -107,7 +110,8 @@ class _Shown(NamedTuple):
 
 @dataclass
 class _Walk:
-    """What one pass over the packets finds; `shown` is in decoding order, `end` in seconds.
+    """What one pass over the packets finds; `shown` is in decoding order, `end` and `picture_end` (of the video alone)
+    in seconds.
 
     `latest` is the last time stamp of each other track; some are `going_back`.
     """
@@ -117,6 +121,7 @@ class _Walk:
     starts_on_keyframe: bool | None = None
     has_corrupt: bool = False
     end: Fraction = Fraction(0)
+    picture_end: Fraction = Fraction(0)
     latest: dict[int, int] = field(default_factory=dict)
     going_back: set[int] = field(default_factory=set)
 
@@ -172,7 +177,7 @@ def _walk(path: Path, container: InputContainer, stream: VideoStream) -> _Walk:
     for packet in demux(path, container, *tracks.video, *tracks.audio, *tracks.subtitles):
         if packet.stream_index == stream.index and len(walk.first) < LOOKED_AT_FRAMES:
             walk.first += [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
-        if packet.size == 0 and packet.dts is None:  # the demuxer's closing mark
+        if packet.size == 0:  # the demuxer's closing mark, or a frame that was dropped as it was taken
             continue
         walk.has_corrupt |= packet.is_corrupt and packet.stream_index in looked_at
         walk.end = max(walk.end, _end(packet))
@@ -188,6 +193,7 @@ def _walk(path: Path, container: InputContainer, stream: VideoStream) -> _Walk:
 def _note_picture(walk: _Walk, packet: Packet) -> None:
     if walk.starts_on_keyframe is None:
         walk.starts_on_keyframe = packet.is_keyframe
+    walk.picture_end = max(walk.picture_end, _end(packet))
     if not packet.is_discard:  # cut away by an edit list
         walk.shown.append(_Shown(packet.pts, packet.duration or 0, packet.is_keyframe))
 
@@ -239,9 +245,9 @@ def _require_whole(path: Path, container: InputContainer, stream: VideoStream, w
         short |= last.pos + last.size > path.stat().st_size
     elif "matroska" in names:
         short |= (declared_end(path) or 0) > path.stat().st_size
-        short |= (container.duration or 0) / av.time_base - walk.end > 0.5
+        short |= (container.duration or 0) / av.time_base - walk.end > SLACK
     elif "avi" in names:
-        short |= len(walk.shown) < stream.frames
+        short |= stream.frames * (stream.time_base or 0) - walk.picture_end > SLACK
     if short:
         raise refuse(path, "is cut short or damaged: its index names more than it holds")
 
@@ -254,16 +260,54 @@ def _timing(shown: Sequence[_Shown]) -> _Timing:
 
 
 def _timing_by_decoding(path: Path, index: int) -> _Timing:
-    """Time stamps of the decoded frames, for containers whose packets lack them; even steps where frames do too."""
+    """Time stamps of the decoded frames, for containers whose packets lack some, or tell one twice."""
     with open_container(path) as container:
         stream = next(stream for stream in container.streams.video if stream.index == index)
         limit_pixels(stream)
         stamps = [frame.pts for frame in islice(container.decode(stream), MAX_FRAMES + 1)]
-        step = max(1, round(1 / ((stream.average_rate or 25) * stream.time_base))) if stream.time_base else 1
-    known = [stamp for stamp in stamps if stamp is not None]
-    if len(known) == len(stamps) and all(a < b for a, b in pairwise(known)):
-        return _Timing(tuple(known), (), _usual_step(known))
-    return _Timing(tuple(range(0, len(stamps) * step, step)), (), step)
+        step = 1 / (Fraction(stream.average_rate or 25) * (stream.time_base or 1))
+    if "avi" in container.format.name and None in stamps:  # it counts, and what is told of some is when they decode
+        stamps = [None] * len(stamps)
+    pts = _mended(stamps, max(step, Fraction(1)))
+    return _Timing(pts, (), _usual_step(pts))
+
+
+def _mended(stamps: Sequence[int | None], step: Fraction) -> tuple[int, ...]:
+    """Time stamps that ascend: those that are missing, told twice or out of order are put evenly between the others.
+
+    Before the first good one and behind the last one frames are a `step` apart, of one tick or more. Where that leads
+    below zero, all are, from the first stamp on.
+    """
+    good = _ascending(stamps) or [(0, 0)]
+    (first, start), (last, end) = good[0], good[-1]
+    mended = [start - floor((first - number) * step) for number in range(first)]
+    for (left, before), (right, after) in pairwise(good):
+        mended += [before + number * (after - before) // (right - left) for number in range(right - left)]
+    mended += [end + floor(number * step) for number in range(len(stamps) - last)]
+    origin = next((stamp for stamp in stamps if stamp is not None), 0)
+    if mended and mended[0] < min(origin, 0):
+        return tuple(origin + floor(number * step) for number in range(len(stamps)))
+    return tuple(mended)
+
+
+def _ascending(stamps: Sequence[int | None]) -> list[tuple[int, int]]:
+    """The most frames whose time stamps ascend, with a tick left for each frame between them: numbers and stamps."""
+    first: dict[int | None, int] = {}
+    for number, stamp in enumerate(stamps):
+        first.setdefault(stamp, number)
+    ahead: list[int] = []  # of the rows of each length, the least by which the last is ahead of one tick a frame
+    ends: list[tuple[int, int]] = []
+    before: dict[int, tuple[int, int] | None] = {}
+    for stamp, number in first.items():
+        if stamp is not None:
+            place = bisect_right(ahead, stamp - number)
+            before[number] = ends[place - 1] if place else None
+            ahead[place : place + 1], ends[place : place + 1] = [stamp - number], [(number, stamp)]
+    row, link = [], ends[-1] if ends else None
+    while link:
+        row.append(link)
+        link = before[link[0]]
+    return row[::-1]
 
 
 def _usual_step(pts: Sequence[int]) -> int:
