@@ -6,10 +6,11 @@ first frames are decoded, because headers lie. That every frame decodes is prove
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from math import floor
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -32,6 +34,8 @@ MIN_FRAMES, MAX_FRAMES = 2, 1_000_000
 SIZES = f"sides of {MIN_SIDE} to {MAX_SIDE} pixels, at most {MAX_ASPECT}:1 and {MAX_PIXELS:,} pixels"
 MAX_SECONDS = 7 * 24 * 3600
 LOOKED_AT_FRAMES = 5
+LOOKED_AT_PLACES, FRAMES_AT_A_PLACE = 3, 2  # behind the first frames, for fields
+WITHOUT_FIELDS = ("av1", "vp8", "vp9")
 SLACK = 0.5  # seconds by which a file may end before it says so
 CLOSE = 10**7  # parts of a rate by one of which it may be off
 TIMECODE = r"\d\d:\d\d:\d\d[:;.]\d\d"
@@ -342,7 +346,7 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, walk: 
         sample_aspect=aspect,
         pixels=frame.format.name,
         bit_depth=max(component.bits for component in frame.format.components),
-        interlaced=_field_order(stream, walk.first),
+        interlaced=_field_order(stream, chain(walk.first, _later_frames(container, stream, timing.pts))),
         colour=read_colour(frame),
         timecode=_timecode(container, rate),
         audio=tuple(
@@ -376,8 +380,18 @@ def _named(rate: Fraction, usual: Sequence[Fraction]) -> Fraction:
     return next((one for one in usual if abs(one - rate) * CLOSE <= one), rate)
 
 
-def _field_order(stream: VideoStream, first: Sequence[VideoFrame]) -> str | None:
-    if not any(frame.interlaced_frame for frame in first):
+def _later_frames(container: InputContainer, stream: VideoStream, pts: Sequence[int]) -> Iterator[VideoFrame]:
+    """Some frames from all over a video that may have fields: a progressive title may lead an interlaced film."""
+    if _codec_name(stream) in WITHOUT_FIELDS:
+        return
+    for place in range(1, LOOKED_AT_PLACES + 1):
+        with suppress(FFmpegError):  # damage there is told when every frame is read
+            container.seek(pts[len(pts) * place // (LOOKED_AT_PLACES + 1)], stream=stream)
+            yield from islice(container.decode(stream), FRAMES_AT_A_PLACE)
+
+
+def _field_order(stream: VideoStream, frames: Iterable[VideoFrame]) -> str | None:
+    if not any(frame.interlaced_frame for frame in frames):
         return None
     return "bottom first" if stream.codec_context.field_order in (3, 5) else "top first"
 

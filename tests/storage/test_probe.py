@@ -88,6 +88,13 @@ def test_oddities_are_told(kind: str, fact: str, value: object, clips: Path) -> 
     assert getattr(probe(make_clip(kind, clips)), fact) == value
 
 
+def test_a_film_that_is_interlaced_behind_a_progressive_title_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "titled.mkv"
+    parts = "[0]split[a][b];[a]setfield=prog[title];[b]setfield=tff[film];[title][film]concat"
+    run_ffmpeg(*chart("64x48", frames=20), "-filter_complex", parts, "-c:v", "ffv1", "-g", "1", path)
+    assert probe(path).interlaced == "top first"
+
+
 @pytest.mark.parametrize(
     ("written", "rate", "kept"),
     [
