@@ -13,8 +13,8 @@ from typing import Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from model.config import Preset
-from model.errors import WeightsError
+from model.config import Preset, WindowConfig
+from model.errors import RequestError, WeightsError
 from model.rehearsal import PIPELINE, write_rehearsal
 from storage.content_id import hash_file, identify
 
@@ -25,6 +25,7 @@ THUMBNAIL = "thumbnail"
 BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
 PRESET_FILE = "memory_v2v.json"
 PRESET_GROUPS = ("window", "retrieval", "edit")
+USUAL_SCALE = 8  # pixels to a row of latents, of codecs that do not say (diffusers)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,23 @@ def require_kind(folder: Path, kind: ModelKind) -> None:
         other = KINDS.get(named)
         use = f"; use it with memory-v2v {other.command}" if other else ""
         raise WeightsError(f"{folder}: is a {named}; memory-v2v {kind.command} needs {kind.words}{use}")
+
+
+def require_size(folder: Path, window: WindowConfig) -> None:
+    """Refuse pictures that a model cannot cut into its tokens. A folder that names none takes every size: a rehearsal.
+
+    Raises:
+        RequestError: a side is no multiple of a token; the message names the nearest size below.
+    """
+    codec, transformer = (folder / part / "config.json" for part in ("vae", "transformer"))
+    if not (codec.is_file() and transformer.is_file()):
+        return
+    rows = json.loads(transformer.read_text())["patch_size"][1]
+    step = json.loads(codec.read_text()).get("scale_factor_spatial", USUAL_SCALE) * rows
+    if window.width % step or window.height % step:
+        width, height = (max(step, side - side % step) for side in (window.width, window.height))
+        asked = f"{window.width}x{window.height}"
+        raise RequestError(f"{asked}: this model needs multiples of {step}, such as {width}x{height}")
 
 
 def locate_framepack(name: str, cache: Path) -> Path:

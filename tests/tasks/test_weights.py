@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from flows.environment import user_folder
-from model.errors import WeightsError
+from model.config import WindowConfig
+from model.errors import RequestError, WeightsError
+from model.rehearsal import write_rehearsal
 from storage.datasets.manifest import read_run_config
 from tasks import weights
 from tasks.weights import (
@@ -18,6 +20,7 @@ from tasks.weights import (
     locate_weights,
     read_preset,
     require_kind,
+    require_size,
 )
 
 DEMO = Path(__file__).parents[2] / "checkpoints/demo"
@@ -87,6 +90,14 @@ def test_untrained_is_of_the_kind_that_is_needed() -> None:
         require_kind(folder, kind)
         with pytest.raises(WeightsError, match=f"use it with memory-v2v {kind.command}"):
             require_kind(folder, other)
+
+
+def test_a_size_that_a_model_does_not_take_is_named_with_one_that_it_takes(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"^100x62: this model needs multiples of 8, such as 96x56$"):
+        require_size(DEMO, WindowConfig(width=100, height=62))
+    require_size(DEMO, WindowConfig(width=96, height=56))
+    write_rehearsal(tmp_path, 1.0)
+    require_size(tmp_path, WindowConfig(width=100, height=62))
 
 
 @pytest.mark.parametrize("index", ["{", "[]", "{}", '{"_class_name": "FluxPipeline"}'])
