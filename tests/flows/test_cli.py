@@ -150,6 +150,7 @@ def test_bad_input_is_one_clear_line(kind: str, call: Callable[..., Done], tmp_p
         (["--frames", "80"], "80"),
         (["--overlap", "60"], "overlap"),
         (["--size", "big"], "--size"),
+        (["--editors", "2"], "editors 2: a sequential schedule keeps one of them busy; add --schedule auto"),
         (["--size", "65x64"], "window.width 65"),
         (["--size", "100x64"], "100x64: this model needs multiples of 8, such as 96x64"),
         (["--weights", "/nowhere/model"], "/nowhere/model"),
