@@ -23,6 +23,7 @@ REHEARSAL = re.compile(r"rehearsal(?::(\d{1,5}(?:\.\d{1,3})?))?")
 REHEARSED_SECONDS = "15"  # of a segment, if none are given
 THUMBNAIL = "thumbnail"
 BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
+OF_A_CHECKOUT = ("demo", "demo-views")
 PRESET_FILE = "memory_v2v.json"
 PRESET_GROUPS = ("window", "retrieval", "edit")
 USUAL_SCALE = 8  # pixels to a row of latents, of codecs that do not say (diffusers)
@@ -64,6 +65,11 @@ def locate_weights(name: str, cache: Path, kind: ModelKind = TEXT_EDITS, *, offl
         return _rehearse(cache, rehearsed[1] or REHEARSED_SECONDS)
     if re.fullmatch(r"[a-z0-9-]+", name) and (BUNDLED / name / "model_index.json").is_file():
         return BUNDLED / name
+    if name in OF_A_CHECKOUT and not Path(name).exists():
+        raise WeightsError(
+            f"{name}: comes with a checkout of the project (pip install -e .), which this installation is not; "
+            f"expected {kind.words}, or '{UNTRAINED}'"
+        )
     return _find(name, "model_index.json", f"{kind.words}, '{UNTRAINED}'", offline=offline)
 
 
@@ -207,7 +213,11 @@ def _build(folder: Path, module: str, last: str, *options: str) -> Path:
 
 def _download(name: str, *, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage] - of the library that the hub asks with
+        LocalEntryNotFoundError,
+    )
 
     repository, _, revision = name.partition("@")
     try:
@@ -217,7 +227,7 @@ def _download(name: str, *, offline: bool) -> Path:
             allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
             local_files_only=offline,
         )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as fault:
+    except (HTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as fault:
         raise WeightsError(
             f"{name}: no such folder here, and {'not downloaded yet' if offline else 'the hub did not serve it'} "
             f"({type(fault).__name__}); "

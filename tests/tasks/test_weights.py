@@ -1,9 +1,12 @@
 """Finding models by name."""
 
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from huggingface_hub import close_session
 
 from flows.environment import user_folder
 from model.config import WindowConfig
@@ -52,6 +55,32 @@ def test_unreachable_hub_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "\n" not in str(caught.value)
 
 
+class Refusing(BaseHTTPRequestHandler):
+    """A proxy that lets nobody through."""
+
+    def do_CONNECT(self) -> None:
+        self.send_error(403)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        return
+
+
+def test_a_proxy_that_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPServer(("127.0.0.1", 0), Refusing) as proxy:
+        Thread(target=proxy.serve_forever, daemon=True).start()
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_port}")
+        close_session()  # the hub's client reads its proxy once
+        try:
+            with pytest.raises(WeightsError, match="owner/absent-model: no such folder here"):
+                locate_weights("owner/absent-model", tmp_path)
+        finally:
+            close_session()
+            proxy.shutdown()
+
+
 def test_preset_of_a_plain_folder_is_the_published_one(tmp_path: Path) -> None:
     assert read_preset(tmp_path).window.frames == 81
 
@@ -72,6 +101,14 @@ def test_bundled_models_go_by_their_name(tmp_path: Path, monkeypatch: pytest.Mon
     assert locate_weights("small", tmp_path) == tmp_path / "small"
     with pytest.raises(WeightsError):
         locate_weights("../small", tmp_path / "small")
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-views"])
+def test_an_installation_without_the_demo_says_why(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "BUNDLED", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match=f"^{name}: comes with a checkout of the project"):
+        locate_weights(name, tmp_path)
 
 
 def test_descriptors_are_found_like_models(tmp_path: Path) -> None:
