@@ -385,7 +385,7 @@ def _later_frames(container: InputContainer, stream: VideoStream, pts: Sequence[
     if _codec_name(stream) in WITHOUT_FIELDS:
         return
     for place in range(1, LOOKED_AT_PLACES + 1):
-        with suppress(FFmpegError):  # damage there is told when every frame is read
+        with suppress(FFmpegError, IndexError):  # damage there is told when every frame is read
             container.seek(pts[len(pts) * place // (LOOKED_AT_PLACES + 1)], stream=stream)
             yield from islice(container.decode(stream), FRAMES_AT_A_PLACE)
 
