@@ -13,6 +13,7 @@ from prefect import flow
 from flows.environment import user_folder
 from flows.request import completed
 from model.config import EditRequest
+from model.errors import RequestError
 from storage.ledger import Entry
 from storage.review import review_path
 from storage.scores import count_flagged
@@ -128,6 +129,9 @@ def understand(request: EditRequest) -> EditWork:
     place_for(request.out)
     require_place(request.out / MEMORY, request.memory)
     request = completed(request, TEXT_EDITS)
+    if request.editors > 1 and request.schedule == "sequential":
+        told = f"editors {request.editors}: a sequential schedule keeps one of them busy"
+        raise RequestError(f"{told}; add --schedule auto, or leave them out")
     weights, descriptor = Path(request.weights), locate_descriptor(request.descriptor)
     require_kind(weights, TEXT_EDITS)
     return describe_work(request, weights, descriptor, choose_device(request.device), cache)

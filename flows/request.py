@@ -135,5 +135,7 @@ def validated(form: type[Form], settings: Mapping[str, Any]) -> Form:
 
 
 def _explain(error: Any) -> str:
+    """A setting, what it is, and what is wrong; of several settings at once only what is wrong."""
     name = ".".join(str(part) for part in error["loc"]) or "settings"
-    return f"{name} {error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+    given = "" if isinstance(error["input"], Mapping | BaseModel) else f" {error['input']!r}"
+    return f"{name}{given}: {error['msg'].removeprefix('Value error, ')}"

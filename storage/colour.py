@@ -22,7 +22,7 @@ def pixel_format(bit_depth: int) -> str:
 
 
 def to_rgb(info: VideoInfo, width: int, height: int, *, tone_map: bool) -> list[str]:
-    """Filters from decoded, upright frames to RGB of a size; PQ and HLG come out as BT.709 when tone-mapped."""
+    """Filters from decoded, upright frames to RGB of a size; HDR and wide gamut come out as BT.709 when tone-mapped."""
     size = f"scale={width}:{height}:{SCALER}"
     deinterlace = [DEINTERLACE] if info.interlaced else []
     rgb = f"format={pixel_format(info.bit_depth)}"
@@ -30,24 +30,35 @@ def to_rgb(info: VideoInfo, width: int, height: int, *, tone_map: bool) -> list[
         return [
             *deinterlace,
             size,
-            *_tone_map(info),
+            *_tone_map(info, width, height),
             f"scale={SCALER}:in_color_matrix=bt709:in_range=tv:out_range=pc",
             rgb,
         ]
     return [*deinterlace, f"{size}:in_color_matrix={_matrix(info)}:in_range={_range(info)}:out_range=pc", rgb]
 
 
-def _tone_map(info: VideoInfo) -> list[str]:
+def _tone_map(info: VideoInfo, width: int, height: int) -> list[str]:
+    """Filters from pictures of a size to BT.709: only what is brighter than its white is tone-mapped."""
     colour = info.colour
     tags = f"tin={colour.transfer or 'smpte2084'}:pin={colour.primaries or 'bt2020'}:min={colour.matrix or 'bt2020nc'}"
+    whole, given = _whole_chroma(info, width, height), f"zscale={tags}:rin={_range(info)}"
+    if not colour.is_brighter:
+        return [*whole, f"{given}:p=bt709:t=bt709:m=bt709:r=tv", "format=yuv444p10le"]
     return [
-        f"zscale={tags}:rin={_range(info)}:t=linear:npl=100",
+        *whole,
+        f"{given}:t=linear:npl=100",
         "format=gbrpf32le",
         "zscale=p=bt709",
         "tonemap=tonemap=hable:desat=0",
         "zscale=t=bt709:m=bt709:r=tv",
         "format=yuv444p10le",
     ]
+
+
+def _whole_chroma(info: VideoInfo, width: int, height: int) -> list[str]:
+    """What zscale needs where a side is odd, which it cannot halve."""
+    needed = (width % 2 or height % 2) and not is_rgb(info)
+    return [f"scale={SCALER}", "format=yuv444p12le"] if needed else []
 
 
 def to_planes(info: VideoInfo, pixels: str, *, tone_map: bool) -> list[str]:
@@ -57,7 +68,7 @@ def to_planes(info: VideoInfo, pixels: str, *, tone_map: bool) -> list[str]:
     """
     deinterlace = [DEINTERLACE] if info.interlaced else []
     if info.hdr and tone_map:
-        return [*deinterlace, *_tone_map(info), f"format={pixels}"]
+        return [*deinterlace, *_tone_map(info, info.width, info.height), f"format={pixels}"]
     given = "in_range=pc" if is_rgb(info) else told_colour(info, info.colour, "in")
     return [
         *deinterlace,

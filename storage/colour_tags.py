@@ -37,7 +37,8 @@ TRANSFERS = {
 MATRICES = {0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020nc"}
 UNTAGGED_MATRICES = (2, 3)  # "unspecified" and "reserved"
 RANGES = {1: "tv", 2: "pc"}
-HDR_TRANSFERS = ("smpte2084", "arib-std-b67", "bt2020-10", "bt2020-12")
+BRIGHTER_TRANSFERS = ("smpte2084", "arib-std-b67")
+HDR_TRANSFERS = (*BRIGHTER_TRANSFERS, "bt2020-10", "bt2020-12")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Colour:
     def is_hdr(self) -> bool:
         """PQ, HLG or wide gamut: not for an eight-bit BT.709 model without tone mapping."""
         return self.transfer in HDR_TRANSFERS or self.primaries == "bt2020"
+
+    @property
+    def is_brighter(self) -> bool:
+        """Whether white is not the brightest: PQ, HLG, and wide gamut that tells no transfer, which is taken for PQ."""
+        return self.is_hdr and (self.transfer is None or self.transfer in BRIGHTER_TRANSFERS)
 
 
 def read_colour(frame: VideoFrame) -> Colour:

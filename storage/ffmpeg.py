@@ -81,8 +81,8 @@ def _bundled_ffmpeg() -> Path:
 
 
 @cache
-def _ask(binary: Path, question: str) -> str:
-    command = [str(binary), "-hide_banner", "-nostdin", question]
+def _ask(binary: Path, *question: str) -> str:
+    command = [str(binary), "-hide_banner", "-nostdin", *question]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=_environment(), check=True)
     except (OSError, subprocess.SubprocessError) as fault:
@@ -102,8 +102,17 @@ def has_filter(name: str) -> bool:
 
 
 def open_source(path: Path, **options: str | int | None) -> FilterableStream:
-    """A source for `compile_command`: absolute, so that no name is taken for an option, a protocol or a pattern."""
-    return ffmpeg.input(f"file:{path.absolute()}", **SOURCE_OPTIONS, **options)
+    """A source for `compile_command`: absolute, so that no name is taken for an option, a protocol or a pattern.
+
+    A crop that the container asks for is left out, as in the size that `probe` tells.
+    """
+    whole = {"apply_cropping": "codec"} if _crops_by_container() else {}
+    return ffmpeg.input(f"file:{path.absolute()}", **SOURCE_OPTIONS, **whole, **options)
+
+
+def _crops_by_container() -> bool:
+    """Whether the ffmpeg at hand obeys a container's crop, which it does from 7.1 on."""
+    return "\n-apply_cropping" in _ask(find_ffmpeg(), "-h", "long")
 
 
 def compile_command(output: OutputStream, *switches: str) -> list[str]:

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from model.errors import RequestError, RunError
 from storage.colour_tags import MATRICES, PRIMARIES, RANGES, TRANSFERS, Colour
-from storage.probe import VideoInfo
+from storage.probe import AudioInfo, VideoInfo
 from storage.source_file import open_container, refuse
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -33,8 +33,13 @@ AUDIO_SUFFIXES = {
     **dict.fromkeys(("opus", "flac"), (".mp4", ".mkv")),
     "mp2": (".mov", ".mkv"),
     **dict.fromkeys(("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le"), (".mov", ".mkv")),
+    **dict.fromkeys(("pcm_s8", "pcm_f32be", "pcm_f64be", "pcm_mulaw", "pcm_alaw", "adpcm_ima_qt"), (".mov",)),
+    **dict.fromkeys(("amr_nb", "amr_wb"), (".mov",)),
+    **dict.fromkeys(("dts", "vorbis", "truehd", "mlp", "mp1", "tta", "wavpack"), (".mkv",)),
+    **dict.fromkeys(("pcm_u8", "pcm_s32be", "pcm_f64le"), (".mkv",)),
+    **dict.fromkeys(("atrac3", "cook", "qdm2", "qdmc", "ra_144", "ra_288", "sipr"), (".mkv",)),
 }
-LAST_RESORT = ".mkv"
+LEAST_MP3_RATE = 16000  # samples a second below which MP4 has no MP3
 MAX_TIMESCALE = 2**31 - 1
 
 
@@ -42,15 +47,33 @@ def choose_suffix(like: VideoInfo, codec: str, wanted: str) -> str:
     """A container that holds both the codec and the source's sound; the wanted one where it does.
 
     Matroska rounds time stamps to milliseconds, so it comes last.
+
+    Raises:
+        RequestError: there is none.
     """
-    able = set(FORMATS).intersection(*(AUDIO_SUFFIXES.get(audio.codec, (LAST_RESORT,)) for audio in like.audio))
+    able = set(FORMATS).intersection(*map(containers_of, like.audio))
     fitting = [suffix for suffix in VIDEO_SUFFIXES[codec] if suffix in able]
     if not fitting:
-        kinds = ", ".join(audio.codec for audio in like.audio)
+        tracks = [audio for audio in like.audio if not containers_of(audio)] or like.audio
+        kinds = ", ".join(map(_told, tracks))
+        others = [other for other, suffixes in VIDEO_SUFFIXES.items() if able.intersection(suffixes)]
+        convert = "convert it first, such as with ffmpeg -i IN -map 0 -c copy -c:a flac OUT.mkv"
         raise RequestError(
-            f"{like.path}: no container holds {codec} together with its sound ({kinds}); choose h264 or ffv1"
+            f"{like.path}: no container holds {codec} together with its sound ({kinds}); "
+            + (f"choose {' or '.join(others)}" if others else convert)
         )
     return wanted if wanted in fitting else fitting[0]
+
+
+def containers_of(audio: AudioInfo) -> tuple[str, ...]:
+    """Suffixes of the containers that hold a sound track as it is, the best one first."""
+    suffixes = AUDIO_SUFFIXES.get(audio.codec, ()) if audio.ascends else ()
+    slow = audio.codec == "mp3" and audio.sample_rate < LEAST_MP3_RATE
+    return tuple(suffix for suffix in suffixes if not (slow and suffix == ".mp4"))
+
+
+def _told(audio: AudioInfo) -> str:
+    return f"track {audio.index}: {audio.codec}" + ("" if audio.ascends else ", whose time stamps go back")
 
 
 def mux(encoded: Path, like: VideoInfo, colour: Colour, path: Path) -> None:
@@ -71,6 +94,8 @@ def mux(encoded: Path, like: VideoInfo, colour: Colour, path: Path) -> None:
                 _copy(pictures, source, like, colour, out)
         except (FFmpegError, OSError) as error:
             raise RunError(f"{path}: could not be written ({error.strerror})") from error
+        except ValueError as error:  # how PyAV puts it that a container has no such codec
+            raise RunError(f"{path}: could not be written ({error})") from error
 
 
 def _timescale(like: VideoInfo) -> str:

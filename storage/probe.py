@@ -5,16 +5,20 @@ first frames are decoded, because headers lie. That every frame decodes is prove
 """
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
+from math import floor
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -30,6 +34,9 @@ MIN_FRAMES, MAX_FRAMES = 2, 1_000_000
 SIZES = f"sides of {MIN_SIDE} to {MAX_SIDE} pixels, at most {MAX_ASPECT}:1 and {MAX_PIXELS:,} pixels"
 MAX_SECONDS = 7 * 24 * 3600
 LOOKED_AT_FRAMES = 5
+LOOKED_AT_PLACES, FRAMES_AT_A_PLACE = 3, 2  # behind the first frames, for fields
+WITHOUT_FIELDS = ("av1", "vp8", "vp9")
+SLACK = 0.5  # seconds by which a file may end before it says so
 CLOSE = 10**7  # parts of a rate by one of which it may be off
 TIMECODE = r"\d\d:\d\d:\d\d[:;.]\d\d"
 EXACT_SEEK = ("mov", "matroska")  # containers whose index leads to a key frame without guessing
@@ -37,12 +44,13 @@ EXACT_SEEK = ("mov", "matroska")  # containers whose index leads to a key frame 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """One sound track; `index` is its number in the file."""
+    """One sound track; `index` is its number in the file, and `ascends` is whether its packets are in order of time."""
 
     index: int
     codec: str
     channels: int
     sample_rate: int
+    ascends: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class VideoInfo:
     `last_duration` is how long the last frame stays. `rate` is the mean rate where `variable_rate`. `keyframes` are the
     display indices of frames at which decoding can begin; empty where the file must be decoded from the start.
     `pixels` is FFmpeg's name of the format in which frames are stored.
-    `unknown_audio` counts the sound tracks that FFmpeg does not know and nobody can copy.
+    `unknown_audio` counts the sound tracks that nobody can copy: FFmpeg does not know them, or nothing is in them.
     """
 
     path: Path
@@ -106,13 +114,20 @@ class _Shown(NamedTuple):
 
 @dataclass
 class _Walk:
-    """What one pass over the packets finds; `shown` is in decoding order, `end` in seconds."""
+    """What one pass over the packets finds; `shown` is in decoding order, `end` and `picture_end` (of the video alone)
+    in seconds.
+
+    `latest` is the last time stamp of each other track; some are `going_back`.
+    """
 
     first: list[VideoFrame] = field(default_factory=list)
     shown: list[_Shown] = field(default_factory=list)
     starts_on_keyframe: bool | None = None
     has_corrupt: bool = False
     end: Fraction = Fraction(0)
+    picture_end: Fraction = Fraction(0)
+    latest: dict[int, int] = field(default_factory=dict)
+    going_back: set[int] = field(default_factory=set)
 
     @property
     def tells_all_times(self) -> bool:
@@ -139,7 +154,7 @@ def probe(path: Path) -> VideoInfo:
         _require_whole(path, container, stream, walk)
         timing = _timing(walk.shown) if walk.tells_all_times else _timing_by_decoding(path, stream.index)
         _require_sane_length(path, timing, stream.time_base or Fraction(1, 1000))
-        return _describe(path, container, stream, walk.first, timing)
+        return _describe(path, container, stream, walk, timing)
 
 
 def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
@@ -166,12 +181,14 @@ def _walk(path: Path, container: InputContainer, stream: VideoStream) -> _Walk:
     for packet in demux(path, container, *tracks.video, *tracks.audio, *tracks.subtitles):
         if packet.stream_index == stream.index and len(walk.first) < LOOKED_AT_FRAMES:
             walk.first += [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
-        if packet.size == 0 and packet.dts is None:  # the demuxer's closing mark
+        if packet.size == 0:  # the demuxer's closing mark, or a frame that was dropped as it was taken
             continue
         walk.has_corrupt |= packet.is_corrupt and packet.stream_index in looked_at
         walk.end = max(walk.end, _end(packet))
         if packet.stream_index == stream.index:
             _note_picture(walk, packet)
+        elif packet.dts is not None:
+            _note_sound(walk, packet.stream_index, packet.dts)
         if len(walk.shown) > MAX_FRAMES:
             break
     return walk
@@ -180,8 +197,15 @@ def _walk(path: Path, container: InputContainer, stream: VideoStream) -> _Walk:
 def _note_picture(walk: _Walk, packet: Packet) -> None:
     if walk.starts_on_keyframe is None:
         walk.starts_on_keyframe = packet.is_keyframe
+    walk.picture_end = max(walk.picture_end, _end(packet))
     if not packet.is_discard:  # cut away by an edit list
         walk.shown.append(_Shown(packet.pts, packet.duration or 0, packet.is_keyframe))
+
+
+def _note_sound(walk: _Walk, track: int, stamp: int) -> None:
+    if stamp < walk.latest.get(track, stamp):
+        walk.going_back.add(track)
+    walk.latest[track] = stamp
 
 
 def _end(packet: Packet) -> Fraction:
@@ -225,9 +249,9 @@ def _require_whole(path: Path, container: InputContainer, stream: VideoStream, w
         short |= last.pos + last.size > path.stat().st_size
     elif "matroska" in names:
         short |= (declared_end(path) or 0) > path.stat().st_size
-        short |= (container.duration or 0) / av.time_base - walk.end > 0.5
+        short |= (container.duration or 0) / av.time_base - walk.end > SLACK
     elif "avi" in names:
-        short |= len(walk.shown) < stream.frames
+        short |= stream.frames * (stream.time_base or 0) - walk.picture_end > SLACK
     if short:
         raise refuse(path, "is cut short or damaged: its index names more than it holds")
 
@@ -240,26 +264,62 @@ def _timing(shown: Sequence[_Shown]) -> _Timing:
 
 
 def _timing_by_decoding(path: Path, index: int) -> _Timing:
-    """Time stamps of the decoded frames, for containers whose packets lack them; even steps where frames do too."""
+    """Time stamps of the decoded frames, for containers whose packets lack some, or tell one twice."""
     with open_container(path) as container:
         stream = next(stream for stream in container.streams.video if stream.index == index)
         limit_pixels(stream)
         stamps = [frame.pts for frame in islice(container.decode(stream), MAX_FRAMES + 1)]
-        step = max(1, round(1 / ((stream.average_rate or 25) * stream.time_base))) if stream.time_base else 1
-    known = [stamp for stamp in stamps if stamp is not None]
-    if len(known) == len(stamps) and all(a < b for a, b in pairwise(known)):
-        return _Timing(tuple(known), (), _usual_step(known))
-    return _Timing(tuple(range(0, len(stamps) * step, step)), (), step)
+        step = 1 / (Fraction(stream.average_rate or 25) * (stream.time_base or 1))
+    if "avi" in container.format.name and None in stamps:  # it counts, and what is told of some is when they decode
+        stamps = [None] * len(stamps)
+    pts = _mended(stamps, max(step, Fraction(1)))
+    return _Timing(pts, (), _usual_step(pts))
+
+
+def _mended(stamps: Sequence[int | None], step: Fraction) -> tuple[int, ...]:
+    """Time stamps that ascend: those that are missing, told twice or out of order are put evenly between the others.
+
+    Before the first good one and behind the last one frames are a `step` apart, of one tick or more. Where that leads
+    below zero, all are, from the first stamp on.
+    """
+    good = _ascending(stamps) or [(0, 0)]
+    (first, start), (last, end) = good[0], good[-1]
+    mended = [start - floor((first - number) * step) for number in range(first)]
+    for (left, before), (right, after) in pairwise(good):
+        mended += [before + number * (after - before) // (right - left) for number in range(right - left)]
+    mended += [end + floor(number * step) for number in range(len(stamps) - last)]
+    origin = next((stamp for stamp in stamps if stamp is not None), 0)
+    if mended and mended[0] < min(origin, 0):
+        return tuple(origin + floor(number * step) for number in range(len(stamps)))
+    return tuple(mended)
+
+
+def _ascending(stamps: Sequence[int | None]) -> list[tuple[int, int]]:
+    """The most frames whose time stamps ascend, with a tick left for each frame between them: numbers and stamps."""
+    first: dict[int | None, int] = {}
+    for number, stamp in enumerate(stamps):
+        first.setdefault(stamp, number)
+    ahead: list[int] = []  # of the rows of each length, the least by which the last is ahead of one tick a frame
+    ends: list[tuple[int, int]] = []
+    before: dict[int, tuple[int, int] | None] = {}
+    for stamp, number in first.items():
+        if stamp is not None:
+            place = bisect_right(ahead, stamp - number)
+            before[number] = ends[place - 1] if place else None
+            ahead[place : place + 1], ends[place : place + 1] = [stamp - number], [(number, stamp)]
+    row, link = [], ends[-1] if ends else None
+    while link:
+        row.append(link)
+        link = before[link[0]]
+    return row[::-1]
 
 
 def _usual_step(pts: Sequence[int]) -> int:
     return max(1, round((pts[-1] - pts[0]) / (len(pts) - 1))) if len(pts) > 1 else 1
 
 
-def _describe(
-    path: Path, container: InputContainer, stream: VideoStream, first: Sequence[VideoFrame], timing: _Timing
-) -> VideoInfo:
-    frame, rotation = first[0], first[0].rotation % 360
+def _describe(path: Path, container: InputContainer, stream: VideoStream, walk: _Walk, timing: _Timing) -> VideoInfo:
+    frame, rotation = walk.first[0], walk.first[0].rotation % 360
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     width, height = frame.width, frame.height
     if rotation % 180 == 90:
@@ -267,6 +327,7 @@ def _describe(
     time_base = stream.time_base or Fraction(1, 1000)
     rate, variable_rate = _rate(stream, timing.pts, time_base)
     seekable = set(container.format.name.split(",")) & set(EXACT_SEEK)
+    sounds = [sound for sound in container.streams.audio if sound.codec_context and sound.codec_context.sample_rate]
     return VideoInfo(
         path=path,
         container=container.format.name,
@@ -285,15 +346,20 @@ def _describe(
         sample_aspect=aspect,
         pixels=frame.format.name,
         bit_depth=max(component.bits for component in frame.format.components),
-        interlaced=_field_order(stream, first),
+        interlaced=_field_order(stream, chain(walk.first, _later_frames(container, stream, timing.pts))),
         colour=read_colour(frame),
         timecode=_timecode(container, rate),
         audio=tuple(
-            AudioInfo(sound.index, _codec_name(sound), sound.codec_context.channels, sound.codec_context.sample_rate)
-            for sound in container.streams.audio
-            if sound.codec_context
+            AudioInfo(
+                index=sound.index,
+                codec=_codec_name(sound),
+                channels=sound.codec_context.channels,
+                sample_rate=sound.codec_context.sample_rate,
+                ascends=sound.index not in walk.going_back,
+            )
+            for sound in sounds
         ),
-        unknown_audio=sum(not sound.codec_context for sound in container.streams.audio),
+        unknown_audio=len(container.streams.audio) - len(sounds),
     )
 
 
@@ -314,8 +380,18 @@ def _named(rate: Fraction, usual: Sequence[Fraction]) -> Fraction:
     return next((one for one in usual if abs(one - rate) * CLOSE <= one), rate)
 
 
-def _field_order(stream: VideoStream, first: Sequence[VideoFrame]) -> str | None:
-    if not any(frame.interlaced_frame for frame in first):
+def _later_frames(container: InputContainer, stream: VideoStream, pts: Sequence[int]) -> Iterator[VideoFrame]:
+    """Some frames from all over a video that may have fields: a progressive title may lead an interlaced film."""
+    if _codec_name(stream) in WITHOUT_FIELDS:
+        return
+    for place in range(1, LOOKED_AT_PLACES + 1):
+        with suppress(FFmpegError, IndexError):  # damage there is told when every frame is read
+            container.seek(pts[len(pts) * place // (LOOKED_AT_PLACES + 1)], stream=stream)
+            yield from islice(container.decode(stream), FRAMES_AT_A_PLACE)
+
+
+def _field_order(stream: VideoStream, frames: Iterable[VideoFrame]) -> str | None:
+    if not any(frame.interlaced_frame for frame in frames):
         return None
     return "bottom first" if stream.codec_context.field_order in (3, 5) else "top first"
 

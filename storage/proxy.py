@@ -13,7 +13,7 @@ import numpy as np
 from model.types import Span
 from storage.colour import declared_colour
 from storage.geometry import scaled, whole
-from storage.mux import AUDIO_SUFFIXES
+from storage.mux import containers_of
 from storage.probe import AudioInfo, VideoInfo, probe
 from storage.video import eight_bits, read_frames, read_spans, write_video
 
@@ -80,7 +80,7 @@ def read_stills(info: VideoInfo, frames: list[int]) -> Iterator[np.ndarray]:
 
 def _sound_in(info: VideoInfo, path: Path) -> tuple[AudioInfo, ...]:
     """The tracks that a file of this kind holds."""
-    return tuple(track for track in info.audio if path.suffix in AUDIO_SUFFIXES.get(track.codec, ()))
+    return tuple(track for track in info.audio if path.suffix in containers_of(track))
 
 
 def _proxy_size(info: VideoInfo) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def require_displayable(info: VideoInfo, *, tone_map: bool) -> None:
     if not info.hdr:
         return
     if not tone_map:
-        kind = info.colour.transfer or info.colour.primaries
+        kind = (info.colour.is_brighter and info.colour.transfer) or "bt2020"
         raise refuse(info.path, f"is HDR or wide gamut ({kind}); ask for tone mapping, or convert it to BT.709 first")
     missing = [name for name in TONE_MAP_FILTERS if not has_filter(name)]
     if missing:

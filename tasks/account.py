@@ -21,13 +21,14 @@ def conversions_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> tupl
     if info.interlaced:
         said.append(f"The source is interlaced ({info.interlaced}); the result is progressive.")
     if info.hdr:
-        said.append("The source is HDR; it was tone-mapped to BT.709.")
+        was = "HDR; it was tone-mapped" if info.colour.is_brighter else "of wide gamut; its colours were converted"
+        said.append(f"The source is {was} to BT.709.")
     if info.rotation:
         said.append(f"The source is stored rotated by {info.rotation} degrees; the result is stored upright.")
     if info.pixels.startswith(WITH_ALPHA):
         said.append("The source has an alpha channel; the result has none.")
     if info.unknown_audio:
-        said.append(f"Sound tracks of a kind that FFmpeg does not know: {info.unknown_audio}. They are left out.")
+        said.append(f"Sound tracks that are empty, or unknown to FFmpeg: {info.unknown_audio}. They are left out.")
     if info.variable_rate:
         said.append("The frame rate varies; every frame keeps its own time stamp.")
     if padded := sum(segment.padding > 0 for segment in plan.segments):

@@ -30,7 +30,7 @@ from storage.video import read_thumbnails, require_displayable
 from tasks.finishing import Finishing
 from tasks.parent import Parent, find_parent
 from tasks.unsearched import unsearched
-from tasks.weights import THUMBNAIL
+from tasks.weights import THUMBNAIL, require_size
 
 NUMERICS = ("torch", "diffusers")  # another version may compute other bits
 
@@ -250,12 +250,14 @@ def enter_turn(work: Work, store: Store[Any]) -> TurnPlace:
 
 
 def examine_video(request: VideoRequest) -> VideoInfo:
-    """Probe the user's video, and refuse what could not be written in the end.
+    """Probe the user's video, and refuse what could not be edited, or not be written in the end.
 
     Raises:
         VideoError: the video is missing, unreadable, or of a kind that is refused.
-        RequestError: the codec asked for cannot live beside the video's sound, or has no pictures so small.
+        RequestError: the model has no such size, or the codec asked for cannot live beside the video's sound, or has
+            no pictures so small.
     """
+    require_size(Path(request.weights), request.window)
     info = probe(request.video)
     require_displayable(info, tone_map=request.output.tone_map)
     require_encodable(info, request.output.codec)

@@ -13,8 +13,8 @@ from typing import Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from model.config import Preset
-from model.errors import WeightsError, first_line
+from model.config import Preset, WindowConfig
+from model.errors import RequestError, WeightsError, first_line
 from model.rehearsal import PIPELINE, write_rehearsal
 from storage.content_id import hash_file, identify
 
@@ -23,8 +23,10 @@ REHEARSAL = re.compile(r"rehearsal(?::(\d{1,5}(?:\.\d{1,3})?))?")
 REHEARSED_SECONDS = "15"  # of a segment, if none are given
 THUMBNAIL = "thumbnail"
 BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
+OF_A_CHECKOUT = ("demo", "demo-views")
 PRESET_FILE = "memory_v2v.json"
 PRESET_GROUPS = ("window", "retrieval", "edit")
+USUAL_SCALE = 8  # pixels to a row of latents, of codecs that do not say (diffusers)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ def locate_weights(name: str, cache: Path, kind: ModelKind = TEXT_EDITS, *, offl
         return _rehearse(cache, rehearsed[1] or REHEARSED_SECONDS)
     if re.fullmatch(r"[a-z0-9-]+", name) and (BUNDLED / name / "model_index.json").is_file():
         return BUNDLED / name
+    if name in OF_A_CHECKOUT and not Path(name).exists():
+        raise WeightsError(
+            f"{name}: comes with a checkout of the project (pip install -e .), which this installation is not; "
+            f"expected {kind.words}, or '{UNTRAINED}'"
+        )
     return _find(name, "model_index.json", f"{kind.words}, '{UNTRAINED}'", offline=offline)
 
 
@@ -80,6 +87,23 @@ def require_kind(folder: Path, kind: ModelKind) -> None:
         other = KINDS.get(named)
         use = f"; use it with memory-v2v {other.command}" if other else ""
         raise WeightsError(f"{folder}: is a {named}; memory-v2v {kind.command} needs {kind.words}{use}")
+
+
+def require_size(folder: Path, window: WindowConfig) -> None:
+    """Refuse pictures that a model cannot cut into its tokens. A folder that names none takes every size: a rehearsal.
+
+    Raises:
+        RequestError: a side is no multiple of a token; the message names the nearest size below.
+    """
+    codec, transformer = (folder / part / "config.json" for part in ("vae", "transformer"))
+    if not (codec.is_file() and transformer.is_file()):
+        return
+    rows = json.loads(transformer.read_text())["patch_size"][1]
+    step = json.loads(codec.read_text()).get("scale_factor_spatial", USUAL_SCALE) * rows
+    if window.width % step or window.height % step:
+        width, height = (max(step, side - side % step) for side in (window.width, window.height))
+        asked = f"{window.width}x{window.height}"
+        raise RequestError(f"{asked}: this model needs multiples of {step}, such as {width}x{height}")
 
 
 def locate_framepack(name: str, cache: Path) -> Path:
@@ -189,7 +213,11 @@ def _build(folder: Path, module: str, last: str, *options: str) -> Path:
 
 def _download(name: str, *, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage] - of the library that the hub asks with
+        LocalEntryNotFoundError,
+    )
 
     repository, _, revision = name.partition("@")
     try:
@@ -199,7 +227,7 @@ def _download(name: str, *, offline: bool) -> Path:
             allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
             local_files_only=offline,
         )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as fault:
+    except (HTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as fault:
         raise WeightsError(
             f"{name}: no such folder here, and {'not downloaded yet' if offline else 'the hub did not serve it'} "
             f"({type(fault).__name__}); "

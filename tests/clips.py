@@ -6,6 +6,7 @@ Pictures are ffmpeg's moving test chart, so that no two frames are alike.
 
 import hashlib
 import os
+import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -245,6 +246,52 @@ def write_growing(folder: Path, path: Path) -> Path:
     _huge(folder, huge)
     script.write_text(f"ffconcat version 1.0\nfile '{small}'\nfile '{huge}'\n")
     run_ffmpeg("-safe", "0", "-f", "concat", "-i", script, "-c", "copy", path)
+    return path
+
+
+SOUND_PACKETS = 257  # the number by which ffmpeg's transport streams know those of the first sound track
+
+
+def write_without_sound(folder: Path, path: Path) -> Path:
+    """A transport stream that declares a sound track, of which nothing is there."""
+    path.write_bytes(b"".join(packet for packet in _transported(folder) if not _is_sound(packet)))
+    return path
+
+
+def write_sound_twice(folder: Path, path: Path) -> Path:
+    """A transport stream whose sound comes once more behind its end, with the same time stamps."""
+    packets = _transported(folder)
+    sound = [packet for packet in packets if _is_sound(packet)]
+    following = enumerate(sound, sound[-1][3] + 1)  # their numbers, modulo sixteen, go on
+    again = [packet[:3] + bytes([packet[3] & 0xF0 | number % 16]) + packet[4:] for number, packet in following]
+    path.write_bytes(b"".join([*packets, *again]))
+    return path
+
+
+def _transported(folder: Path) -> list[bytes]:
+    content = make_clip("transport_stream", folder).read_bytes()
+    return [content[start : start + 188] for start in range(0, len(content), 188)]
+
+
+def _is_sound(packet: bytes) -> bool:
+    return int.from_bytes(packet[1:3]) & 0x1FFF == SOUND_PACKETS
+
+
+CROPPED = (288, 160)
+
+
+def write_cropped(whole: Path, path: Path) -> Path:
+    """A copy of an MP4 whose container asks for the `CROPPED` middle of the picture (`clap`)."""
+    content = bytearray(whole.read_bytes())
+    crop = struct.pack(">I4s8I", 40, b"clap", CROPPED[0], 1, CROPPED[1], 1, 0, 1, 0, 1)
+    start, end = 0, 0
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        start = content.index(box, start)
+        size = int.from_bytes(content[start - 4 : start])
+        content[start - 4 : start] = (size + len(crop)).to_bytes(4)
+        end = start - 4 + size
+    content[end:end] = crop
+    path.write_bytes(content)
     return path
 
 

@@ -14,10 +14,10 @@ class WindowConfig(PresetSettings):
     """Frames the model edits at once, 4k+1 (the video VAE keeps one frame and then every fourth)."""
     overlap: int = Field(default_factory=lambda known: min(8, known["frames"] // 2), ge=0)
     """Frames shared, and cross-faded, by neighbouring segments of one shot; at most half of `frames`."""
-    height: int = Field(default=480, ge=32)
-    """Height the model works at; sources are fitted and padded to it. Portrait sources swap height and width."""
-    width: int = Field(default=832, ge=32)
-    """Width the model works at."""
+    height: int = Field(default=480, ge=32, multiple_of=2)
+    """Height the model works at, even; sources are fitted and padded to it. Portrait sources swap height and width."""
+    width: int = Field(default=832, ge=32, multiple_of=2)
+    """Width the model works at, even."""
 
     @field_validator("frames")
     @classmethod

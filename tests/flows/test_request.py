@@ -91,6 +91,11 @@ def test_nonsense_is_named(fixed: dict[str, object], choices: dict[str, dict[str
     assert "\n" not in str(caught.value)
 
 
+def test_settings_that_do_not_go_together_are_not_all_told() -> None:
+    with pytest.raises(RequestError, match=r"^settings: to edit the result of a turn \(on=3\), name its session$"):
+        build_request(FIXED | {"on": 3}, NOTHING)
+
+
 @pytest.mark.parametrize("output", [{"region": {"keep_unchanged": True}}, {"transfer": "guided"}])
 def test_a_view_has_no_region(output: dict[str, object]) -> None:
     asked = {"video": Path("a.mp4"), "cameras": ("pan-left",), "out": Path("out"), "weights": "untrained"}

@@ -7,7 +7,8 @@ import pytest
 
 from model.types import Span
 from storage.encoding import Codec
-from storage.geometry import fit
+from storage.geometry import fit, whole
+from storage.planes import layout_of, read_planes
 from storage.probe import probe
 from storage.video import read_frames, write_video
 from tests.clips import run_ffmpeg
@@ -59,3 +60,21 @@ def test_a_flat_chart_survives_the_round_trip(tags: str, codec: Codec, tmp_path:
     assert np.abs(patch_colours(path) - patch_colours(info.path)).max() <= 2
     if codec == "h264":
         assert probe(path).colour == info.colour
+
+
+@pytest.mark.parametrize("transfer", ["bt2020-10", "bt709"])
+def test_wide_gamut_that_is_not_hdr_keeps_its_brightness(transfer: str, tmp_path: Path) -> None:
+    """A grey is the same grey in every gamut; tone mapping would halve it."""
+    path, grey = tmp_path / "wide.mkv", 192
+    convert = f"zscale=tin=bt709:min=bt709:pin=bt709:rin=tv:t={transfer}:m=bt2020nc:p=bt2020:r=tv,format=yuv420p10le"
+    tell = f"setparams=color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc:range=tv"
+    source = ("-f", "lavfi", "-i", f"color=c=0x{3 * f'{grey:02x}'}:size=64x48:rate=25,trim=end_frame=3")
+    run_ffmpeg(*source, "-vf", f"{convert},{tell}", "-c:v", "ffv1", path)
+    info = probe(path)
+    assert info.hdr
+    assert not info.colour.is_brighter
+    rgb = next(read_frames(info, Span(0, 1), whole(info), tone_map=True))
+    assert np.abs(rgb / 257 - grey).max() <= 2
+    layout = layout_of(info)
+    luma = next(read_planes(info, Span(0, 1), layout, tone_map=True))[0]
+    assert np.abs(luma - layout.from_rgb(rgb)[..., 0] * layout.peak).max() <= 2

@@ -12,7 +12,7 @@ from storage.geometry import whole
 from storage.planes import layout_of, read_planes
 from storage.probe import probe
 from storage.video import read_frames, write_planes
-from tests.clips import chart, make_clip, run_ffmpeg
+from tests.clips import HDR10, chart, make_clip, run_ffmpeg
 
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p12le"]
 
@@ -67,3 +67,16 @@ def test_rgb_becomes_the_planes_that_it_came_from(kind: str, tmp_path: Path) -> 
     white = layout.levels[0][1]
     neutral = 2 ** (layout.bits - 1) / layout.peak
     np.testing.assert_allclose(layout.from_rgb(grey)[0, 0], [white, neutral, neutral], atol=1e-6)
+
+
+def test_hdr_of_odd_size_is_tone_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "odd.mkv"
+    tell = "setsar=1,setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"
+    run_ffmpeg(*chart("96x64", frames=3), "-vf", f"{HDR10[0]},scale=65:47,{tell}", "-c:v", "ffv1", path)
+    info = probe(path)
+    layout = layout_of(info)
+    assert (info.width, info.height, info.pixels, info.hdr) == (65, 47, "yuv420p10le", True)
+    rgb = list(read_frames(info, Span(0, 3), whole(info), tone_map=True))
+    planes = list(read_planes(info, Span(0, 3), layout, tone_map=True))
+    assert {frame.shape for frame in rgb} == {(47, 65, 3)}
+    assert all([plane.shape for plane in frame] == list(layout.shapes) for frame in planes)

@@ -9,7 +9,8 @@ import pytest
 from model.errors import VideoError
 from storage import probe as probing
 from storage import source_file
-from storage.probe import probe
+from storage.probe import _mended, probe
+from storage.video import read_thumbnails
 from tests.clips import BAD_INPUTS, FRAMES, X264, chart, make_bad_input, make_clip, run_ffmpeg
 from tests.users import as_nobody
 
@@ -87,6 +88,13 @@ def test_oddities_are_told(kind: str, fact: str, value: object, clips: Path) -> 
     assert getattr(probe(make_clip(kind, clips)), fact) == value
 
 
+def test_a_film_that_is_interlaced_behind_a_progressive_title_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "titled.mkv"
+    parts = "[0]split[a][b];[a]setfield=prog[title];[b]setfield=tff[film];[title][film]concat"
+    run_ffmpeg(*chart("64x48", frames=20), "-filter_complex", parts, "-c:v", "ffv1", "-g", "1", path)
+    assert probe(path).interlaced == "top first"
+
+
 @pytest.mark.parametrize(
     ("written", "rate", "kept"),
     [
@@ -115,6 +123,46 @@ def test_time_stamps_ascend_in_every_reordered_clip(clips: Path) -> None:
     for kind in ("plain", "open_gop", "avi", "program_stream", "vp9_opus", "edit_list"):
         pts = probe(make_clip(kind, clips)).pts
         assert list(pts) == sorted(set(pts))
+
+
+def test_one_time_stamp_told_twice_costs_no_other(tmp_path: Path) -> None:
+    """One frame has the time stamp of the one before, and the last ten have one between them."""
+    path = tmp_path / "twice.mkv"
+    twice = ("-bsf:v", "setts=ts='if(eq(N,20)+gte(N,50),PREV_OUTDTS,TS)'")
+    run_ffmpeg(*chart(rate="60000/1001"), *X264, "-bf", "0", "-output_ts_offset", "5", *twice, path)
+    info = probe(path)
+    strays = [abs(stamp * info.time_base - 5 - number * Fraction(1001, 60000)) for number, stamp in enumerate(info.pts)]
+    assert len(strays) == FRAMES
+    assert max(strays) <= 2 * info.time_base
+
+
+@pytest.mark.parametrize(
+    ("told", "mended"),
+    [
+        ([100, None, None, 130], [100, 110, 120, 130]),
+        ([None, 3600, 3600, 9000], [2099, 3600, 6300, 9000]),
+        ([50, 90, 10**9, 170, 210], [50, 90, 130, 170, 210]),
+        ([10**9, 3000, 4501], [1499, 3000, 4501]),
+        ([7, None, None, None], [7, 1508, 3010, 4511]),
+        ([7, 8, 8, 9, 10], [7, 1508, 3010, 4511, 6013]),  # there is no room, and below zero there is no time
+        ([None, None, None], [0, 1501, 3003]),
+        ([], []),
+    ],
+)
+def test_time_stamps_that_are_missing_or_wrong_are_put_between_the_others(
+    told: list[int | None], mended: list[int]
+) -> None:
+    assert list(_mended(told, Fraction(3003, 2))) == mended
+
+
+def test_frames_that_an_avi_dropped_are_no_damage(tmp_path: Path) -> None:
+    """They are packets without a byte, and counted."""
+    path = tmp_path / "dropped.avi"
+    dropped = ("-vf", "select='not(between(n,20,24))'", "-fps_mode", "passthrough", "-enc_time_base", "1/25")
+    run_ffmpeg(*chart(), *dropped, "-c:v", "mpeg4", "-bf", "0", "-g", "12", path)
+    info = probe(path)
+    assert info.pts == (*range(20), *range(25, FRAMES))
+    assert len(list(read_thumbnails(info))) == FRAMES - 5
 
 
 def test_cover_art_is_no_video(clips: Path) -> None:

@@ -18,7 +18,7 @@ from storage.encoding import Codec, encoded_colour
 from storage.geometry import Fit, fit
 from storage.probe import VideoInfo, probe
 from storage.video import read_frames, read_spans, read_thumbnails, write_video
-from tests.clips import ODD_CLIPS, make_bad_input, make_clip, run_ffmpeg, sound_packets
+from tests.clips import ODD_CLIPS, make_bad_input, make_clip, run_ffmpeg, sound_packets, write_cropped
 
 SDR_CLIPS = [kind for kind in ODD_CLIPS if kind != "hdr"]
 REPACKED = ("transport_stream", "drop_frame")  # their packets are cut anew by every container
@@ -188,6 +188,14 @@ def test_rotated_clip_is_read_upright(clips: Path) -> None:
     upright = read_all(turned, fit(turned, 320, 180))
     lying = read_all(plain, fit(plain, 180, 320))
     assert np.abs(np.rot90(lying, axes=(1, 2)).astype(int) - upright).mean() < 2
+
+
+def test_a_crop_that_a_container_asks_for_is_left_out(clips: Path, tmp_path: Path) -> None:
+    """Size and pictures are those that are stored, whatever this ffmpeg makes of `clap`."""
+    plain = make_clip("silent", clips)
+    cropped = probe(write_cropped(plain, tmp_path / "cropped.mp4"))
+    canvas = full_fit(cropped)
+    np.testing.assert_array_equal(read_all(cropped, canvas), read_all(probe(plain), canvas))
 
 
 def test_deep_sources_keep_more_than_eight_bits(clips: Path) -> None:

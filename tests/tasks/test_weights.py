@@ -1,12 +1,17 @@
 """Finding models by name."""
 
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from huggingface_hub import close_session
 
 from flows.environment import user_folder
-from model.errors import WeightsError
+from model.config import WindowConfig
+from model.errors import RequestError, WeightsError
+from model.rehearsal import write_rehearsal
 from storage.datasets.manifest import read_run_config
 from tasks import weights
 from tasks.weights import (
@@ -18,6 +23,7 @@ from tasks.weights import (
     locate_weights,
     read_preset,
     require_kind,
+    require_size,
 )
 
 DEMO = Path(__file__).parents[2] / "checkpoints/demo"
@@ -49,6 +55,32 @@ def test_unreachable_hub_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "\n" not in str(caught.value)
 
 
+class Refusing(BaseHTTPRequestHandler):
+    """A proxy that lets nobody through."""
+
+    def do_CONNECT(self) -> None:
+        self.send_error(403)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        return
+
+
+def test_a_proxy_that_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPServer(("127.0.0.1", 0), Refusing) as proxy:
+        Thread(target=proxy.serve_forever, daemon=True).start()
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_port}")
+        close_session()  # the hub's client reads its proxy once
+        try:
+            with pytest.raises(WeightsError, match="owner/absent-model: no such folder here"):
+                locate_weights("owner/absent-model", tmp_path)
+        finally:
+            close_session()
+            proxy.shutdown()
+
+
 def test_preset_of_a_plain_folder_is_the_published_one(tmp_path: Path) -> None:
     assert read_preset(tmp_path).window.frames == 81
 
@@ -71,6 +103,14 @@ def test_bundled_models_go_by_their_name(tmp_path: Path, monkeypatch: pytest.Mon
         locate_weights("../small", tmp_path / "small")
 
 
+@pytest.mark.parametrize("name", ["demo", "demo-views"])
+def test_an_installation_without_the_demo_says_why(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "BUNDLED", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError, match=f"^{name}: comes with a checkout of the project"):
+        locate_weights(name, tmp_path)
+
+
 def test_descriptors_are_found_like_models(tmp_path: Path) -> None:
     assert locate_descriptor("thumbnail") == "thumbnail"
     with pytest.raises(WeightsError, match=r"config\.json"):
@@ -87,6 +127,14 @@ def test_untrained_is_of_the_kind_that_is_needed() -> None:
         require_kind(folder, kind)
         with pytest.raises(WeightsError, match=f"use it with memory-v2v {kind.command}"):
             require_kind(folder, other)
+
+
+def test_a_size_that_a_model_does_not_take_is_named_with_one_that_it_takes(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"^100x62: this model needs multiples of 8, such as 96x56$"):
+        require_size(DEMO, WindowConfig(width=100, height=62))
+    require_size(DEMO, WindowConfig(width=96, height=56))
+    write_rehearsal(tmp_path, 1.0)
+    require_size(tmp_path, WindowConfig(width=100, height=62))
 
 
 @pytest.mark.parametrize("index", ["{", "[]", "{}", '{"_class_name": "FluxPipeline"}'])
