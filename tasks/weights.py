@@ -26,7 +26,7 @@ BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
 OF_A_CHECKOUT = ("demo", "demo-views")
 PRESET_FILE = "memory_v2v.json"
 PRESET_GROUPS = ("window", "retrieval", "edit")
-USUAL_SCALE = 8  # pixels to a row of latents, of codecs that do not say (diffusers)
+USUAL_SCALE, USUAL_PATCH = 8, (1, 2, 2)  # pixels to a row of latents, rows to a token, where none are told (diffusers)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def require_size(folder: Path, window: WindowConfig) -> None:
     codec, transformer = (folder / part / "config.json" for part in ("vae", "transformer"))
     if not (codec.is_file() and transformer.is_file()):
         return
-    rows = json.loads(transformer.read_text())["patch_size"][1]
+    rows = json.loads(transformer.read_text()).get("patch_size", USUAL_PATCH)[1]
     step = json.loads(codec.read_text()).get("scale_factor_spatial", USUAL_SCALE) * rows
     if window.width % step or window.height % step:
         width, height = (max(step, side - side % step) for side in (window.width, window.height))

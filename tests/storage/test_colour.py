@@ -77,4 +77,4 @@ def test_wide_gamut_that_is_not_hdr_keeps_its_brightness(transfer: str, tmp_path
     assert np.abs(rgb / 257 - grey).max() <= 2
     layout = layout_of(info)
     luma = next(read_planes(info, Span(0, 1), layout, tone_map=True))[0]
-    assert np.abs(luma - layout.from_rgb(rgb)[..., 0] * layout.peak).max() <= 2
+    assert np.abs(luma - layout.from_rgb(rgb)[..., 0] * layout.peak).max() <= 4  # of 1023
