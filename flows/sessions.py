@@ -13,9 +13,10 @@ from storage import sessions
 from storage.archive import open_archive
 from storage.exchange import export_session, import_session
 from storage.garbage import find_garbage, size_of, sweep
-from storage.ledger import Ledger, StoreLock
+from storage.ledger import Ledger
 from storage.sessions import Dependent, Session, Turn
 from storage.store import MEMORY, place_for
+from storage.store_lock import StoreLock
 from tasks.sessions import Counter, size_text, turn_fields, turn_text
 
 NAMED_SEGMENTS = 8  # in a sentence

@@ -8,8 +8,8 @@ from typing import Any
 from prefect import flow
 
 from flows.environment import user_folder
-from storage.ledger import StoreLock
 from storage.store import place_for
+from storage.store_lock import StoreLock
 from tasks.actors.trainer import start_trainer
 from tasks.cluster import choose_device, require_capacity, start_cluster, start_ray
 from tasks.prepare import TrainingWork, describe_training, prepare_clips, prepare_start

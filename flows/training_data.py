@@ -9,8 +9,8 @@ from prefect import flow
 from flows.environment import user_folder
 from flows.request import completed_extension
 from model.config import ExtensionRequest
-from storage.ledger import StoreLock
 from storage.store import place_for
+from storage.store_lock import StoreLock
 from tasks.cluster import choose_device, require_capacity, start_cluster, start_ray
 from tasks.extend import (
     PAGE,

@@ -3,7 +3,7 @@
 Video files   probe, source_file, matroska; decoding, encoding, ffmpeg, mux, video; geometry, colour, colour_tags,
               planes; mask, rectangle, picture; segment_file, proxy, vmaf; footage (what is told of a file)
 Memory        memory (text edits), views, what both share in remembered and kinds; latents; tables, table_place
-What is done  ledger, store, making and attempts (of segments), faults; sessions, garbage; archive and exchange
+What is done  ledger, store, store_lock; making and attempts (of segments), faults; sessions, garbage; archive, exchange
 Finished      finished, edited_videos; scores, score_tables
 Pages         page, review, camera_page, catalog_page, dataset_page; plot, interval_plot, sheet
 Deliveries    delivery, delivery_folder, timeline, sidecar, checksums

@@ -1,27 +1,21 @@
 """The ledger: what is done. One row a finished unit of work, written last; what has no row was never finished.
 
-Beside it the turns of each session, which get their numbers here, and the lock that keeps two processes from writing
-to one folder. A turn's row is there before anything of the turn is and goes after all of it: what belongs to no turn is
-garbage (`storage/garbage.py`).
+Beside it the turns of each session, which get their numbers here. A turn's row is there before anything of the turn is
+and goes after all of it: what belongs to no turn is garbage (`storage/garbage.py`).
 """
 
 import datetime as dt
-import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import and_, or_
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
-from filelock import FileLock, Timeout
 from lancedb.expr import Expr, col, lit
 
-from model.errors import StoreBusyError, StoreError
+from model.errors import StoreError
 from storage.content_id import identify
 from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, upsert
 
@@ -229,71 +223,6 @@ class Ledger:
         if predicate is not None:
             query = query.where(predicate)
         return [Entry(**record) for record in query.limit(None).to_list()]
-
-
-class StoreLock:
-    """Holds an output folder for one process; the system releases it when the process ends, however it ends.
-
-    Where another process holds it, `say` is told so once, and it is waited for, `wait` seconds at most; `meanwhile` is
-    entered as long.
-
-    Raises, on entering:
-        StoreBusyError: another process holds it, still.
-        StoreError: one may not write there, or there is no room.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        wait: float | int = 0,
-        say: Callable[[str], None] | None = None,
-        meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> None:
-        self._folder, self._wait, self._say, self._meanwhile = folder, wait, say, meanwhile
-        self._holder = folder / "store.json"
-        self._lock = FileLock(folder / "store.lock")
-
-    def __enter__(self) -> "StoreLock":
-        if not self._acquired(0):
-            held = f"{self._folder}: process {self._holder_pid()} is writing to it"
-            if self._wait and self._say:
-                self._say(f"{held}; waiting for it, {self._wait:g} s at most")
-            if not self._acquired_in_time():
-                raise StoreBusyError(f"{held}; wait for it, or choose another --out")
-        try:
-            self._holder.write_text(json.dumps({"pid": os.getpid()}))
-        except OSError as fault:
-            self._lock.release()
-            raise self._unfit(fault) from fault
-        return self
-
-    def _acquired_in_time(self) -> bool:
-        if not self._wait:
-            return False
-        with self._meanwhile():
-            return self._acquired(self._wait)
-
-    def _acquired(self, seconds: float | int) -> bool:
-        try:
-            self._lock.acquire(timeout=seconds)
-        except Timeout:
-            return False
-        except OSError as fault:
-            raise self._unfit(fault) from fault
-        return True
-
-    def _unfit(self, fault: OSError) -> StoreError:
-        return StoreError(f"{self._folder}: cannot be locked ({fault.strerror}); make room, or have it made writable")
-
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
-        self._holder.unlink(missing_ok=True)
-        self._lock.release()
-
-    def _holder_pid(self) -> Any:
-        try:
-            return json.loads(self._holder.read_text())["pid"]
-        except (OSError, ValueError):
-            return "unknown"
 
 
 ENTRY_SCHEMA = pa.schema(

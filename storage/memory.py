@@ -3,7 +3,7 @@
 Two tables of LanceDB (docs/decisions/0004): `memories`, one small row a segment and turn, with the descriptor;
 `latents` (`storage/latents.py`), the payload of the same id. Search is exact, inside one session, on a prefilter:
 sessions have tens to thousands of rows, for which an approximate index only loses. Predicates are built from typed
-values. One process writes at a time (`storage/ledger.py`: StoreLock); threads may share a `MemoryStore`.
+values. One process writes at a time (`storage/store_lock.py`); threads may share a `MemoryStore`.
 
 Does not know which memories are worth recalling; `model/memory/retrieval.py` does.
 """

@@ -15,9 +15,10 @@ from model.config import SESSION_NAME
 from model.errors import RequestError
 from storage.garbage import Garbage, find_garbage, size_of, sweep
 from storage.kinds import payload_sizes, remembered
-from storage.ledger import Entry, Ledger, StoreLock, TurnRow, turn_id
+from storage.ledger import Entry, Ledger, TurnRow, turn_id
 from storage.remembered import Remembered
 from storage.store import MEMORY
+from storage.store_lock import StoreLock
 from storage.table_place import has_tables
 
 

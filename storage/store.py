@@ -11,9 +11,10 @@ from typing import Any, Generic, TypeVar
 
 from model.errors import DiskFullError, RequestError, RunError, StoreError, UnreachableError
 from storage.content_id import hash_file
-from storage.ledger import Entry, Ledger, StoreLock, TurnRow
+from storage.ledger import Entry, Ledger, TurnRow
 from storage.memory import MemoryStore
 from storage.remembered import RememberedStore
+from storage.store_lock import StoreLock
 from storage.table_place import has_tables, is_elsewhere, place_of, settle
 from storage.views import ViewStore
 

@@ -14,7 +14,7 @@ import pytest
 
 from flows.cli import main
 from flows.environment import user_folder
-from storage.ledger import StoreLock
+from storage.store_lock import StoreLock
 from tasks.weights import NOVEL_VIEWS, locate_weights
 from tests.clips import BAD_INPUTS, make_bad_input
 from tests.pair_files import write_senorita

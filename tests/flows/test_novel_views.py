@@ -22,8 +22,9 @@ from model.camera.multicam import write_cameras
 from model.camera.presets import PRESETS, preset
 from model.config import ViewRequest
 from model.errors import RequestError
-from storage.ledger import Ledger, StoreLock
+from storage.ledger import Ledger
 from storage.probe import probe
+from storage.store_lock import StoreLock
 from storage.views import ViewStore
 from tests.clips import SHORT_GOPS, chart, run_ffmpeg, sound_packets, tone
 from tests.waiting import wait_for

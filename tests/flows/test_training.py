@@ -15,7 +15,7 @@ from PIL import Image
 from flows.training import TrainingReport, train, train_model
 from model.config import EditConfig, SamplingConfig
 from model.errors import RequestError, StoreBusyError, WeightsError
-from storage.ledger import StoreLock
+from storage.store_lock import StoreLock
 from tests.training_files import write_files
 from tests.waiting import wait_for
 

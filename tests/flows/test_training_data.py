@@ -18,7 +18,7 @@ from flows.training_data import ExtensionReport, extend, plan
 from model.config import ExtensionRequest
 from model.errors import RequestError, StoreBusyError
 from storage.datasets.extended import open_dataset
-from storage.ledger import StoreLock
+from storage.store_lock import StoreLock
 from tests.pair_files import write_senorita
 from tests.waiting import wait_for
 

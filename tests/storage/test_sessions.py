@@ -10,12 +10,13 @@ from model.errors import RequestError, StoreBusyError, StoreError
 from storage import garbage, kinds, sessions
 from storage.garbage import find_garbage, size_of, sweep
 from storage.kinds import payload_sizes, remembered
-from storage.ledger import Ledger, StoreLock
+from storage.ledger import Ledger
 from storage.memory import MemoryStore
 from storage.remembered import Reach
 from storage.scores import write_scores
 from storage.sessions import Dependent, branch, list_sessions, plan_removal, read_session, remove
 from storage.store import MEMORY, open_store
+from storage.store_lock import StoreLock
 from storage.tables import open_tables
 from tests.storage.memories import SIZE, commit, make_descriptor, make_session, row_of
 from tests.storage.test_store import committing
