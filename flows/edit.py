@@ -15,9 +15,9 @@ from flows.request import completed
 from model.config import EditRequest
 from model.errors import RequestError
 from storage.ledger import Entry
-from storage.review import review_path
+from storage.review import find_shown, review_path
 from storage.scores import count_flagged
-from storage.store import MEMORY, Patience, find_finished, open_store, place_for
+from storage.store import MEMORY, Patience, open_store, place_for
 from storage.table_place import require_place
 from tasks.cluster import choose_device, start_cluster_for, start_ray
 from tasks.edit import edit_turn
@@ -76,8 +76,7 @@ def edit(request: EditRequest) -> EditReport:
     """
     started = time.time()
     work = understand(request)
-    done = find_finished(request.out, work.output_id)
-    if done and review_path(request.out / done.path).is_file():
+    if done := find_shown(request.out, work.output_id):
         return _report(request.out, done, None, started)
     token = _waiting.set(start_cluster_for(lambda: _start_actors(work)))
     try:

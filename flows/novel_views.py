@@ -16,8 +16,8 @@ from flows.request import completed
 from model.config import ViewRequest
 from storage.ledger import Entry
 from storage.probe import probe
-from storage.review import review_path
-from storage.store import MEMORY, Patience, Store, find_finished, open_view_store, place_for
+from storage.review import find_shown, review_path
+from storage.store import MEMORY, Patience, Store, open_view_store, place_for
 from storage.table_place import require_place
 from storage.views import ViewStore
 from tasks.cluster import choose_device, start_cluster_for, start_ray
@@ -130,7 +130,7 @@ def _render_each(
     for camera in call.cameras:
         started = time.time()
         work = call.turn(camera, footage)
-        video, record = _find(work), None
+        video, record = find_shown(work.request.out, work.output_id), None
         if video is None:
             video, record = _render(replace(plan, work=work), store, editors, started)
         yield _report(work, video, record, store.memory, started)
@@ -152,18 +152,12 @@ def _all_finished(call: ViewCall) -> tuple[TurnReport, ...] | None:
     for camera in call.cameras:
         started = time.time()
         work = call.turn(camera, footage)
-        video = _find(work)
+        video = find_shown(work.request.out, work.output_id)
         if video is None:
             return None
         reports.append(_report(work, video, None, ViewStore(call.request.out / MEMORY), started))
         footage = _next(call, video)
     return tuple(reports)
-
-
-def _find(work: ViewWork) -> Entry | None:
-    """The video of this turn, if it is finished and shown."""
-    done = find_finished(work.request.out, work.output_id)
-    return done if done and review_path(work.request.out / done.path).is_file() else None
 
 
 def _next(call: ViewCall, video: Entry) -> Footage:

@@ -14,7 +14,9 @@ from pathlib import Path, PurePath
 
 from model.types import Merge, Recall, Segment, Shot, Span
 from storage.durable import whole_file
+from storage.ledger import Entry
 from storage.page import write_page
+from storage.store import find_finished
 
 POSTER = "poster.jpg"  # a small picture of the result, in the folder of its page
 
@@ -188,6 +190,12 @@ class Review:
 def review_path(video: Path) -> Path:
     """Where the review page of an edited video lies."""
     return video.with_suffix(".html")
+
+
+def find_shown(folder: Path, id: str) -> Entry | None:
+    """The ledger's entry of a finished video, if its file is whole and its page is there; else None."""
+    done = find_finished(folder, id)
+    return done if done and review_path(folder / done.path).is_file() else None
 
 
 def review_folder(video: Path) -> Path:

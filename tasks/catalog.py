@@ -33,9 +33,9 @@ from model.errors import (
 from storage.garbage import size_of
 from storage.ledger import Entry as LedgerEntry
 from storage.object_store import deliver
-from storage.review import review_path
+from storage.review import find_shown
 from storage.scores import count_flagged
-from storage.store import Patience, find_finished, open_store, read_turns
+from storage.store import Patience, open_store, read_turns
 from storage.video_states import VideoState, VideoStates
 from tasks.catalog_work import Entry, Setup, existing, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
@@ -198,8 +198,8 @@ class CatalogRun:
             on = tally.numbers[parent - 1] if parent else 0
             work = self._describe(entry, request.model_copy(update={"on": on}))
             tally.length = float(work.info.seconds)
-            done = find_finished(work.request.out, work.output_id)
-            if done is None or not review_path(work.request.out / done.path).is_file():
+            done = find_shown(work.request.out, work.output_id)
+            if done is None:
                 done = self._edit_turn(entry, work, tally)
             else:
                 segments = json.loads(done.note)["segments"]
