@@ -164,7 +164,7 @@ for end in ("terminate", "kill"):
 def die_with_us(pids: Sequence[int]) -> None:
     """Have processes end when this one does, in whatever way: a pipe that we hold closes with us.
 
-    One that is gone by then is left alone, also where its number has become that of a stranger.
+    One that has ended by then is not touched, even if its number is now that of another.
     """
     command = [sys.executable, "-c", GUARD, *map(str, pids)]
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)

@@ -42,7 +42,7 @@ RETRY_SECONDS = [1.0, 10.0, 60.0]
 
 @dataclass(frozen=True)
 class Care:
-    """How much a turn bears with: the policy, and since when attempts that failed count, from the first if None.
+    """How much a turn bears with: the policy, and since when attempts that failed are counted; None counts all.
 
     `told` gets the segments done and planned, instead of what a person at the terminal would see.
     """

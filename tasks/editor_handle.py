@@ -61,8 +61,9 @@ class Usage:
 class EditorHandle:
     """One Editor as the driver sees it.
 
-    `waited` is how long it had nothing to do before its last segment. `is_late`: it was waited for in vain when it was
-    spare (its pool says so), and is so no more; `is_lost`: it was waited for in vain for as long as the policy says.
+    `waited` is how long it had nothing to do before its last segment. `is_late`: as a spare it was waited
+    for in vain, and is waited for no more until it has loaded (its pool says so); `is_lost`: it was waited for in vain
+    for as long as the policy says.
     """
 
     def __init__(self, actor: Any, policy: FaultPolicy, usage: Usage, ended: threading.Event) -> None:

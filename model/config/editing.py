@@ -43,8 +43,9 @@ class RetrievalConfig(PresetSettings):
     """Of text edits: a memory that its edit changed by less, in parts of the most that any of its turn was changed, has
     nothing to keep to and is not recalled, the previous segment aside (ours; 0 is the paper)."""
     copy_margin: float | None = Field(default=None, ge=0, le=2)
-    """Of text edits: a memory is taken for a copy of earlier ones of its turn, and not recalled, unless its source is
-    more alike by more than this; the segment just before too, where it was changed (ours; None is the paper)."""
+    """Of text edits: a memory is taken for a copy, and not recalled, unless its source is more alike by more than this
+    than that of every earlier one of its turn; so is the segment just before, where it was changed (ours; None is the
+    paper)."""
     coverage: bool = False
     """Pick memories that do not repeat one another (ours; off is the paper)."""
 
@@ -94,7 +95,7 @@ class SamplingConfig(PresetSettings):
     """The same of a segment that recalls nothing, which others will be true to (ours); None is `guidance`."""
     first_drafts: int = Field(default=1, ge=1, le=8)
     """How often a segment that recalls nothing is made, each time but the first with the draft before as its memory.
-    The last one is kept (ours, for edits by text): later segments, which have it as theirs, come out alike."""
+    The last one is kept (ours, for edits by text): later segments recall it, and so come out alike."""
     negative: str = ""
     """Negative prompt."""
     memory_in_negative: bool = True
