@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -24,9 +25,11 @@ from model.config import (
     DrawnSource,
     EncodedSource,
     ExtendedSource,
+    MultiCamSource,
     PanoramaSource,
     Source,
     TrainingRunConfig,
+    WindowConfig,
     require_peft,
 )
 from model.errors import RequestError
@@ -35,6 +38,7 @@ from storage.datasets.encoded import clip_path, has_cameras, latent_shapes, read
 from storage.datasets.extended import MANIFEST, open_dataset
 from storage.datasets.footage import HELD_OUT, TRAINING
 from storage.datasets.manifest import Split, all_sentences, encoded_files, index_of, read_dataset, read_run_config
+from storage.datasets.multicam import Scene, find_scenes
 from storage.datasets.packages import fetch
 from storage.datasets.rendered import Drawing, drawings_of, painters
 from storage.durable import publish
@@ -146,19 +150,23 @@ def prepare_clips(work: TrainingWork, start: Path, trainer: Any, device: str) ->
     codec = codec_id(start / "vae")
     folder = work.out / CLIPS
     sources = (*work.dataset.training, *work.dataset.validation)
-    wanted = {clip_path(folder, each.name(codec)): each for source in sources for each in _drawings(source)}
+    clips = (each for source in sources for each in _drawings(source, work.config.preset.window))
+    wanted = {clip_path(folder, each.name(codec)): each for each in clips}
     missing = {path: drawing for path, drawing in wanted.items() if not path.is_file()}
     _make(missing, work, codec, trainer, start, device)
     lists: list[Files] = []
     splits: tuple[Split, Split] = ("training", "validation")
     for split in splits:
         named = getattr(work.dataset, split)
-        lists.append(tuple((_files(source, split, folder, codec), source.share) for source in named))
+        window = work.config.preset.window
+        lists.append(tuple((_files(source, split, folder, codec, window), source.share) for source in named))
         _require_one_shape(lists[-1], split, work.config.training.batch)
     return Prepared(start, lists[0], lists[1], len(missing))
 
 
-def _make(missing: dict[Path, Drawing], work: TrainingWork, codec: str, trainer: Any, start: Path, device: str) -> None:
+def _make(
+    missing: dict[Path, Drawing | Scene], work: TrainingWork, codec: str, trainer: Any, start: Path, device: str
+) -> None:
     """Draw in processes beside the Trainer, encode in it, and write each clip as it comes."""
     if not missing:
         return
@@ -171,25 +179,33 @@ def _make(missing: dict[Path, Drawing], work: TrainingWork, codec: str, trainer:
             progress.show(done)
 
 
-def _encoded(missing: Sequence[tuple[Path, Drawing]], trainer: Any, length: int, footage: Path) -> Iterator[Any]:
-    """Paths with their clips, in order; a few batches are on their way at any time."""
+def _encoded(
+    missing: Sequence[tuple[Path, Drawing | Scene]], trainer: Any, length: int, footage: Path
+) -> Iterator[Any]:
+    """Paths with their clips, in order; a few batches are on their way at any time, of films one at a time."""
     renderers = start_renderers(min(RENDERERS, os.cpu_count() or 1))
     flying: deque[tuple[list[Path], ray.ObjectRef]] = deque()
-    for number, first in enumerate(range(0, len(missing), BATCH)):
-        batch = missing[first : first + BATCH]
+    for number, batch in enumerate(_batches(missing)):
         drawn = renderers[number % len(renderers)].draw.remote([drawing for _, drawing in batch], footage)
         flying.append(([path for path, _ in batch], trainer.encode.remote(drawn, length)))
-        if len(flying) > IN_FLIGHT:
+        if len(flying) > (1 if isinstance(batch[0][1], Scene) else IN_FLIGHT):
             paths, clips = flying.popleft()
             yield from zip(paths, result_of(clips), strict=True)
     for paths, clips in flying:
         yield from zip(paths, result_of(clips), strict=True)
 
 
-def _files(source: Source, split: Split, folder: Path, codec: str) -> tuple[Path, ...]:
+def _batches(missing: Sequence[tuple[Path, Drawing | Scene]]) -> Iterator[Sequence[tuple[Path, Drawing | Scene]]]:
+    """As many clips as go together: of films one, which may have a gigabyte."""
+    for films, clips in groupby(missing, lambda each: isinstance(each[1], Scene)):
+        alike, size = list(clips), 1 if films else BATCH
+        yield from (alike[first : first + size] for first in range(0, len(alike), size))
+
+
+def _files(source: Source, split: Split, folder: Path, codec: str, window: WindowConfig) -> tuple[Path, ...]:
     """The files of a source, or its folder; what others made must be of the model's codec."""
-    if isinstance(source, DrawnSource):
-        return tuple(clip_path(folder, drawing.name(codec)) for drawing in _drawings(source))
+    if isinstance(source, DrawnSource | MultiCamSource):
+        return tuple(clip_path(folder, drawing.name(codec)) for drawing in _drawings(source, window))
     if isinstance(source, ExtendedSource):
         made_by = {source.folder: str(open_dataset(source.folder).manifest["codec"])}
     else:
@@ -210,15 +226,17 @@ def _require_one_shape(files: Files, split: Split, batch: int) -> None:
         )
 
 
-def _drawings(source: Source) -> list[Drawing]:
+def _drawings(source: Source, window: WindowConfig) -> list[Drawing | Scene]:
+    if isinstance(source, MultiCamSource):
+        return [Scene(each, window.height, window.width, window.frames) for each in find_scenes(source.folder)]
     return list(drawings_of(source)) if isinstance(source, DrawnSource) else []
 
 
-def _footage(drawings: Sequence[Drawing], cache: Path) -> Path:
+def _footage(drawings: Sequence[Drawing | Scene], cache: Path) -> Path:
     """The folder with real pictures, fetched here, once, if any clip shows them."""
     folder = cache / "footage"
     for wording, files in (("training", TRAINING), ("held-out", HELD_OUT)):
-        if any(drawing.kind == "footage" and drawing.wording == wording for drawing in drawings):
+        if any(isinstance(each, Drawing) and (each.kind, each.wording) == ("footage", wording) for each in drawings):
             fetch(files, folder)
     return folder
 
@@ -254,7 +272,7 @@ def _require_cameras(dataset: DatasetConfig, views: bool) -> None:
         for number, source in enumerate(getattr(dataset, split)):
             if _has_cameras(source, split) != views:
                 have, need = ("no cameras", "for novel views needs") if views else ("cameras", "that edits cannot use")
-                fits = "panorama, or encoded clips with cameras" if views else "others, or a model for novel views"
+                fits = "panorama, multicam, or encoded with cameras" if views else "others, or a model for novel views"
                 field = f"{split}.{number} kind {source.kind}"
                 raise RequestError(f"{field}: its clips have {have}, which a model {need}; name {fits}")
 
@@ -263,7 +281,7 @@ def _has_cameras(source: Source, split: Split) -> bool:
     """Nobody knows the cameras of an extension, so those of its clip are of no use for training."""
     if isinstance(source, EncodedSource):
         return has_cameras(encoded_files(source, split)[0])
-    return isinstance(source, PanoramaSource)
+    return isinstance(source, PanoramaSource | MultiCamSource)
 
 
 def _renders_views(config: TrainingRunConfig, cache: Path) -> bool:

@@ -208,6 +208,17 @@ class PanoramaSource(Config):
     """See `SyntheticSource`."""
 
 
+class MultiCamSource(Config):
+    """Clips of novel views from films: a scene of MultiCamVideo each. One camera's film is the user's video, the others
+    are turns. They are cut into segments of the preset's window, and as large as it."""
+
+    kind: Literal["multicam"]
+    folder: Path
+    """With LENS/SCENE/videos and LENS/SCENE/cameras below it; where a manifest names it, relative to the manifest."""
+    share: float = Field(default=1.0, ge=0.01, le=100)
+    """See `SyntheticSource`."""
+
+
 class EncodedSource(Config):
     """Clips that are latents already, listed in the `index.jsonl` of a folder."""
 
@@ -230,7 +241,7 @@ class ExtendedSource(Config):
 
 DrawnSource = SyntheticSource | FootageSource | PanoramaSource
 """Sources whose clips are drawn from seeds."""
-Source = Annotated[DrawnSource | EncodedSource | ExtendedSource, Field(discriminator="kind")]
+Source = Annotated[DrawnSource | MultiCamSource | EncodedSource | ExtendedSource, Field(discriminator="kind")]
 
 
 class DatasetConfig(Config):
@@ -249,6 +260,9 @@ class DatasetConfig(Config):
                         f"validation.{number} has seeds of training.{other}: its clips would be trained on; "
                         "give it another first_seed, such as 100000"
                     )
+            filmed = [each.folder for each in self.training if isinstance(each, MultiCamSource)]
+            if isinstance(source, MultiCamSource) and source.folder in filmed:
+                raise ValueError(f"validation.{number} has the scenes of training: name another folder")
         return self
 
 

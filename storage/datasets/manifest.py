@@ -11,11 +11,12 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from model.config import Config, DatasetConfig, EncodedSource, ExtendedSource, TrainingRunConfig
+from model.config import Config, DatasetConfig, EncodedSource, ExtendedSource, MultiCamSource, TrainingRunConfig
 from model.errors import RequestError, StoreError
 from storage.datasets import looks, wording
 from storage.datasets.encoded import INDEX
 from storage.datasets.extended import open_dataset
+from storage.datasets.multicam import find_scenes
 from storage.datasets.shapes import OUTLINES
 from storage.foreign_text import TextError, parse_json, parse_yaml, read_text
 
@@ -49,6 +50,8 @@ def read_dataset(manifest: Path) -> DatasetConfig:
         for source in getattr(dataset, split):
             if isinstance(source, EncodedSource):
                 encoded_files(source, split)
+            elif isinstance(source, MultiCamSource):
+                find_scenes(source.folder)
             elif isinstance(source, ExtendedSource) and not _samples(source, split):
                 raise RequestError(f"{source.folder}: has no sample for {split}; extend more pairs, or name another")
     return dataset
@@ -105,7 +108,7 @@ def _absolute(dataset: DatasetConfig, base: Path) -> DatasetConfig:
     """Folders are given relative to the manifest."""
 
     def placed(sources: Sequence[Any]) -> tuple[Any, ...]:
-        stored = (EncodedSource, ExtendedSource)
+        stored = (MultiCamSource, EncodedSource, ExtendedSource)
         return tuple(
             each.model_copy(update={"folder": base / each.folder}) if isinstance(each, stored) else each
             for each in sources
@@ -147,7 +150,7 @@ def _explain(fault: ValidationError, tree: yaml.Node | None) -> str:
     """The first mistake: its line, its field, what was given, and what is wrong with it."""
     error = fault.errors()[0]
     message = error["msg"].removeprefix("Value error, ")
-    names = [part for part in error["loc"] if part not in ("synthetic", "footage", "encoded", "extended")]
+    names = [part for part in error["loc"] if part not in ("synthetic", "footage", "multicam", "encoded", "extended")]
     field = ".".join(str(part) for part in names)
     line = f"line {_line_of(tree, names)}: " if tree is not None else ""
     given = "" if isinstance(error["input"], dict | list) else f" {error['input']!r}"

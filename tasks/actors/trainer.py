@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import ray
 
 from model.config import TrainingRunConfig
@@ -15,6 +16,7 @@ from storage.content_id import hash_file
 from storage.datasets.clip import EditedClip
 from storage.datasets.encoded import EncodedClips
 from storage.datasets.extended import MANIFEST
+from storage.datasets.multicam import Scene, SceneClip
 from storage.datasets.rendered import Drawing, draw_clip
 from tasks.actors.loading import load_editor
 
@@ -43,15 +45,16 @@ class TrainJob:
 
 @ray.remote(max_restarts=-1, max_task_retries=0)
 class Renderer:
-    """Draws clips for training, with numpy alone."""
+    """Draws clips for training, or reads them from films, without torch."""
 
-    def draw(self, drawings: Sequence[Drawing], footage: Path) -> list[EditedClip]:
+    def draw(self, drawings: Sequence[Drawing | Scene], footage: Path) -> list[EditedClip | SceneClip]:
         """The clips as pictures; `footage` is the folder with real ones.
 
         Raises:
             RunError: footage is not there and could not be downloaded.
+            RequestError, VideoError: of films, see `Scene.draw`.
         """
-        return [draw_clip(drawing, footage) for drawing in drawings]
+        return [one.draw() if isinstance(one, Scene) else draw_clip(one, footage) for one in drawings]
 
 
 @ray.remote(max_restarts=0, max_task_retries=0)
@@ -77,7 +80,7 @@ class Trainer:
         """
         self._editor = load_editor(str(start), "float32", device)
 
-    def encode(self, clips: Sequence[EditedClip], length: int) -> list[TrainingClip]:
+    def encode(self, clips: Sequence[EditedClip | SceneClip], length: int) -> list[TrainingClip]:
         """Clips as latents, in segments of `length` frames."""
         assert self._editor is not None, "a model is opened first"
         return [_encode(self._editor, clip, length) for clip in clips]
@@ -120,9 +123,14 @@ def start_renderers(count: int) -> list[Any]:
     return [Renderer.options(num_cpus=0).remote() for _ in range(count)]
 
 
-def _encode(editor: "MemoryEditor", clip: EditedClip, length: int) -> TrainingClip:
+def _encode(editor: "MemoryEditor", clip: EditedClip | SceneClip, length: int) -> TrainingClip:
     from model.training.run import encode_segments, pool_regions
 
+    if isinstance(clip, SceneClip):
+        once, views = (encode_segments(editor.backbone, each, length) for each in (clip.source, clip.views))
+        source = np.concatenate([once] * (len(views) // len(once)))
+        nothing = np.zeros((len(source), *source.shape[2:]), bool)
+        return TrainingClip(clip.id, "", False, source, (views,), nothing, clip.cameras)
     source, *versions = (encode_segments(editor.backbone, each, length) for each in (clip.source, *clip.versions))
     regions = pool_regions(clip.regions, length, source.shape[3])
     return TrainingClip(clip.id, clip.instruction, clip.fixed, source, tuple(versions), regions, clip.cameras)

@@ -15,7 +15,9 @@ from PIL import Image
 from flows.training import TrainingReport, train, train_model
 from model.config import EditConfig, SamplingConfig
 from model.errors import RequestError, StoreBusyError, WeightsError
+from storage.datasets.encoded import read_clip
 from storage.store_lock import StoreLock
+from tests.pair_files import FRAMES, write_multicam
 from tests.training_files import write_files
 from tests.waiting import wait_for
 
@@ -63,6 +65,23 @@ def test_the_model_is_a_preset_of_its_own(trained: tuple[Path, TrainingReport]) 
     request = build_request(fixed, choices)
     assert (request.window.frames, request.window.height) == (9, 32)
     assert request.edit == EditConfig(sampling=SamplingConfig(steps=2))
+
+
+def test_films_of_many_cameras_train_a_model_of_views(cluster: None, tmp_path: Path) -> None:
+    """A scene is a clip whose turns share the user's video; its codec is fitted to panoramas."""
+    for split in ("train", "val"):
+        write_multicam(tmp_path / split, scenes=2)
+    drawn = "{kind: panorama, clips: 4, world: {size: 32, segments: 6}}"
+    sources = [f"[{drawn}, {{kind: multicam, folder: {tmp_path / 'train'}}}]", "[{kind: multicam, folder: val}]"]
+    manifest, config = write_files(tmp_path, ("small: {", "small: {kind: recam, "), ("steps: 40", "steps: 10"))
+    manifest.write_text("training: {}\nvalidation: {}\n".format(*sources))
+    report = train(manifest, config, tmp_path / "out")
+    assert (report.steps, report.clips, report.made) == (10, 6, 8)
+    segments = {len(read_clip(path)) for path in (tmp_path / "out/clips").iterdir()}
+    assert segments == {6, 2 * (FRAMES // 9)}
+    manifest.write_text("training: {0}\nvalidation: {0}\n".format("[{kind: multicam, folder: val}]"))
+    with pytest.raises(RequestError, match=r"validation\.0 has the scenes of training"):
+        train(manifest, config, tmp_path / "other")
 
 
 def test_encoded_clips_are_a_manifest(trained: tuple[Path, TrainingReport], tmp_path: Path) -> None:
