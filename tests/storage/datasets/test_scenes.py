@@ -1,5 +1,6 @@
 """A scene of MultiCamVideo is a clip of novel views: one film is the user's video, the others are turns."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,35 +47,35 @@ def test_whatever_changes_a_scenes_clip_changes_its_name(scene: Scene) -> None:
     assert len(names) == 5
 
 
+def leave_one(folder: Path) -> None:
+    for path in sorted(folder.glob("videos/*"))[1:]:
+        path.unlink()
+
+
+def tell_one_camera(folder: Path) -> None:
+    write_cameras(folder / CAMERAS, {"cam01": preset("pan-left", FRAMES)})
+
+
+def shorten_one(folder: Path) -> None:
+    write_clip_file(folder / "videos/cam02.mp4", 1, frames=5)
+
+
+def damage_one(folder: Path) -> None:
+    (folder / "videos/cam02.mp4").write_bytes(b"no film")
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind", "said"),
     [
-        (
-            lambda folder: [path.unlink() for path in sorted(folder.glob("videos/*"))[1:]],
-            RequestError,
-            "two films or more",
-        ),
-        (
-            lambda folder: write_cameras(folder / CAMERAS, {"cam01": preset("pan-left", FRAMES)}),
-            RequestError,
-            "camera in",
-        ),
-        (
-            lambda scene: [path.unlink() for path in sorted(scene.glob("videos/*"))[1:]],
-            RequestError,
-            "two films or more",
-        ),
-        (
-            lambda scene: write_cameras(scene / CAMERAS, {"cam01": preset("tilt-up", FRAMES)}),
-            RequestError,
-            "a camera in",
-        ),
-        (lambda scene: write_clip_file(scene / "videos/cam02.mp4", 1, frames=5), VideoError, "9 frames or more"),
-        (lambda scene: (scene / "videos/cam02.mp4").write_bytes(b"no film"), VideoError, "cam02.mp4"),
+        (leave_one, RequestError, "two films or more"),
+        (tell_one_camera, RequestError, f"each of a camera in {CAMERAS}"),
+        (shorten_one, VideoError, "films of 9 frames or more"),
+        (damage_one, VideoError, r"cam02\.mp4"),
     ],
-    ids=["alone", "without-camera", "short", "damaged"],
 )
-def test_a_scene_that_is_no_clip_is_told(spoil, kind: type[InputError], said: str, scene: Scene) -> None:
+def test_a_scene_that_is_no_clip_is_told(
+    spoil: Callable[[Path], None], kind: type[InputError], said: str, scene: Scene
+) -> None:
     spoil(scene.folder)
     with pytest.raises(kind, match=said) as told:
         scene.draw()
