@@ -1,7 +1,8 @@
 """The deployments of `prefect.yaml`, as `memory-v2v serve` installs them: without a work pool.
 
 That file says their names, descriptions and hours, for this as for `prefect deploy --all`. An hour in it is only
-kept when the operator names what to do then: `Nightly`.
+kept when the operator names what to do then: `Nightly`. Imports no Prefect by itself: once that is loaded, it no longer
+looks for the server that `serve` starts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,8 @@ from model.errors import RequestError, RunError
 from storage.catalog import read_catalog
 from storage.foreign_text import parse_yaml, read_text
 from storage.store import place_for
-from tasks.catalog_work import set_up
+from tasks.cluster import choose_device
+from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, require_kind
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -63,7 +65,9 @@ def choose_nightly(
         paths["defaults"] = settings["defaults"].absolute()
     request = validated(CatalogRequest, {**settings, **paths})
     place_for(request.out)
-    set_up(request, user_folder("cache"))
+    require_kind(locate_weights(request.weights, user_folder("cache")), TEXT_EDITS)
+    locate_descriptor(request.descriptor)
+    choose_device(request.device)
     read_catalog(request.manifest, request.defaults, request.out)
     return Nightly(request, at, timezone)
 

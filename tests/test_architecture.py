@@ -195,6 +195,11 @@ def test_help_loads_nothing_heavy() -> None:
     assert loaded_after(statement, "torch", "ray", "prefect", "lancedb", "diffusers", "numpy", "av") == []
 
 
+def test_serving_loads_no_prefect_before_its_server_is_named() -> None:
+    """Prefect looks for its server once, when it is loaded."""
+    assert loaded_after("import flows.serve, flows.deployments, flows.cli_serve", "prefect") == []
+
+
 def test_import_contracts_hold() -> None:
     run = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
