@@ -249,7 +249,7 @@ def test_the_embedder_takes_the_cores_that_gpus_leave_idle(
     cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_dinov2(tmp_path)
-    threads, cores = [], os.cpu_count() or 1
+    threads, cores = [], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     for device in ("cpu", "cuda"):
         embedder = start_embedder(str(tmp_path), device)
