@@ -7,7 +7,7 @@ import pytest
 from benchmarks.views import ERRORS, THREE, as_json, as_table, judge, saved
 from model.config import Preset, WindowConfig
 from model.metrics.agreement import summarise
-from tests.tasks.test_turning import LENGTH, SIZE, Painter
+from tests.tasks.proof.test_views import LENGTH, SIZE, Painter
 
 PRESET = Preset(name="by hand", window=WindowConfig(frames=LENGTH, overlap=1, height=SIZE, width=SIZE))
 
