@@ -62,9 +62,9 @@ def preset(name: str, frames: int, moves: Moves | None = None) -> Trajectory:
     return {"pan": _pan, "tilt": _tilt, "zoom": _zoom, "translate": _translate, "arc": _arc}[kind](share, moves)
 
 
-def describe(name: PresetName) -> str:
+def describe(name: PresetName, moves: Moves | None = None) -> str:
     """What the preset does, in words."""
-    moves = Moves()
+    moves = moves or Moves()
     kind, way = name.split("-")
     opposite = "down" if way == "up" else "up"
     return {
