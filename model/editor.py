@@ -82,8 +82,7 @@ class MemoryEditor:
 
         Raises:
             WeightsError: the folder is missing, incomplete, or of another architecture.
-            RequestError: this machine cannot do what `speed` asks for, or torch cannot use its GPU.
-            OutOfMemoryError: the model does not fit its card.
+            RequestError: this machine cannot do what `speed` asks for.
         """
         path = Path(folder)
         if not path.is_dir():

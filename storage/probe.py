@@ -5,13 +5,11 @@ first frames are decoded, because headers lie. That every frame decodes is prove
 """
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain, islice, pairwise
-from math import floor
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +26,7 @@ from storage.colour_tags import MATRICES, UNTAGGED_MATRICES, Colour, read_colour
 from storage.ffmpeg import MAX_PIXELS, VIDEO_CODECS
 from storage.matroska import declared_end
 from storage.source_file import demux, limit_pixels, open_container, refuse
+from storage.time_stamps import mend, usual_step
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 8192, 8
 MIN_FRAMES, MAX_FRAMES = 2, 1_000_000
@@ -260,7 +259,7 @@ def _timing(shown: Sequence[_Shown]) -> _Timing:
     ordered = sorted((packet.pts, packet.is_keyframe, packet.duration) for packet in shown if packet.pts is not None)
     pts = tuple(stamp for stamp, _, _ in ordered)
     keyframes = tuple(index for index, (_, is_keyframe, _) in enumerate(ordered) if is_keyframe)
-    return _Timing(pts, keyframes, ordered[-1][2] or _usual_step(pts))
+    return _Timing(pts, keyframes, ordered[-1][2] or usual_step(pts))
 
 
 def _timing_by_decoding(path: Path, index: int) -> _Timing:
@@ -272,50 +271,8 @@ def _timing_by_decoding(path: Path, index: int) -> _Timing:
         step = 1 / (Fraction(stream.average_rate or 25) * (stream.time_base or 1))
     if "avi" in container.format.name and None in stamps:  # it counts, and what is told of some is when they decode
         stamps = [None] * len(stamps)
-    pts = _mended(stamps, max(step, Fraction(1)))
-    return _Timing(pts, (), _usual_step(pts))
-
-
-def _mended(stamps: Sequence[int | None], step: Fraction) -> tuple[int, ...]:
-    """Time stamps that ascend: those that are missing, told twice or out of order are put evenly between the others.
-
-    Before the first good one and behind the last one frames are a `step` apart, of one tick or more. Where that leads
-    below zero, all are, from the first stamp on.
-    """
-    good = _ascending(stamps) or [(0, 0)]
-    (first, start), (last, end) = good[0], good[-1]
-    mended = [start - floor((first - number) * step) for number in range(first)]
-    for (left, before), (right, after) in pairwise(good):
-        mended += [before + number * (after - before) // (right - left) for number in range(right - left)]
-    mended += [end + floor(number * step) for number in range(len(stamps) - last)]
-    origin = next((stamp for stamp in stamps if stamp is not None), 0)
-    if mended and mended[0] < min(origin, 0):
-        return tuple(origin + floor(number * step) for number in range(len(stamps)))
-    return tuple(mended)
-
-
-def _ascending(stamps: Sequence[int | None]) -> list[tuple[int, int]]:
-    """The most frames whose time stamps ascend, with a tick left for each frame between them: numbers and stamps."""
-    first: dict[int | None, int] = {}
-    for number, stamp in enumerate(stamps):
-        first.setdefault(stamp, number)
-    ahead: list[int] = []  # of the rows of each length, the least by which the last is ahead of one tick a frame
-    ends: list[tuple[int, int]] = []
-    before: dict[int, tuple[int, int] | None] = {}
-    for stamp, number in first.items():
-        if stamp is not None:
-            place = bisect_right(ahead, stamp - number)
-            before[number] = ends[place - 1] if place else None
-            ahead[place : place + 1], ends[place : place + 1] = [stamp - number], [(number, stamp)]
-    row, link = [], ends[-1] if ends else None
-    while link:
-        row.append(link)
-        link = before[link[0]]
-    return row[::-1]
-
-
-def _usual_step(pts: Sequence[int]) -> int:
-    return max(1, round((pts[-1] - pts[0]) / (len(pts) - 1))) if len(pts) > 1 else 1
+    pts = mend(stamps, max(step, Fraction(1)))
+    return _Timing(pts, (), usual_step(pts))
 
 
 def _describe(path: Path, container: InputContainer, stream: VideoStream, walk: _Walk, timing: _Timing) -> VideoInfo:

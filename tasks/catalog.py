@@ -29,6 +29,7 @@ from model.errors import (
     UnreachableError,
     VideoError,
     WeightsError,
+    first_line,
 )
 from storage.garbage import size_of
 from storage.ledger import Entry as LedgerEntry
@@ -286,8 +287,7 @@ def common_fault(fault: BaseException, out: Path) -> MemoryV2VError | None:
 
 def in_words(fault: BaseException) -> str:
     """One line: our own errors as they are, others with their type."""
-    text = next((line.strip() for line in str(fault).splitlines() if line.strip()), "no message")
-    return text if isinstance(fault, MemoryV2VError) else f"{type(fault).__name__}: {text}"
+    return first_line(fault) if isinstance(fault, MemoryV2VError) else f"{type(fault).__name__}: {first_line(fault)}"
 
 
 def _queued(entry: Entry, known: Mapping[str, VideoState]) -> VideoState:

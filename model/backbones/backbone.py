@@ -22,7 +22,7 @@ from model.backbones.model_folder import read_config, read_model_index
 from model.backbones.transformer import MemoryWanTransformer
 from model.camera.trajectory import Trajectory
 from model.config import EditConfig
-from model.errors import OutOfMemoryError, RequestError, WeightsError, first_line
+from model.errors import RequestError, WeightsError, first_line
 from model.memory.conditioning import Conditioning
 from model.memory.sequence import ConditionVideo
 
@@ -56,15 +56,14 @@ class Codec:
         """That of a diffusers folder of any kind, in float32.
 
         Raises:
-            WeightsError: a part is missing or of another class, or the codec does not load.
+            WeightsError: a part is missing or of another class, or the codec does not load; or see `place`.
         """
         index = read_model_index(folder, PARTS)
         try:
-            return cls(load_vae(folder, index).to(device))
+            vae = load_vae(folder, index)
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
-            raise WeightsError(
-                f"{folder}: its codec does not load: {(str(fault) or type(fault).__name__).splitlines()[0]}"
-            ) from fault
+            raise WeightsError(f"{folder}: its codec does not load: {first_line(fault)}") from fault
+        return cls(place(vae, torch.device(device)))
 
     @property
     def device(self) -> torch.device:
@@ -108,8 +107,7 @@ class Backbone(ABC, Generic[Remembered]):
         Where it has none they start from the base (see `MemoryWanTransformer.inflate_memory`).
 
         Raises:
-            WeightsError: a part is missing, of another class, or does not load.
-            OutOfMemoryError, RequestError: see `place`.
+            WeightsError: a part is missing, of another class, or does not load; or see `place`.
         """
         index = read_model_index(folder, PARTS)
         if any(index.get("transformer_2") or ()):
@@ -234,24 +232,23 @@ class Backbone(ABC, Generic[Remembered]):
         return Codec(self.pipeline.vae).decode(latents)
 
 
-def place(pipeline: Any, device: torch.device) -> Any:
-    """A pipeline on the device on which it will compute.
+def place(model: Any, device: torch.device) -> Any:
+    """A model, or its codec, on the device on which it will compute.
 
     Raises:
-        OutOfMemoryError: it does not fit there.
-        RequestError: torch cannot use the GPU.
+        WeightsError: it does not fit there, or torch cannot use the GPU: whatever is edited would meet the same.
     """
     if device.type == "cpu":
-        return pipeline
+        return model
     try:
-        return pipeline.to(device)
+        return model.to(device)
     except torch.cuda.OutOfMemoryError as fault:
-        raise OutOfMemoryError(
+        raise WeightsError(
             f"the model does not fit this card ({first_line(fault)}); end what else runs on it, choose a smaller model "
             "or a larger card (docs/performance.md, small cards), or use --device cpu"
         ) from None
     except (AssertionError, RuntimeError) as fault:  # of a torch without CUDA, and of one that the driver does not suit
-        raise RequestError(
+        raise WeightsError(
             f"torch cannot use this machine's GPU ({first_line(fault)}); update its driver, or use --device cpu"
         ) from None
 

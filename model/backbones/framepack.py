@@ -79,7 +79,6 @@ class FramePack:
 
         Raises:
             WeightsError: a part is missing, of another class, or does not load.
-            OutOfMemoryError, RequestError: see `place`.
         """
         read_model_index(folder, PARTS)
         try:

@@ -9,7 +9,7 @@ import pytest
 from model.errors import VideoError
 from storage import probe as probing
 from storage import source_file
-from storage.probe import _mended, probe
+from storage.probe import probe
 from storage.video import read_thumbnails
 from tests.clips import BAD_INPUTS, FRAMES, X264, chart, make_bad_input, make_clip, run_ffmpeg
 from tests.users import as_nobody
@@ -134,25 +134,6 @@ def test_one_time_stamp_told_twice_costs_no_other(tmp_path: Path) -> None:
     strays = [abs(stamp * info.time_base - 5 - number * Fraction(1001, 60000)) for number, stamp in enumerate(info.pts)]
     assert len(strays) == FRAMES
     assert max(strays) <= 2 * info.time_base
-
-
-@pytest.mark.parametrize(
-    ("told", "mended"),
-    [
-        ([100, None, None, 130], [100, 110, 120, 130]),
-        ([None, 3600, 3600, 9000], [2099, 3600, 6300, 9000]),
-        ([50, 90, 10**9, 170, 210], [50, 90, 130, 170, 210]),
-        ([10**9, 3000, 4501], [1499, 3000, 4501]),
-        ([7, None, None, None], [7, 1508, 3010, 4511]),
-        ([7, 8, 8, 9, 10], [7, 1508, 3010, 4511, 6013]),  # there is no room, and below zero there is no time
-        ([None, None, None], [0, 1501, 3003]),
-        ([], []),
-    ],
-)
-def test_time_stamps_that_are_missing_or_wrong_are_put_between_the_others(
-    told: list[int | None], mended: list[int]
-) -> None:
-    assert list(_mended(told, Fraction(3003, 2))) == mended
 
 
 def test_frames_that_an_avi_dropped_are_no_damage(tmp_path: Path) -> None:
