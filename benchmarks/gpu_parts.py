@@ -15,7 +15,8 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
 
 import editing
-from model.backbones.acceleration import ON_GPUS, accelerate, offload
+from model.backbones.acceleration import ON_GPUS, accelerate
+from model.backbones.placement import offload_blocks
 from model.backbones.transformer import MemoryWanTransformer
 from model.config import SpeedConfig
 from model.memory.conditioning import Conditioning
@@ -319,7 +320,7 @@ def measure_small_cards(bench: Bench) -> Figures:
     ways: dict[str, Callable[[Any], object]] = {
         "whole": lambda model: None,
         "int8": lambda model: accelerate(model, SpeedConfig(quantize="int8"), torch.device(bench.device)),
-        "offloaded": lambda model: offload(model.to("cpu"), torch.device(bench.device)),
+        "offloaded": lambda model: offload_blocks(model.to("cpu"), torch.device(bench.device)),
     }
     figures: Figures = {}
     for name, change in ways.items():

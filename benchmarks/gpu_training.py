@@ -23,6 +23,7 @@ from shutil import rmtree
 
 import torch
 
+from model.backbones.backbone import Codec
 from model.config import DatasetConfig, DrawnSource, Source, TrainingRunConfig
 from model.editor import MemoryEditor
 from model.errors import MemoryV2VError
@@ -108,16 +109,16 @@ def _drawings(source: Source) -> list[Drawing]:
 
 def _make_clip(job: tuple[Path, Drawing, Work, str]) -> None:
     path, drawing, work, codec = job
-    clip, backbone = draw_clip(drawing, work.footage), _editor(work.start).backbone
-    source, *versions = (encode_segments(backbone, frames, work.length) for frames in (clip.source, *clip.versions))
+    clip, opened = draw_clip(drawing, work.footage), _codec(work.start)
+    source, *versions = (encode_segments(opened, frames, work.length) for frames in (clip.source, *clip.versions))
     regions = pool_regions(clip.regions, work.length, source.shape[3])
     encoded = TrainingClip(clip.id, clip.instruction, clip.fixed, source, tuple(versions), regions, clip.cameras)
     write_clip(path, encoded, codec)
 
 
 @cache
-def _editor(start: Path) -> MemoryEditor:
-    return MemoryEditor.from_pretrained(start)
+def _codec(start: Path) -> Codec:
+    return Codec.load(start)
 
 
 def _rate(
@@ -134,7 +135,7 @@ def _rate(
     seconds = []
     for part in ("first", "second"):  # the first one warms up
         rmtree(folder / part, ignore_errors=True)  # of a run that was broken off
-        editor = MemoryEditor.from_pretrained(start, device=device)
+        editor = MemoryEditor.from_pretrained(start, device=device, whole=True)
         text = encode_texts(editor.backbone, texts)
         begun = time.monotonic()
         train(editor.backbone.transformer, *clips, text, tried, folder / part)

@@ -12,6 +12,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.cancelling import cancellable
 from flows.environment import user_folder
 from model.config import CatalogRequest
 from model.errors import RequestError, RunError
@@ -62,6 +63,7 @@ def plan(request: CatalogRequest) -> CatalogPlan:
 
 
 @flow(name="edit-catalog", flow_run_name="catalog {request.manifest.name}", log_prints=False)
+@cancellable
 def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[str, Any]:
     """Edit all videos of a manifest, and return what was done (see `RunRecord`).
 
@@ -100,11 +102,6 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
         record_rates(user_folder("data"), setting_of(setup), measured.rates)
     require_few_failures(measured.record, request.max_failed_fraction)
     return asdict(measured.record)
-
-
-def last_run(out: Path) -> RunRecord:
-    """Of the runs of a catalog that came to their end, the one that began last."""
-    return read_runs(out.absolute() / STATE)[-1]
 
 
 def status(out: Path) -> tuple[list[Holder], list[VideoState]]:

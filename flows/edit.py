@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.cancelling import cancellable
 from flows.environment import user_folder
 from flows.request import completed
 from model.config import EditRequest
@@ -86,6 +87,7 @@ def edit(request: EditRequest) -> EditReport:
 
 
 @flow(name="edit-video", flow_run_name="edit {request.video.name}", log_prints=False)
+@cancellable
 def edit_video(request: EditRequest, started: float | None = None) -> dict[str, Any]:
     """Edit one video as one instruction says, and return what was done (see `EditReport`).
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.cancelling import cancellable
 from flows.environment import user_folder
 from model.config import EvaluationRequest, ProofConfig
 from model.metrics.agreement import Figures
@@ -42,6 +43,7 @@ def prove(config: ProofConfig) -> Figures:
 
 
 @flow(name="evaluate-consistency", flow_run_name="{config.videos} videos", log_prints=False)
+@cancellable
 def evaluate_consistency(config: ProofConfig) -> dict[str, Any]:
     """Edit held-out videos by all methods, and return every measure with its interval, by method."""
     start_ray()
@@ -75,6 +77,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
 
 
 @flow(name="evaluate-edits", flow_run_name="{request.run.name}", log_prints=False)
+@cancellable
 def evaluate_edits(request: EvaluationRequest) -> dict[str, Any]:
     """Measure the finished videos of a run, alone or in pairs with those of another, and return every metric.
 

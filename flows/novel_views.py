@@ -11,6 +11,7 @@ from typing import Any
 from prefect import flow
 from pydantic import TypeAdapter
 
+from flows.cancelling import cancellable
 from flows.environment import user_folder
 from flows.request import completed
 from model.config import ViewRequest
@@ -84,6 +85,7 @@ def view(request: ViewRequest) -> ViewsReport:
 
 
 @flow(name="novel-views", flow_run_name="view {request.video.name}", log_prints=False)
+@cancellable
 def novel_views(request: ViewRequest) -> dict[str, Any]:
     """See one video anew along each camera, and return what was done (see `ViewsReport`).
 

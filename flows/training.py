@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.cancelling import cancellable
 from flows.environment import user_folder
 from storage.store import place_for
 from storage.store_lock import StoreLock
@@ -58,6 +59,7 @@ def train(manifest: Path, config: Path, out: Path) -> TrainingReport:
 
 
 @flow(name="train-model", flow_run_name="train {out.name}", log_prints=False)
+@cancellable
 def train_model(manifest: Path, config: Path, out: Path, started: float | None = None) -> dict[str, Any]:
     """Train a model as two files say, and return what was done (see `TrainingReport`).
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.cancelling import cancellable
 from flows.environment import user_folder
 from flows.request import completed_extension
 from model.config import ExtensionRequest
@@ -80,6 +81,7 @@ def plan(request: ExtensionRequest) -> ExtensionPlan:
 
 
 @flow(name="extend-dataset", flow_run_name="extend {request.dataset.name}", log_prints=False)
+@cancellable
 def extend_dataset(request: ExtensionRequest) -> dict[str, Any]:
     """Continue the targets of a dataset's pairs, and return what was done (see `ExtensionReport`)."""
     started = time.time()

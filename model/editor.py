@@ -36,6 +36,7 @@ from model.backbones.acceleration import accelerate
 from model.backbones.backbone import Backbone
 from model.backbones.lucy_edit import LucyEdit
 from model.backbones.model_folder import read_model_index
+from model.backbones.placement import place, require_usable, settle
 from model.backbones.recam import ReCam
 from model.camera.trajectory import Trajectory
 from model.config import PLAIN, EditConfig, Precision, SpeedConfig
@@ -77,11 +78,15 @@ class MemoryEditor:
         dtype: Precision = "float32",
         device: str = "cpu",
         speed: SpeedConfig = PLAIN,
+        whole: bool = False,
     ) -> "MemoryEditor":
         """Load a model folder in diffusers' format; `dtype` is float32 or bfloat16 (the VAE stays in float32).
 
+        What a small card has no room for visits it from main memory (`model.backbones.placement`), unless the model is
+        to be there as a `whole`, to be trained.
+
         Raises:
-            WeightsError: the folder is missing, incomplete, or of another architecture.
+            WeightsError: the folder is missing, incomplete, or of another architecture; or the device cannot hold it.
             RequestError: this machine cannot do what `speed` asks for.
         """
         path = Path(folder)
@@ -90,8 +95,11 @@ class MemoryEditor:
         kind = read_model_index(path, {}).get("_class_name")
         if kind not in BACKBONES:
             raise WeightsError(f"{folder}: is a {kind}; expected {' or '.join(BACKBONES)}")
-        backbone = BACKBONES[kind].load(path, DTYPES[dtype], torch.device(device))
-        accelerate(backbone.transformer, speed, backbone.device)
+        target = torch.device(device)
+        require_usable(target)
+        backbone = BACKBONES[kind].load(path, DTYPES[dtype])
+        accelerate(backbone.transformer, speed, target)
+        (place if whole else settle)(backbone.pipeline, target)
         return cls(backbone, speed)
 
     def save_pretrained(self, folder: str | Path) -> None:

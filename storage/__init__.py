@@ -1,7 +1,7 @@
 """Names to arrays and back: video files, the LanceDB memory, the ledger, pages. Numpy and Arrow; no torch.
 
-Video files   probe, source_file, matroska, time_stamps; decoding, encoding, ffmpeg, mux, video; geometry, colour,
-              colour_tags, planes; mask, rectangle, picture; segment_file, proxy, vmaf; footage (what is told of a file)
+Video files   probe, packets, time_stamps, source_file, matroska; decoding, encoding, ffmpeg, mux, video; geometry,
+              colour, colour_tags, planes; mask, rectangle, picture; segment_file, proxy, vmaf; footage (what is told)
 Memory        memory (text edits), views, what both share in remembered and kinds; latents; tables, table_place
 What is done  ledger, store, store_lock; making and attempts (of segments), faults; sessions, garbage; archive, exchange
 Finished      finished, edited_videos; scores, score_tables

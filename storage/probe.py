@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -25,14 +23,13 @@ from av.video.stream import VideoStream
 from storage.colour_tags import MATRICES, UNTAGGED_MATRICES, Colour, read_colour
 from storage.ffmpeg import MAX_PIXELS, VIDEO_CODECS
 from storage.matroska import declared_end
-from storage.source_file import demux, limit_pixels, open_container, refuse
-from storage.time_stamps import mend, usual_step
+from storage.packets import MAX_FRAMES, Timing, Walk, timing_by_decoding, timing_of, walk_packets
+from storage.source_file import limit_pixels, open_container, refuse
 
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 16, 8192, 8
-MIN_FRAMES, MAX_FRAMES = 2, 1_000_000
+MIN_FRAMES = 2
 SIZES = f"sides of {MIN_SIDE} to {MAX_SIDE} pixels, at most {MAX_ASPECT}:1 and {MAX_PIXELS:,} pixels"
 MAX_SECONDS = 7 * 24 * 3600
-LOOKED_AT_FRAMES = 5
 LOOKED_AT_PLACES, FRAMES_AT_A_PLACE = 3, 2  # behind the first frames, for fields
 WITHOUT_FIELDS = ("av1", "vp8", "vp9")
 SLACK = 0.5  # seconds by which a file may end before it says so
@@ -97,44 +94,6 @@ class VideoInfo:
         return (self.pts[-1] + self.last_duration - self.pts[0]) * self.time_base
 
 
-class _Timing(NamedTuple):
-    pts: tuple[int, ...]
-    keyframes: tuple[int, ...]
-    last_duration: int
-
-
-class _Shown(NamedTuple):
-    """A packet whose frame is shown."""
-
-    pts: int | None
-    duration: int
-    is_keyframe: bool
-
-
-@dataclass
-class _Walk:
-    """What one pass over the packets finds; `shown` is in decoding order, `end` and `picture_end` (of the video alone)
-    in seconds.
-
-    `latest` is the last time stamp of each other track; some are `going_back`.
-    """
-
-    first: list[VideoFrame] = field(default_factory=list)
-    shown: list[_Shown] = field(default_factory=list)
-    starts_on_keyframe: bool | None = None
-    has_corrupt: bool = False
-    end: Fraction = Fraction(0)
-    picture_end: Fraction = Fraction(0)
-    latest: dict[int, int] = field(default_factory=dict)
-    going_back: set[int] = field(default_factory=set)
-
-    @property
-    def tells_all_times(self) -> bool:
-        """Whether the packets alone tell which frames are shown, and when."""
-        stamps = {packet.pts for packet in self.shown}
-        return bool(self.starts_on_keyframe) and None not in stamps and len(stamps) == len(self.shown) > 0
-
-
 def probe(path: Path) -> VideoInfo:
     """Describe a video file.
 
@@ -145,13 +104,13 @@ def probe(path: Path) -> VideoInfo:
     path = path.absolute()
     with open_container(path) as container:
         stream = _choose_stream(path, container)
-        walk = _walk(path, container, stream)
+        walk = walk_packets(path, container, stream)
         if not walk.first:
             raise refuse(path, "no frame of it can be decoded")
         _require_sane_picture(path, walk.first[0])
         _require_few_frames(path, len(walk.shown))
         _require_whole(path, container, stream, walk)
-        timing = _timing(walk.shown) if walk.tells_all_times else _timing_by_decoding(path, stream.index)
+        timing = timing_of(walk.shown) if walk.tells_all_times else timing_by_decoding(path, stream.index)
         _require_sane_length(path, timing, stream.time_base or Fraction(1, 1000))
         return _describe(path, container, stream, walk, timing)
 
@@ -174,44 +133,6 @@ def _codec_name(stream: VideoStream | AudioStream) -> str:
     return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
 
 
-def _walk(path: Path, container: InputContainer, stream: VideoStream) -> _Walk:
-    walk, tracks = _Walk(), container.streams
-    looked_at = {stream.index, *(sound.index for sound in tracks.audio)}
-    for packet in demux(path, container, *tracks.video, *tracks.audio, *tracks.subtitles):
-        if packet.stream_index == stream.index and len(walk.first) < LOOKED_AT_FRAMES:
-            walk.first += [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
-        if packet.size == 0:  # the demuxer's closing mark, or a frame that was dropped as it was taken
-            continue
-        walk.has_corrupt |= packet.is_corrupt and packet.stream_index in looked_at
-        walk.end = max(walk.end, _end(packet))
-        if packet.stream_index == stream.index:
-            _note_picture(walk, packet)
-        elif packet.dts is not None:
-            _note_sound(walk, packet.stream_index, packet.dts)
-        if len(walk.shown) > MAX_FRAMES:
-            break
-    return walk
-
-
-def _note_picture(walk: _Walk, packet: Packet) -> None:
-    if walk.starts_on_keyframe is None:
-        walk.starts_on_keyframe = packet.is_keyframe
-    walk.picture_end = max(walk.picture_end, _end(packet))
-    if not packet.is_discard:  # cut away by an edit list
-        walk.shown.append(_Shown(packet.pts, packet.duration or 0, packet.is_keyframe))
-
-
-def _note_sound(walk: _Walk, track: int, stamp: int) -> None:
-    if stamp < walk.latest.get(track, stamp):
-        walk.going_back.add(track)
-    walk.latest[track] = stamp
-
-
-def _end(packet: Packet) -> Fraction:
-    start = packet.pts if packet.pts is not None else packet.dts or 0
-    return (start + (packet.duration or 0)) * packet.time_base
-
-
 def _require_sane_picture(path: Path, frame: VideoFrame) -> None:
     width, height = frame.width, frame.height
     small, large = sorted((width, height))
@@ -228,7 +149,7 @@ def _require_few_frames(path: Path, frames: int) -> None:
         raise refuse(path, f"has more than {MAX_FRAMES:,} frames; cut it into parts")
 
 
-def _require_sane_length(path: Path, timing: _Timing, time_base: Fraction) -> None:
+def _require_sane_length(path: Path, timing: Timing, time_base: Fraction) -> None:
     frames = len(timing.pts)
     _require_few_frames(path, frames)
     if frames < MIN_FRAMES:
@@ -239,7 +160,7 @@ def _require_sane_length(path: Path, timing: _Timing, time_base: Fraction) -> No
         raise refuse(path, f"lasts {float(seconds) / 3600:,.0f} hours; at most {hours} are accepted, cut it into parts")
 
 
-def _require_whole(path: Path, container: InputContainer, stream: VideoStream, walk: _Walk) -> None:
+def _require_whole(path: Path, container: InputContainer, stream: VideoStream, walk: Walk) -> None:
     """Refuse files that were cut short: each container says in its own way how long it should be."""
     names = container.format.name.split(",")
     short = walk.has_corrupt
@@ -255,27 +176,7 @@ def _require_whole(path: Path, container: InputContainer, stream: VideoStream, w
         raise refuse(path, "is cut short or damaged: its index names more than it holds")
 
 
-def _timing(shown: Sequence[_Shown]) -> _Timing:
-    ordered = sorted((packet.pts, packet.is_keyframe, packet.duration) for packet in shown if packet.pts is not None)
-    pts = tuple(stamp for stamp, _, _ in ordered)
-    keyframes = tuple(index for index, (_, is_keyframe, _) in enumerate(ordered) if is_keyframe)
-    return _Timing(pts, keyframes, ordered[-1][2] or usual_step(pts))
-
-
-def _timing_by_decoding(path: Path, index: int) -> _Timing:
-    """Time stamps of the decoded frames, for containers whose packets lack some, or tell one twice."""
-    with open_container(path) as container:
-        stream = next(stream for stream in container.streams.video if stream.index == index)
-        limit_pixels(stream)
-        stamps = [frame.pts for frame in islice(container.decode(stream), MAX_FRAMES + 1)]
-        step = 1 / (Fraction(stream.average_rate or 25) * (stream.time_base or 1))
-    if "avi" in container.format.name and None in stamps:  # it counts, and what is told of some is when they decode
-        stamps = [None] * len(stamps)
-    pts = mend(stamps, max(step, Fraction(1)))
-    return _Timing(pts, (), usual_step(pts))
-
-
-def _describe(path: Path, container: InputContainer, stream: VideoStream, walk: _Walk, timing: _Timing) -> VideoInfo:
+def _describe(path: Path, container: InputContainer, stream: VideoStream, walk: Walk, timing: Timing) -> VideoInfo:
     frame, rotation = walk.first[0], walk.first[0].rotation % 360
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     width, height = frame.width, frame.height

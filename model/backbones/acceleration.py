@@ -1,4 +1,4 @@
-"""A loaded transformer made faster, or smaller: attention back end, 8-bit layers, compiled blocks, offloading.
+"""A loaded transformer made faster, or smaller: attention back end, 8-bit layers, compiled blocks.
 
 All of it is the work of torch, diffusers and torchao; here it is chosen, and what this machine lacks is told.
 
@@ -16,6 +16,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName, attention_
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor, nn
 
+from model.backbones.placement import does_not_fit
 from model.config import Quantization, SpeedConfig, require_torchao
 from model.errors import RequestError, first_line
 
@@ -26,10 +27,13 @@ GRAPHS = 64  # of a block, one for each combination of memories, cache and mergi
 
 
 def accelerate(transformer: WanTransformer3DModel, speed: SpeedConfig, device: torch.device) -> None:
-    """Do what `speed` says to a transformer on `device`.
+    """Do what `speed` says to a transformer that will compute on `device`, wherever it lies yet.
+
+    Layers in 8 bits go there one by one, so that a card need not have room for them as they were.
 
     Raises:
         RequestError: this machine has no such back end, no torchao, or no compiler.
+        WeightsError: the card has no room for layers in 8 bits.
     """
     attention = speed.attention
     if attention == "auto":
@@ -37,21 +41,11 @@ def accelerate(transformer: WanTransformer3DModel, speed: SpeedConfig, device: t
     if attention != "native":
         _attend_by(transformer, attention)
     if speed.quantize != "none":
-        _quantize(transformer, speed.quantize)
+        _quantize(transformer, speed.quantize, device)
     if speed.compile:
         _require_a_compiler(device)
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
         transformer.compile_repeated_blocks()
-
-
-def offload(transformer: Any, device: torch.device) -> None:
-    """Keep the blocks in main memory, from where each visits `device` while it is computed: slow, for small cards.
-
-    One after the other, not the next one ahead of its turn on a stream: a block that chooses what is merged is called
-    twice, and diffusers would have sent it away after the first time.
-    """
-    memory = torch.device("cpu")
-    transformer.enable_group_offload(device, memory, offload_type="block_level", num_blocks_per_group=1)
 
 
 def fastest_attention(transformer: WanTransformer3DModel, device: torch.device) -> str:
@@ -100,14 +94,16 @@ def _attend_by(transformer: Any, backend: str) -> None:
         ) from None
 
 
-def _quantize(transformer: nn.Module, kind: Quantization) -> None:
+def _quantize(transformer: nn.Module, kind: Quantization, device: torch.device) -> None:
     require_torchao(kind)
     from torchao import quantization as ao  # pyright: ignore[reportMissingImports] - an extra
 
     how = ao.Int8WeightOnlyConfig() if kind == "int8" else ao.Float8DynamicActivationFloat8WeightConfig()
     blocks = transformer.get_submodule("blocks")
     try:
-        ao.quantize_(blocks, how)
+        ao.quantize_(blocks, how, device=device)
+    except torch.cuda.OutOfMemoryError as fault:
+        raise does_not_fit(fault) from None
     except (AssertionError, RuntimeError, NotImplementedError) as fault:
         raise RequestError(f"quantize {kind}: this device cannot: {first_line(fault)}; give int8") from None
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from model.backbones.block_codec import BlockCodec
 from model.backbones.model_folder import read_config, read_model_index
+from model.backbones.placement import place
 from model.backbones.transformer import MemoryWanTransformer
 from model.camera.trajectory import Trajectory
 from model.config import EditConfig
@@ -101,13 +102,13 @@ class Backbone(ABC, Generic[Remembered]):
         self._read = lru_cache(maxsize=TEXTS_KEPT)(self._encode_text)
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype, device: torch.device) -> "Backbone[Remembered]":
-        """Load a diffusers folder of this kind, with or without memory modules.
+    def load(cls, folder: Path, dtype: torch.dtype) -> "Backbone[Remembered]":
+        """Load a diffusers folder of this kind into main memory, with or without memory modules.
 
         Where it has none they start from the base (see `MemoryWanTransformer.inflate_memory`).
 
         Raises:
-            WeightsError: a part is missing, of another class, or does not load; or see `place`.
+            WeightsError: a part is missing, of another class, or does not load.
         """
         index = read_model_index(folder, PARTS)
         if any(index.get("transformer_2") or ()):
@@ -122,7 +123,7 @@ class Backbone(ABC, Generic[Remembered]):
             raise WeightsError(f"{folder}: does not load: {first_line(fault)}") from fault
         pipeline.register_to_config(expand_timesteps=bool(index.get("expand_timesteps", False)))
         pipeline.vae.to(torch.float32)  # decoding in half precision is visibly worse, and its encoder fails in it
-        return cls(place(pipeline, device))
+        return cls(pipeline)
 
     @abstractmethod
     def conditioning(
@@ -230,27 +231,6 @@ class Backbone(ABC, Generic[Remembered]):
     def decode(self, latents: Float[Tensor, "1 channel time row column"]) -> Float[Tensor, "1 3 frame height width"]:
         """The video of normalised latents, in [-1, 1] as far as the model's `Codec` keeps to it."""
         return Codec(self.pipeline.vae).decode(latents)
-
-
-def place(model: Any, device: torch.device) -> Any:
-    """A model, or its codec, on the device on which it will compute.
-
-    Raises:
-        WeightsError: it does not fit there, or torch cannot use the GPU: whatever is edited would meet the same.
-    """
-    if device.type == "cpu":
-        return model
-    try:
-        return model.to(device)
-    except torch.cuda.OutOfMemoryError as fault:
-        raise WeightsError(
-            f"the model does not fit this card ({first_line(fault)}); end what else runs on it, choose a smaller model "
-            "or a larger card (docs/performance.md, small cards), or use --device cpu"
-        ) from None
-    except (AssertionError, RuntimeError) as fault:  # of a torch without CUDA, and of one that the driver does not suit
-        raise WeightsError(
-            f"torch cannot use this machine's GPU ({first_line(fault)}); update its driver, or use --device cpu"
-        ) from None
 
 
 def conditioned(videos: Sequence[ConditionVideo], source: Tensor, **how: Any) -> Conditioning:

@@ -27,8 +27,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from model.backbones.backbone import place
 from model.backbones.model_folder import read_model_index
+from model.backbones.placement import place
 from model.config import ExtensionConfig, Precision
 from model.errors import WeightsError, first_line
 from model.types import WindowRecord

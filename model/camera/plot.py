@@ -62,11 +62,6 @@ def plot_trajectory(trajectory: Trajectory, intrinsics: Intrinsics = LENS) -> st
     return draw_trajectory(trajectory, intrinsics).document(headline=False)
 
 
-def plot_overlap(names: Sequence[str], scores: Float64[np.ndarray, "views views"]) -> str:
-    """An SVG document of what views share: `scores` of `model.camera.fov.overlap_matrix`."""
-    return draw_overlap(names, scores).document()
-
-
 def draw_trajectory(
     trajectory: Trajectory, intrinsics: Intrinsics = LENS, title: str = "camera path", unit: str = "m"
 ) -> Drawing:

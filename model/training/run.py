@@ -4,7 +4,6 @@ Also what comes before it: a small model made from nothing, and clips turned int
 come from nor who started it; several workers share gradients through `worker.wrap`, and the first of them writes.
 """
 
-import gc
 import json
 import shutil
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ def build_start(folder: Path, videos: Sequence[Frames], sentences: Sequence[str]
 
 @torch.no_grad()
 def encode_segments(
-    codec: Backbone[Any] | Codec, frames: Frames, length: int
+    codec: Codec, frames: Frames, length: int
 ) -> Float16[np.ndarray, "segment channel time row column"]:
     """Latents of a clip, by segment of `length` frames."""
     segments = frames.reshape(-1, length, *frames.shape[1:])
@@ -86,7 +85,7 @@ def run_training(
         RunError: a gradient is not finite.
     """
     torch.set_num_threads(threads)
-    backbone = MemoryEditor.from_pretrained(start, device=device).backbone
+    backbone = MemoryEditor.from_pretrained(start, device=device, whole=True).backbone
     text = encode_texts(backbone, instructions)
     backbone.pipeline.vae = None  # clips are latents already
     transformer = backbone.transformer
@@ -109,12 +108,6 @@ def encode_texts(backbone: Backbone[Any], instructions: set[str]) -> TextStates:
     if text.keep(sorted(instructions | {""})):
         backbone.pipeline.text_encoder = None
     return text
-
-
-def free_card() -> None:
-    """Give back what models took that nobody holds any more: other processes may want it."""
-    gc.collect()  # an editor holds itself, through the texts that it keeps
-    torch.cuda.empty_cache()
 
 
 def save_trained(editor: MemoryEditor, folder: Path, config: TrainingRunConfig) -> None:

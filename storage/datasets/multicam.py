@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from model.camera.multicam import read_cameras
-from model.camera.projection import Intrinsics
 from model.errors import InputError, RequestError, VideoError
 from storage.content_id import identify
 from storage.datasets.media import read_media
@@ -54,19 +53,6 @@ class MultiCam:
                 origin = tuple(path.relative_to(self.folder).as_posix() for path in (source, target))
                 pairs.append((Entry(f"{name}-{source.stem}-{target.stem}", name, "", origin), source, target))
         return pairs
-
-
-def lens_of(video: Path, width: int, height: int) -> Intrinsics:
-    """Intrinsics of a film of the dataset, from the folder of its lens, such as `f18_aperture10`: 18 mm.
-
-    Raises:
-        RequestError: it lies below no such folder.
-    """
-    for folder in video.parents:
-        length = folder.name.split("_")[0].removeprefix("f")
-        if folder.name.startswith("f") and "_aperture" in folder.name and length.isdigit():
-            return Intrinsics.from_lens(width, height, float(length))
-    raise RequestError(f"{video}: lies below no folder of a lens; expected one such as f18_aperture10")
 
 
 def find_scenes(folder: Path) -> list[Path]:

@@ -15,7 +15,6 @@ from model.config import PLAIN, EditConfig, Precision, SpeedConfig
 from model.errors import OutOfMemoryError, RunError, first_line
 from model.rehearsal import Rehearsal
 from model.types import EditedSegment, Memory, ViewMemory
-from tasks.actors.loading import load_editor
 from tasks.footprint import footprint
 
 if TYPE_CHECKING:
@@ -170,7 +169,11 @@ class Embedder:
 
 
 def _load_or_rehearse(weights: str, dtype: Precision, device: str, speed: SpeedConfig) -> "MemoryEditor | Rehearsal":
-    return Rehearsal.open(weights) if Rehearsal.is_at(weights) else load_editor(weights, dtype, device, speed)
+    if Rehearsal.is_at(weights):
+        return Rehearsal.open(weights)
+    from model.editor import MemoryEditor
+
+    return MemoryEditor.from_pretrained(weights, dtype=dtype, device=device, speed=speed)
 
 
 def as_stored(made: EditedSegment) -> LatentPair:
@@ -202,12 +205,12 @@ def _memory_errors() -> Iterator[None]:
 
 
 def _offload(model: "MemoryEditor | Rehearsal") -> None:
-    """Have weights lie in main memory, and visit the device one block at a time."""
+    """Have weights lie in main memory, and visit the device a part at a time."""
     if isinstance(model, Rehearsal):
         return
-    from model.backbones.acceleration import offload
+    from model.backbones.placement import offload
 
-    offload(model.backbone.transformer, model.backbone.device)
+    offload(model.backbone.pipeline, model.backbone.device)
 
 
 def _load_descriptor(name: str, threads: int) -> "Descriptor":

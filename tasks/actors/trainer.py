@@ -18,10 +18,9 @@ from storage.datasets.encoded import EncodedClips
 from storage.datasets.extended import MANIFEST
 from storage.datasets.multicam import Scene, SceneClip
 from storage.datasets.rendered import Drawing, draw_clip
-from tasks.actors.loading import load_editor
 
 if TYPE_CHECKING:
-    from model.editor import MemoryEditor
+    from model.backbones.backbone import Codec
 
 LOST_WORKERS = 2  # so often training begins again from its last state by itself
 
@@ -62,7 +61,7 @@ class Trainer:
     """Builds small models, turns clips into latents, and trains. A run that lost it is started again, and goes on."""
 
     def __init__(self) -> None:
-        self._editor: MemoryEditor | None = None
+        self._codec: Codec | None = None
 
     def build(
         self, folder: Path, clips: Sequence[EditedClip], sentences: Sequence[str], config: TrainingRunConfig
@@ -73,17 +72,19 @@ class Trainer:
         build_start(folder, [frames for clip in clips for frames in (clip.source, clip.versions[0])], sentences, config)
 
     def open(self, start: Path, device: str) -> None:
-        """Load the model whose codec is to be used.
+        """Load the codec of a model.
 
         Raises:
             WeightsError: it does not load.
         """
-        self._editor = load_editor(str(start), "float32", device)
+        from model.backbones.backbone import Codec
+
+        self._codec = Codec.load(start, device)
 
     def encode(self, clips: Sequence[EditedClip | SceneClip], length: int) -> list[TrainingClip]:
         """Clips as latents, in segments of `length` frames."""
-        assert self._editor is not None, "a model is opened first"
-        return [_encode(self._editor, clip, length) for clip in clips]
+        assert self._codec is not None, "a model is opened first"
+        return [_encode(self._codec, clip, length) for clip in clips]
 
     def train(self, job: TrainJob) -> float:
         """Train, alone or with others; returns the seconds that it took.
@@ -101,12 +102,12 @@ class Trainer:
         return perf_counter() - started
 
     def _close(self) -> None:
-        """Give up the model that is open: workers load their own, and a card has no room for both."""
-        if self._editor is None:
+        """Give up the codec that is open: workers want all of the card."""
+        if self._codec is None:
             return
-        from model.training.run import free_card
+        from model.backbones.placement import free_card
 
-        self._editor = None
+        self._codec = None
         free_card()
 
 
@@ -123,15 +124,15 @@ def start_renderers(count: int) -> list[Any]:
     return [Renderer.options(num_cpus=0).remote() for _ in range(count)]
 
 
-def _encode(editor: "MemoryEditor", clip: EditedClip | SceneClip, length: int) -> TrainingClip:
+def _encode(codec: "Codec", clip: EditedClip | SceneClip, length: int) -> TrainingClip:
     from model.training.run import encode_segments, pool_regions
 
     if isinstance(clip, SceneClip):
-        once, views = (encode_segments(editor.backbone, each, length) for each in (clip.source, clip.views))
+        once, views = (encode_segments(codec, each, length) for each in (clip.source, clip.views))
         source = np.concatenate([once] * (len(views) // len(once)))
         nothing = np.zeros((len(source), *source.shape[2:]), bool)
         return TrainingClip(clip.id, "", False, source, (views,), nothing, clip.cameras)
-    source, *versions = (encode_segments(editor.backbone, each, length) for each in (clip.source, *clip.versions))
+    source, *versions = (encode_segments(codec, each, length) for each in (clip.source, *clip.versions))
     regions = pool_regions(clip.regions, length, source.shape[3])
     return TrainingClip(clip.id, clip.instruction, clip.fixed, source, tuple(versions), regions, clip.cameras)
 

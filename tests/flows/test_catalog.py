@@ -26,7 +26,6 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
 from flows import catalog
-from flows.catalog import last_run
 from model.config import CatalogRequest, FaultPolicy
 from model.errors import CatalogError, DiskFullError, RequestError, RunError, StoreBusyError, StoreError
 from storage.catalog_page import PAGE
@@ -35,7 +34,7 @@ from storage.memory import MemoryStore
 from storage.object_store import deliver
 from storage.probe import probe
 from storage.run_lock import Holder, RunLock, holder_path, is_held, lock_path
-from storage.run_report import RunRecord
+from storage.run_report import RunRecord, read_runs
 from storage.store import MEMORY
 from storage.video_states import VideoState
 from tasks import commit
@@ -56,6 +55,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     run_ffmpeg(*chart("64x64", frames=FRAMES), *X264, path)
     return path
+
+
+def last_run(out: Path) -> RunRecord:
+    """Of the runs of a catalog that came to their end, the one that began last."""
+    return read_runs(out / STATE)[-1]
 
 
 def write_catalog(folder: Path, clip: Path, ids: Sequence[str], **settings: Any) -> Path:

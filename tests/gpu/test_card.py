@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from model.backbones.acceleration import ON_GPUS, _seconds_of, accelerate, fastest_attention, offload
+from model.backbones.acceleration import ON_GPUS, _seconds_of, accelerate, fastest_attention
+from model.backbones.placement import offload_blocks
 from model.backbones.transformer import Conditioning, MemoryWanTransformer
 from model.config import MergeConfig, SpeedConfig
 from shapes import SMALL, Case
@@ -66,7 +67,7 @@ def test_offloaded_blocks_need_less_of_the_card_for_the_same(case: Case, cached:
     torch.manual_seed(0)
     model = case.model(case.base.phases)
     expected, whole = result(case, model, cached), peak(case, model, cached)
-    offload(model, CUDA)
+    offload_blocks(model, CUDA)
     torch.cuda.empty_cache()
     assert distance(result(case, model, cached), expected) < 1e-3
     assert peak(case, model, cached) < whole

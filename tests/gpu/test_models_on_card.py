@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.backbones.acceleration import offload
 from model.backbones.dinov2 import Dinov2Descriptor
 from model.backbones.framepack import FramePack
+from model.backbones.placement import bytes_in_main_memory, offload
 from model.backbones.tiny import build_tiny_lucy_edit, build_tiny_recam
 from model.backbones.tiny_framepack import build_tiny_framepack
 from model.camera.presets import preset
@@ -66,11 +66,26 @@ def test_an_edit(lucy: Path, attention: str) -> None:
 
 
 @pytest.mark.parametrize("attention", ["joint", "cached"])
-def test_an_edit_with_blocks_in_main_memory(lucy: Path, attention: str) -> None:
+@pytest.mark.parametrize("visiting", [("text_encoder",), ("text_encoder", "transformer")], ids=["text", "blocks"])
+def test_an_edit_on_a_small_card(
+    lucy: Path, attention: str, visiting: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts in main memory, from where they visit the card; the size of the card is a stand-in."""
+    expected = second_edit(MemoryEditor.from_pretrained(lucy, device="cuda"), attention)
+    monkeypatch.setattr("model.backbones.placement.choose_visitors", lambda coming, free: visiting)
+    editor = MemoryEditor.from_pretrained(lucy, device="cuda")
+    parts = editor.backbone.pipeline.components
+    assert all(bytes_in_main_memory(parts[name]) > 0 for name in visiting)
+    assert bytes_in_main_memory(parts["vae"]) == 0
+    assert distance(second_edit(editor, attention), expected) < 1e-3
+
+
+@pytest.mark.parametrize("attention", ["joint", "cached"])
+def test_an_edit_after_the_card_was_full(lucy: Path, attention: str) -> None:
     """What an Editor does that has run out of the card's memory."""
     editor = MemoryEditor.from_pretrained(lucy, device="cuda")
     expected = second_edit(editor, attention)
-    offload(editor.backbone.transformer, CUDA)
+    offload(editor.backbone.pipeline, CUDA)
     assert distance(second_edit(editor, attention), expected) < 1e-3
 
 

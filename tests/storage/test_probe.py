@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from model.errors import VideoError
+from storage import packets, source_file
 from storage import probe as probing
-from storage import source_file
 from storage.probe import probe
 from storage.video import read_thumbnails
 from tests.clips import BAD_INPUTS, FRAMES, X264, chart, make_bad_input, make_clip, run_ffmpeg
@@ -176,7 +176,8 @@ def test_without_the_bounds_the_huge_picture_would_be_decoded(clips: Path, monke
 @pytest.mark.parametrize("kind", ["plain", "program_stream"])  # by its packets, and by decoding
 def test_endless_videos_are_refused(kind: str, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(probing, "MAX_FRAMES", FRAMES - 1)
+        for module in (probing, packets):
+            patch.setattr(module, "MAX_FRAMES", FRAMES - 1)
         with pytest.raises(VideoError, match="more than 59 frames; cut it into parts"):
             probe(make_clip(kind, clips))
     monkeypatch.setattr(probing, "MAX_SECONDS", 2)

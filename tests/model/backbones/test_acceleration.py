@@ -11,12 +11,12 @@ from diffusers.models.attention_dispatch import AttentionBackendName
 from pydantic import ValidationError
 
 import model.backbones.acceleration as acceleration
-from model.backbones.acceleration import accelerate, fastest_attention, offload
+from model.backbones.acceleration import accelerate, fastest_attention
 from model.backbones.transformer import Conditioning, MemoryWanTransformer
 from model.config import SPEEDS, MergeConfig, SpeedConfig
 from model.errors import RequestError
 from shapes import in_precision
-from tests.model.toy import FRAMES, memories, predict, target, toy_transformer
+from tests.model.toy import memories, predict, target, toy_transformer
 
 CPU = torch.device("cpu")
 JOINT = Conditioning(memories(), MergeConfig(fraction=0.5))
@@ -99,48 +99,6 @@ def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", fail)
     with pytest.raises(RequestError, match=r"nothing can be compiled here; install a C\+\+ compiler"):
         accelerate(toy_transformer(), SpeedConfig(compile=True), CPU)
-
-
-@pytest.mark.parametrize("cached", [False, True], ids=["joint", "cached"])
-@torch.no_grad()
-def test_offloaded_blocks_give_the_very_results(cached: bool) -> None:
-    model, given = toy_transformer(), target()
-    text = torch.randn(1, 4, model.config["text_dim"])
-    asked = Conditioning(memories(), cached=True, memory_text=text) if cached else JOINT
-
-    def result() -> torch.Tensor:
-        known = Conditioning(cached=True, cache=model.remember(asked)) if cached else asked
-        return predict(model, given, model.prepare(given[2], known, FRAMES))
-
-    expected = result()
-    offload(model, CPU)
-    assert torch.equal(result(), expected)
-
-
-@pytest.mark.parametrize("cached", [False, True], ids=["joint", "cached"])
-@torch.no_grad()
-def test_every_weight_is_used_inside_the_forward_that_brings_it_in(cached: bool) -> None:
-    """Offloading hangs on the forward of each block, and for all that is in no block on the model's own."""
-    model, given = toy_transformer(), target()
-    outside, entered = [], set()
-    for owner in (model, *model.blocks):
-        owner.register_forward_pre_hook(lambda module, _: entered.add(module))
-        owner.register_forward_hook(lambda module, *_: entered.discard(module))
-    for name, module in model.named_modules():
-        if next(module.parameters(recurse=False), None) is None or module in (model, *model.blocks):
-            continue
-        owner = model.get_submodule(".".join(name.split(".")[:2])) if name.startswith("blocks.") else model
-        module.register_forward_pre_hook(
-            lambda _, __, name=name, owner=owner: outside.append(name) if owner not in entered else None
-        )
-    text = torch.randn(1, 4, model.config["text_dim"])
-    known = JOINT
-    if cached:
-        asked = Conditioning(memories(), JOINT.merging, cached=True, memory_text=text)
-        plan = model.plan_merges(*given, asked)
-        known = Conditioning(cached=True, cache=model.remember(asked, plan))
-    predict(model, given, model.prepare(given[2], known, FRAMES))
-    assert outside == []
 
 
 @pytest.mark.slow  # in float32 tests/model/backbones/test_transformer.py compiles blocks, too

@@ -11,7 +11,6 @@ from model.camera.plot import (
     SIZE,
     draw_overlap,
     draw_trajectory,
-    plot_overlap,
     plot_trajectory,
     shorten,
     stack_drawings,
@@ -100,7 +99,7 @@ def test_a_drawing_is_told_in_words_too() -> None:
 
 def test_the_matrix_shows_every_number_and_name() -> None:
     scores = np.array([[1, 0.25], [0.75, 1]])
-    svg = plot_overlap(["first", "second"], scores)
+    svg = draw_overlap(["first", "second"], scores).document()
     written = texts(svg)
     assert {"1 first", "2 second", "1.00", "0.25", "0.75"} <= {" ".join(text.split()) for text in written}
     titles = [title.text for title in ElementTree.fromstring(svg).iter(f"{SVG}title")]
@@ -109,7 +108,7 @@ def test_the_matrix_shows_every_number_and_name() -> None:
 
 
 def test_more_is_darker() -> None:
-    svg = plot_overlap(["a", "b"], np.array([[1, 0.25], [0.75, 1]]))
+    svg = draw_overlap(["a", "b"], np.array([[1, 0.25], [0.75, 1]])).document()
     cells = [group.find(f"{SVG}rect") for group in ElementTree.fromstring(svg).findall(f"{SVG}g")]
     lightness = [float(cell.attrib["fill"].split()[-1].rstrip("%)")) for cell in cells if cell is not None]
     assert lightness[0] == lightness[3] < lightness[2] < lightness[1]

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from model.backbones.backbone import Codec
 from model.backbones.block import MemoryBlock
 from model.config import TrainingRunConfig
 from model.editor import MemoryEditor
@@ -56,10 +57,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     pictures = [frames for clip in drawn["training"][:4] for frames in (clip.source, clip.versions[0])]
     build_start(folder / "start", pictures, all_sentences(), config)
-    backbone = MemoryEditor.from_pretrained(folder / "start").backbone
+    codec = Codec.load(folder / "start")
     for split, clips in drawn.items():
         for each in clips:
-            source, *versions = (encode_segments(backbone, frames, LENGTH) for frames in (each.source, *each.versions))
+            source, *versions = (encode_segments(codec, frames, LENGTH) for frames in (each.source, *each.versions))
             regions = pool_regions(each.regions, LENGTH, source.shape[3])
             clip = TrainingClip(each.id, each.instruction, each.fixed, source, tuple(versions), regions)
             write_clip(clip_path(folder / split, each.id), clip, "codec")

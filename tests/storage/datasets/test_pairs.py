@@ -15,7 +15,7 @@ from model.config import WorldConfig
 from model.errors import RequestError, VideoError
 from storage.datasets import senorita
 from storage.datasets.media import draw_strip, read_media, read_pair
-from storage.datasets.multicam import MultiCam, lens_of
+from storage.datasets.multicam import MultiCam
 from storage.datasets.pair_folder import PairFolder
 from storage.datasets.pair_worlds import PairWorlds
 from storage.datasets.pairs import Broken, Entry, Pair, PairSource
@@ -274,10 +274,6 @@ def test_multicam_pairs_come_with_both_cameras(tmp_path: Path) -> None:
     for pair in whole(source).values():
         assert pair.cameras is not None
         assert [len(camera) for camera in pair.cameras] == [33, 33]
-    lens = lens_of(tmp_path / "f24_aperture5/scene1/videos/cam01.mp4", 1280, 720)
-    assert lens.fx == pytest.approx(1280 * 24 / 23.76)
-    with pytest.raises(RequestError, match="folder of a lens"):
-        lens_of(tmp_path / "cam01.mp4", 64, 64)
 
 
 def test_cameras_that_cannot_be_read_break_their_scene_only(tmp_path: Path) -> None:
