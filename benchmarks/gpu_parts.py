@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
+from transformers import UMT5Config, UMT5EncoderModel
 
 import editing
 from model.backbones.acceleration import ON_GPUS, accelerate
-from model.backbones.placement import offload_blocks
+from model.backbones.backbone import Codec
+from model.backbones.placement import bytes_in_main_memory, settle
 from model.backbones.transformer import MemoryWanTransformer
-from model.config import SpeedConfig
+from model.config import Quantization, SpeedConfig
 from model.memory.conditioning import Conditioning
 from reporting import Figures, ratio, say, spread, take_turns, tidy
 from shapes import REAL, SMALL, Case, stock_of
@@ -35,7 +39,7 @@ WAY_SECONDS = 60.0  # that a way of `speed` may take, compiled
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured on: the models at their sizes, the VAE and its video, and the back ends to try.
+    """What is measured on: the models at their sizes, the VAE, the text encoder, a video, and the back ends to try.
 
     At `deadline`, by `time.monotonic`, whatever is left is left out.
     """
@@ -44,6 +48,7 @@ class Bench:
     lucy: Case
     recam: Case
     vae: Mapping[str, Any]
+    text: Mapping[str, Any]
     video: tuple[int, int, int]
     back_ends: tuple[str, ...]
     memories: tuple[int, ...] = MEMORIES
@@ -67,6 +72,15 @@ WAN22_VAE: Mapping[str, Any] = {
     "latents_std": [1.0] * 48,
     "scale_factor_spatial": 16,
 }
+UMT5_XXL: Mapping[str, Any] = {
+    "vocab_size": 256384,
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+}
 
 
 def real_bench() -> Bench:
@@ -74,7 +88,13 @@ def real_bench() -> Bench:
     case = partial(Case, memories=10, device="cuda", dtype=torch.bfloat16)
     lucy, recam = case(REAL["wan-5b"], "lucy"), case(REAL["wan-1.3b"], "recam")
     return Bench(
-        "cuda", lucy.at_depth((10, 10, 10)), recam.at_depth((3, 3, 3)), WAN22_VAE, (81, 480, 832), tuple(ON_GPUS)
+        "cuda",
+        lucy.at_depth((10, 10, 10)),
+        recam.at_depth((3, 3, 3)),
+        WAN22_VAE,
+        UMT5_XXL,
+        (81, 480, 832),
+        tuple(ON_GPUS),
     )
 
 
@@ -83,8 +103,9 @@ def rehearsal_bench(device: str) -> Bench:
     toy = replace(SMALL["small-lucy"], heads=2, head_dim=12, ffn=48, latent=(2, 8, 16), phases=(1, 1, 1))
     case = partial(Case, toy, memories=3, device=device)
     vae = {**WAN22_VAE, "base_dim": 8, "decoder_base_dim": 8, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
+    text = {**UMT5_XXL, "vocab_size": 32, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
     lucy, recam = (case(style).at_depth((1, 1, 1)) for style in ("lucy", "recam"))
-    return Bench(device, lucy, recam, vae, (5, 64, 96), ("native", "_native_math"), (0, 3), 1)
+    return Bench(device, lucy, recam, vae, text, (5, 64, 96), ("native", "_native_math"), (0, 3), 1)
 
 
 def timed(bench: Bench, runs: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
@@ -316,30 +337,60 @@ def _peak_of(bench: Bench, run: Callable[[], object]) -> Figures:
 
 @torch.no_grad()
 def measure_small_cards(bench: Bench) -> Figures:
-    """A forward with all memories under a cap: as it is, in 8 bits, and with blocks offloaded; None does not fit."""
-    ways: dict[str, Callable[[Any], object]] = {
-        "whole": lambda model: None,
-        "int8": lambda model: accelerate(model, SpeedConfig(quantize="int8"), torch.device(bench.device)),
-        "offloaded": lambda model: offload_blocks(model.to("cpu"), torch.device(bench.device)),
-    }
+    """A whole LucyEdit with all memories under a cap, as an Editor places it; None does not fit."""
     figures: Figures = {}
-    for name, change in ways.items():
-        model = _same_model(bench)
-        failed = attempt(lambda change=change, model=model: change(model) or {})
-        for gigabytes in CARDS_GB if bench.on_card else (None,):
-            for variant in ("merge_all", "cached_merge"):
-                with _capped(gigabytes):
-                    _add(figures, f"{gigabytes} GB, {name}, {variant}", partial(_fit, bench, failed, model, variant))
-        del model
+    for gigabytes in CARDS_GB if bench.on_card else (None,):
+        for kind in ("none", "int8") if find_spec("torchao") else ("none",):
+            with _capped(gigabytes):
+                _add(figures, f"{gigabytes} GB, quantize {kind}", partial(_measure_small_card, bench, kind))
     return figures
 
 
-def _fit(bench: Bench, failed: Figures | None, model: MemoryWanTransformer, variant: str) -> Figures | None:
-    if failed:
-        return failed
+def _measure_small_card(bench: Bench, kind: Quantization) -> Figures:
+    """What visits the card, and by piece of an edit its seconds and the peak; a text is read once, as in an edit."""
+    device, frames = torch.device(bench.device), bench.video
+    model = _whole_lucy(bench)
+    accelerate(model.transformer, SpeedConfig(quantize=kind), device)
+    settle(model, device)
+    visiting = [name for name, part in model.components.items() if bench.on_card and bytes_in_main_memory(part)]
+    codec, video = Codec(model.vae), torch.rand(1, 3, *frames, device=device) * 2 - 1
+    words = torch.zeros(1, bench.lucy.base.text[0], dtype=torch.int64, device=device)
+    latents = torch.zeros_like(bench.lucy.latents()[:, : bench.lucy.base.channels]).float()
+
+    def step(variant: str) -> Callable[[], object]:
+        return partial(bench.lucy.run, model.transformer, bench.lucy.ready(model.transformer, variant))
+
+    def tiled() -> object:
+        model.vae.enable_tiling(TILE, TILE, TILE * 3 // 4, TILE * 3 // 4)
+        return codec.decode(latents)
+
+    once = replace(bench, repetitions=1)
+    pieces: dict[str, Callable[[], Figures]] = {
+        "a text": lambda: _time_and_peak(once, lambda: model.text_encoder(words)),
+        "encode": lambda: _time_and_peak(once, lambda: codec.encode(video)),
+        "a step": lambda: _time_and_peak(bench, step("merge_all")),
+        "a step, cached": lambda: _time_and_peak(bench, step("cached_merge")),
+        "decode": lambda: _time_and_peak(once, lambda: codec.decode(latents)),
+        "decode in tiles": lambda: _time_and_peak(once, tiled),
+    }
+    return {"visiting": ", ".join(visiting) or "nothing"} | {name: _fit(piece) for name, piece in pieces.items()}
+
+
+def _whole_lucy(bench: Bench) -> Any:
+    """The parts of a model as they are read from a folder: in main memory. Their weights have no values."""
+    with torch.device("meta"):
+        text = UMT5EncoderModel(UMT5Config(**bench.text)).eval().to(bench.lucy.dtype)
+        vae = AutoencoderKLWan(**bench.vae).eval()
+    transformer = replace(bench.lucy, device="meta").model(bench.lucy.base.phases)
+    parts = {"text_encoder": text, "vae": vae, "transformer": transformer}
+    for part in parts.values():
+        part.to_empty(device="cpu")
+    return SimpleNamespace(components=parts, **parts)
+
+
+def _fit(measured: Callable[[], Figures]) -> Figures | None:
     try:
-        run = partial(bench.lucy.run, model, bench.lucy.ready(model, variant))
-        return _time_and_peak(bench, run)
+        return measured()
     except torch.OutOfMemoryError:
         return None
 

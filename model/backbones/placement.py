@@ -103,11 +103,13 @@ def free_card() -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes of a card that nobody holds; a processor computes where weights lie anyway, and has room for all."""
+    """Bytes of a card that this process may still take; a processor computes where weights lie: it has room for all."""
     if device.type == "cpu":
         return sys.maxsize
     free_card()
-    return torch.cuda.mem_get_info(device)[0]
+    free, total = torch.cuda.mem_get_info(device)
+    share = torch.cuda.get_per_process_memory_fraction(device.index)
+    return min(free, int(share * total) - torch.cuda.memory_reserved(device))
 
 
 def bytes_in_main_memory(model: torch.nn.Module) -> int:
