@@ -135,7 +135,7 @@ def _rate(
     seconds = []
     for part in ("first", "second"):  # the first one warms up
         rmtree(folder / part, ignore_errors=True)  # of a run that was broken off
-        editor = MemoryEditor.from_pretrained(start, device=device, whole=True)
+        editor = MemoryEditor.from_pretrained(start, device=device)
         text = encode_texts(editor.backbone, texts)
         begun = time.monotonic()
         train(editor.backbone.transformer, *clips, text, tried, folder / part)

@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from model.memory.retrieval import rank_by_descriptor
 from reporting import Figures, page, parser, publish, ratio, say, spread, table, take_turns, told, wall_seconds
+from storage.latents import LATENTS_PER_FRAGMENT
 from storage.latents import SCHEMA as LATENT_SCHEMA
 from storage.latents import TABLE as LATENT_TABLE
 from storage.ledger import ENTRY_SCHEMA, Entry, Ledger, TurnKey
@@ -205,13 +206,15 @@ def measure_commit(rows: int) -> Figures:
 
 
 def write_ledger(folder: Path, rows: int) -> None:
-    """As many payloads, which are tiny, and entries of the ledger."""
+    """As many entries of the ledger, and payloads, which are tiny, in fragments as commits leave them."""
     entries = open_table(folder, "ledger", ENTRY_SCHEMA)
     payloads = open_table(folder, LATENT_TABLE, LATENT_SCHEMA)
     for start, count in portions(rows):
         ids = pa.array([f"{number:064x}" for number in range(start, start + count)])
         entries.add(filled(ENTRY_SCHEMA, count, id=ids))
-        payloads.add(pa.table([ids, lance.blob_array([b"tiny"] * count)], schema=LATENT_SCHEMA))
+        for at in range(0, count, LATENTS_PER_FRAGMENT):
+            some = ids[at : at + LATENTS_PER_FRAGMENT]
+            payloads.add(pa.table([some, lance.blob_array([b"tiny"] * len(some))], schema=LATENT_SCHEMA))
 
 
 def new_row(number: int) -> MemoryRow:

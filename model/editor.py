@@ -36,7 +36,7 @@ from model.backbones.acceleration import accelerate
 from model.backbones.backbone import Backbone
 from model.backbones.lucy_edit import LucyEdit
 from model.backbones.model_folder import read_model_index
-from model.backbones.placement import place, require_usable, settle
+from model.backbones.placement import require_usable, settle
 from model.backbones.recam import ReCam
 from model.camera.trajectory import Trajectory
 from model.config import PLAIN, EditConfig, Precision, SpeedConfig
@@ -78,12 +78,10 @@ class MemoryEditor:
         dtype: Precision = "float32",
         device: str = "cpu",
         speed: SpeedConfig = PLAIN,
-        whole: bool = False,
     ) -> "MemoryEditor":
         """Load a model folder in diffusers' format; `dtype` is float32 or bfloat16 (the VAE stays in float32).
 
-        What a small card has no room for visits it from main memory (`model.backbones.placement`), unless the model is
-        to be there as a `whole`, to be trained.
+        What a small card has no room for visits it from main memory (`model.backbones.placement`).
 
         Raises:
             WeightsError: the folder is missing, incomplete, or of another architecture; or the device cannot hold it.
@@ -99,7 +97,7 @@ class MemoryEditor:
         require_usable(target)
         backbone = BACKBONES[kind].load(path, DTYPES[dtype])
         accelerate(backbone.transformer, speed, target)
-        (place if whole else settle)(backbone.pipeline, target)
+        settle(backbone.pipeline, target)
         return cls(backbone, speed)
 
     def save_pretrained(self, folder: str | Path) -> None:

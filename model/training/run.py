@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float16, UInt8
 
 from model.backbones.backbone import Backbone, Codec
 from model.backbones.block_codec import fit_block_codec
+from model.backbones.placement import place
 from model.backbones.small import build_small_model
 from model.config import TrainingRunConfig
 from model.editor import MemoryEditor
@@ -85,10 +86,12 @@ def run_training(
         RunError: a gradient is not finite.
     """
     torch.set_num_threads(threads)
-    backbone = MemoryEditor.from_pretrained(start, device=device, whole=True).backbone
-    text = encode_texts(backbone, instructions)
+    card = torch.device(device)
+    backbone = MemoryEditor.from_pretrained(start).backbone  # one part after the other goes to the card
     backbone.pipeline.vae = None  # clips are latents already
-    transformer = backbone.transformer
+    place(backbone.pipeline.text_encoder, card)
+    text = encode_texts(backbone, instructions)
+    transformer = place(backbone.transformer, card)
     if config.training.checkpointing:
         transformer.enable_gradient_checkpointing()
     report = _CurveFile(out / CURVE).add if worker.rank == 0 else lambda point: None
