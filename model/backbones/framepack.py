@@ -28,7 +28,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from model.backbones.model_folder import read_model_index
-from model.backbones.placement import place
+from model.backbones.placement import require_usable, settle
 from model.config import ExtensionConfig, Precision
 from model.errors import WeightsError, first_line
 from model.types import WindowRecord
@@ -78,8 +78,10 @@ class FramePack:
         words as Llama 2 did, and that of FramePack is of Llama 3.
 
         Raises:
-            WeightsError: a part is missing, of another class, or does not load.
+            WeightsError: a part is missing, of another class, or does not load; or the device cannot hold it.
         """
+        card = torch.device(device)
+        require_usable(card)
         read_model_index(folder, PARTS)
         try:
             pipeline = HunyuanVideoFramepackPipeline.from_pretrained(
@@ -92,7 +94,8 @@ class FramePack:
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
             raise WeightsError(f"{folder}: does not load: {first_line(fault)}") from fault
         pipeline.set_progress_bar_config(disable=True)
-        return cls(place(pipeline, torch.device(device)))
+        settle(pipeline, card)
+        return cls(pipeline)
 
     @torch.no_grad()
     def extend(

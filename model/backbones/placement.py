@@ -1,6 +1,6 @@
 """Where the parts of a model lie: on the card that computes them, or in main memory, from where they visit it.
 
-All lie on a card that has room for them and for a segment. On a smaller one the text encoder visits: half of a large
+All lie on a card that has room for them and for a segment. On a smaller one the text encoder visits: much of a large
 model, which reads an instruction once for all segments of a turn. On one smaller still the transformer's blocks do, in
 every step, which is slow. What is computed is the same. The visits are diffusers' group offloading.
 """

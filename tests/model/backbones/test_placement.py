@@ -8,9 +8,11 @@ import torch
 from numpy.testing import assert_array_equal
 
 import model.backbones.placement as placement
+from model.backbones.framepack import FramePack
 from model.backbones.placement import GB, bytes_in_main_memory, choose_visitors, offload_blocks, place
 from model.backbones.tiny import build_tiny_lucy_edit
-from model.config import EditConfig, MergeConfig, SamplingConfig
+from model.backbones.tiny_framepack import build_tiny_framepack
+from model.config import EditConfig, ExtensionConfig, MergeConfig, SamplingConfig
 from model.editor import MemoryEditor
 from model.errors import WeightsError
 from model.memory.conditioning import Conditioning
@@ -61,6 +63,18 @@ def test_a_model_that_visits_gives_the_very_results(
     assert {name for name in LUCY if visits(settled.backbone.pipeline.components[name])} == set(visiting)
     assert not any(visits(part) for name, part in parts.items() if name in LUCY)
     assert_array_equal(second_edit(settled, attention), second_edit(whole, attention))
+
+
+def test_framepack_visits_a_small_card_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = build_tiny_framepack(tmp_path)
+    whole = FramePack.from_pretrained(folder)
+    monkeypatch.setattr(placement, "choose_visitors", lambda coming, free: BOTH)
+    settled = FramePack.from_pretrained(folder)
+    assert all(visits(settled.pipeline.components[name]) for name in BOTH)
+    assert not any(visits(whole.pipeline.components[name]) for name in BOTH)
+    clip, config = np.zeros((5, 64, 96, 3), np.uint8), ExtensionConfig(window=3, steps=2, guidance=6.0)
+    made = [each.extend(clip, "snow", 12, 5, config).frames for each in (settled, whole)]
+    assert_array_equal(*made)
 
 
 def visits(part: torch.nn.Module) -> bool:
