@@ -1,6 +1,5 @@
 """One turn over one video: ingest, edit, stitch, publish. The flow only wires; the tasks do the work."""
 
-import json
 import time
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from storage.review import find_shown, review_path
 from storage.scores import count_flagged
 from storage.store import MEMORY, Patience, open_store, place_for
 from storage.table_place import require_place
+from storage.video_note import read_video_note
 from tasks.cluster import choose_device, start_cluster_for, start_ray
 from tasks.edit import edit_turn
 from tasks.footprint import footprint
@@ -140,16 +140,16 @@ def understand(request: EditRequest) -> EditWork:
 
 def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) -> EditReport:
     path = (out / video.path).resolve()
-    counts = json.loads(video.note)
+    note = read_video_note(video)
     edited = sum(not done.reused for done in record.segments) if record else 0
     report = EditReport(
         output=str(path),
         review=str(review_path(path)),
-        frames=counts["frames"],
-        shots=counts["shots"],
-        segments=counts["segments"],
+        frames=note.frames,
+        shots=note.shots,
+        segments=note.segments,
         edited=edited,
-        reused=counts["segments"] - edited,
+        reused=note.segments - edited,
         seconds=round(time.time() - started, 2),
         flagged=count_flagged(path) or 0,
     )

@@ -1,6 +1,5 @@
 """A video seen anew along camera paths, one turn each: what one turn invents, the next ones keep. Only wiring."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from storage.probe import probe
 from storage.review import find_shown, review_path
 from storage.store import MEMORY, Patience, Store, open_view_store, place_for
 from storage.table_place import require_place
+from storage.video_note import read_video_note
 from storage.views import ViewStore
 from tasks.cluster import choose_device, start_cluster_for, start_ray
 from tasks.edit import edit_turn
@@ -171,7 +171,7 @@ def _next(call: ViewCall, video: Entry) -> Footage:
 
 def _report(work: ViewWork, video: Entry, record: TurnRecord | None, memory: ViewStore, started: float) -> TurnReport:
     path = (work.request.out / video.path).resolve()
-    segments = json.loads(video.note)["segments"]
+    segments = read_video_note(video).segments
     made = sum(not done.reused for done in record.segments) if record else 0
     return TurnReport(
         number=video.turn,

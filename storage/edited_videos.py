@@ -4,11 +4,9 @@ Of every turn the newest video whose file is whole; a session that branched off 
 count once. Reads and creates nothing else. A catalog's folder is that of all output folders below it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from model.errors import RequestError, StoreError
 from model.types import Segment, Shot, Span
@@ -18,6 +16,7 @@ from storage.remembered import Remembered
 from storage.sessions import require_session
 from storage.store import MEMORY, find_finished
 from storage.table_place import has_tables
+from storage.video_note import read_video_note
 
 
 @dataclass(frozen=True)
@@ -82,17 +81,16 @@ def _edits_of(folder: Path, session: str | None) -> list[EditedVideo]:
 
 
 def _edit(folder: Path, entry: Entry, turn: TurnRow, memories: Sequence[Remembered]) -> EditedVideo:
-    note: dict[str, Any] = json.loads(entry.note)
+    note = read_video_note(entry)
     rows = {row.segment: row for row in sorted(memories, key=lambda row: row.created)}
-    if len(rows) != note["segments"]:
+    if len(rows) != note.segments:
         raise StoreError(
-            f"{folder / entry.path}: its memory has {len(rows)} of {note['segments']} segments; restore the folder"
+            f"{folder / entry.path}: its memory has {len(rows)} of {note.segments} segments; restore the folder"
         )
-    window = note["window"]
     segments = tuple(
-        Segment(index, row.shot, Span(row.start, row.stop), window["frames"]) for index, row in sorted(rows.items())
+        Segment(index, row.shot, Span(row.start, row.stop), note.window.frames) for index, row in sorted(rows.items())
     )
-    return EditedVideo(folder, entry, turn, _shots(segments), segments, window["overlap"])
+    return EditedVideo(folder, entry, turn, _shots(segments), segments, note.window.overlap)
 
 
 def _shots(segments: Sequence[Segment]) -> tuple[Shot, ...]:

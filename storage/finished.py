@@ -1,23 +1,20 @@
 """Finished videos of an output folder, with all that the folder remembers of how they were made. Reads only."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from model.config.base import first_mistake
 from model.errors import RequestError, StoreError
 from model.stitching import share_frames
 from model.types import Segment, Span
 from storage.attempts import is_shown
-from storage.footage import Footage
 from storage.kinds import remembered
 from storage.ledger import Entry, Ledger, TurnRow
 from storage.remembered import Remembered
 from storage.sessions import require_memory, require_session
 from storage.store import MEMORY
+from storage.video_note import VideoNote, read_video_note
 from storage.video_states import STATE, VideoState, VideoStates
 
 
@@ -34,25 +31,6 @@ class Wanted:
         return by_name and self.session in (None, row.session) and self.turn in (None, row.number)
 
 
-class WindowNoted(BaseModel):
-    """Of the windows that were edited: how many frames neighbours share."""
-
-    overlap: int = Field(ge=0)
-
-
-class Noted(BaseModel):
-    """What `tasks/stitch.py` notes of a video, as far as it matters here; `source` is None in notes of old."""
-
-    model_config = ConfigDict(frozen=True)
-
-    segments: int = Field(ge=1)
-    window: WindowNoted
-    source: Footage | None = None
-    redone: Mapping[str, str] = {}
-    settings: Mapping[str, str] = {}
-    conversions: tuple[str, ...] = ("What was changed on the way was not noted.",)
-
-
 @dataclass(frozen=True)
 class Finished:
     """A finished video: its folder, its turn, and its entry in the ledger."""
@@ -66,17 +44,13 @@ class Finished:
         return self.folder / self.entry.path
 
     @cached_property
-    def noted(self) -> Noted:
+    def noted(self) -> VideoNote:
         """What was noted of it when it was written.
 
         Raises:
             StoreError: it is not what `tasks/stitch.py` notes.
         """
-        try:
-            return Noted.model_validate_json(self.entry.note)
-        except ValidationError as fault:
-            where, _ = first_mistake(fault)
-            raise StoreError(f"{self.path}: the ledger's note of it is damaged ({where}); restore the folder") from None
+        return read_video_note(self.entry)
 
     @cached_property
     def segments(self) -> tuple[Remembered, ...]:

@@ -1,21 +1,26 @@
 """The account of a turn, in words: on the review page, and with whatever is handed on later."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePath
 from statistics import mean
-from typing import Any
 
-from model.config import PLAIN, RegionConfig, SpeedConfig
+from model.config import PLAIN, OutputConfig, RegionConfig, SpeedConfig
 from tasks.ingest import VideoPlan, Work
 
 WITH_ALPHA = ("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16")  # FFmpeg's names of pixel formats
 
 
-def conversions_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> tuple[str, ...]:
-    """What was changed on the way besides the edit itself, as sentences.
+@dataclass(frozen=True)
+class Transferred:
+    """What became of frames that were not only enlarged, as in `VideoNote`."""
 
-    `finished` is what became of the frames where they were not only enlarged (`tasks/stitch.py` notes it).
-    """
+    kept: float
+    unexplained: tuple[float, ...]
+
+
+def conversions_told(plan: VideoPlan[Work], transferred: Transferred | None) -> tuple[str, ...]:
+    """What was changed on the way besides the edit itself, as sentences."""
     info, request, inner = plan.work.info, plan.work.request, plan.work.fit.inner
     said = [f"The model worked at {inner.width}x{inner.height}; the result is scaled to {info.width}x{info.height}."]
     if info.interlaced:
@@ -37,15 +42,14 @@ def conversions_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> tupl
         )
     if request.output.codec == "h264":
         said.append("H.264 is lossy; ask for --codec prores, dnxhr or ffv1 for a master.")
-    return (*said, *_finishing_told(plan, finished))
+    return (*said, *(_transfer_told(plan.work.request.output, transferred) if transferred else ()))
 
 
-def _finishing_told(plan: VideoPlan[Work], finished: Mapping[str, Any]) -> Iterator[str]:
-    output = plan.work.request.output
+def _transfer_told(output: OutputConfig, transferred: Transferred) -> Iterator[str]:
     if output.region.limited:
-        yield f"{finished['kept']:.1%} of the picture was not to be changed: there it is the source's own pixels."
+        yield f"{transferred.kept:.1%} of the picture was not to be changed: there it is the source's own pixels."
     if output.transfer == "guided":
-        share = mean(finished["unexplained"])
+        share = mean(transferred.unexplained)
         yield f"The edit's colours were carried to the source's detail; {share:.1%} of it is new, and was enlarged."
 
 

@@ -5,7 +5,6 @@ What goes wrong with a video is its own affair: it is told, and the night goes o
 """
 
 import errno
-import json
 import shutil
 import time
 from collections import deque
@@ -37,6 +36,7 @@ from storage.object_store import deliver
 from storage.review import find_shown
 from storage.scores import count_flagged
 from storage.store import Patience, open_store, read_turns
+from storage.video_note import read_video_note
 from storage.video_states import VideoState, VideoStates
 from tasks.catalog_work import Entry, Setup, existing, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
@@ -203,7 +203,7 @@ class CatalogRun:
             if done is None:
                 done = self._edit_turn(entry, work, tally)
             else:
-                segments = json.loads(done.note)["segments"]
+                segments = read_video_note(done).segments
                 tally.segments, tally.reused = tally.segments + segments, tally.reused + segments
             if done is None:
                 return

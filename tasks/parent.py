@@ -4,7 +4,6 @@ The new turn has the same windows, so its segments are edited one by one: their 
 where another model takes over, encoded from the lossless segment files. The stitched video is never read.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from storage.ledger import Entry, Ledger, TurnRow
 from storage.memory import MemoryRow
 from storage.segment_file import read_segment
 from storage.store import MEMORY, read_turns
+from storage.video_note import read_video_note
 
 
 @dataclass(frozen=True)
@@ -102,19 +102,20 @@ def _require(request: EditRequest, turn: TurnRow, source: str) -> Parent:
 def _window(request: EditRequest, turn: TurnRow) -> WindowConfig | None:
     """The windows of a turn; None where it was never stitched."""
     videos = _videos(Ledger(request.out / MEMORY), turn)
-    return WindowConfig.model_validate(json.loads(videos[-1].note)["window"]) if videos else None
+    return read_video_note(videos[-1]).window if videos else None
 
 
 def _result(request: EditRequest, turn: TurnRow) -> Parent | None:
     """A turn's result, if all of it is there."""
     ledger = Ledger(request.out / MEMORY)
     videos = _videos(ledger, turn)
-    made = text_memories(request.out / MEMORY, turn.key)
-    redone = json.loads(videos[-1].note).get("redone", {}) if videos else {}
-    entries = {id: one for id, one in ledger.find([row.id for row in made]).items() if is_shown(one, redone)}
+    if not videos:
+        return None
+    note, made = read_video_note(videos[-1]), text_memories(request.out / MEMORY, turn.key)
+    entries = {id: one for id, one in ledger.find([row.id for row in made]).items() if is_shown(one, note.redone)}
     files = {id: request.out.absolute() / entry.path for id, entry in entries.items()}
     rows = {Span(row.start, row.stop): row for row in made if row.id in files and files[row.id].is_file()}
-    if not videos or len(rows) < json.loads(videos[-1].note)["segments"]:
+    if len(rows) < note.segments:
         return None
     return Parent(turn.number, rows, {span: files[row.id] for span, row in rows.items()})
 

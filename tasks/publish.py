@@ -1,6 +1,5 @@
 """Show what was done: the review page beside the video, a table and a report in Prefect."""
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,7 +35,8 @@ from storage.scores import write_scores
 from storage.segment_file import first_frame
 from storage.store import Store
 from storage.video import eight_bits
-from tasks.account import conversions_told, settings_told
+from storage.video_note import read_video_note
+from tasks.account import settings_told
 from tasks.gate import Verdict
 from tasks.ingest import VideoPlan
 from tasks.progress import show
@@ -108,7 +108,7 @@ def _review(
         shots=plan.shots,
         segments=tuple(segments),
         earlier=earlier,
-        conversions=conversions_told(plan, json.loads(entry.note)),
+        conversions=read_video_note(entry).conversions,
         settings=settings_told(plan),
         camera=plot_trajectory(work.path) if work.path else None,
         replay=replay(request, read_preset(work.weights), work.edits),

@@ -1,7 +1,6 @@
 """Join the edited segments into one video: cross-fades inside a shot, hard joins at cuts, everything else as it was."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
@@ -22,7 +21,8 @@ from storage.mux import choose_suffix
 from storage.segment_file import read_segment
 from storage.store import Store, find_finished, next_version, plain_name
 from storage.video import write_video
-from tasks.account import conversions_told, settings_told
+from storage.video_note import VideoNote
+from tasks.account import Transferred, conversions_told, settings_told
 from tasks.ingest import VideoPlan
 from tasks.turn import TurnRecord
 from tasks.unsearched import unsearched
@@ -60,43 +60,36 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
             path=path.name,
             checksum=hash_file(path),
             seconds=perf_counter() - started,
-            note=json.dumps(_note(plan, told) | _redone(record)),
+            note=_note(plan, record, told).model_dump_json(),
             recorded=datetime.now(UTC),
         )
         store.ledger.record(entry)
     return entry
 
 
-def _write(frames: Iterator[np.ndarray], plan: VideoPlan, target: Path) -> tuple[Path, dict[str, Any]]:
+def _write(frames: Iterator[np.ndarray], plan: VideoPlan, target: Path) -> tuple[Path, Transferred | None]:
     """The path written, and what became of the frames where they were not only enlarged."""
     work = plan.work
     if (finishing := work.finishing) is None:
-        return write_video(frames, work.info, work.fit, target, work.request.output.codec), {}
+        return write_video(frames, work.info, work.fit, target, work.request.output.codec), None
     path, told = finishing.write(frames, {shot.span.start for shot in plan.shots}, target)
     spans = [slice(segment.span.start, segment.span.stop) for segment in plan.segments]
-    return path, {
-        "kept": round(mean(told.kept), 4),
-        "unexplained": [round(mean(told.unexplained[span]), 4) for span in spans],
-    }
+    by_segment = tuple(round(mean(told.unexplained[span]), 4) for span in spans)
+    return path, Transferred(round(mean(told.kept), 4), by_segment)
 
 
-def _note(plan: VideoPlan, finished: Mapping[str, Any]) -> dict[str, Any]:
-    """What a report, a later turn and a delivery must know of the video."""
-    counts = {"frames": plan.work.info.frames, "shots": len(plan.shots), "segments": len(plan.segments)}
-    return {
-        **counts,
-        **finished,
-        "window": plan.work.request.window.model_dump(mode="json"),
-        "source": footage_of(plan.work.info).model_dump(mode="json"),
-        "settings": settings_told(plan),
-        "conversions": conversions_told(plan, finished),
-    }
-
-
-def _redone(record: TurnRecord) -> dict[str, Any]:
-    """Which segments are not the first attempt (`storage/attempts.py`)."""
-    redone = {str(done.segment.index): done.id for done in record.segments if done.attempt}
-    return {"redone": redone} if redone else {}
+def _note(plan: VideoPlan, record: TurnRecord, told: Transferred | None) -> VideoNote:
+    return VideoNote(
+        frames=plan.work.info.frames,
+        shots=len(plan.shots),
+        segments=len(plan.segments),
+        window=plan.work.request.window,
+        source=footage_of(plan.work.info),
+        settings=settings_told(plan),
+        conversions=conversions_told(plan, told),
+        redone={str(done.segment.index): done.id for done in record.segments if done.attempt},
+        **(vars(told) if told else {}),
+    )
 
 
 def output_path(source: Path, folder: Path, label: str = "edit") -> Path:
