@@ -29,6 +29,7 @@ from model.errors import ArchiveError, StoreError, first_line
 from storage.content_id import CHUNK
 from storage.kinds import added_to, complete, schema_of
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, TurnRow
+from storage.making import Making
 from storage.store import SEGMENTS
 
 VERSION = 1
@@ -186,6 +187,7 @@ class Archive:
             "entries are of its turns": {entry.key for entry in contents.entries} <= keys,
             "entries are of its memories": {e.id for e in contents.entries if e.kind == "segment"} <= set(ids),
             "paths are derived": all(_is_sound(entry) for entry in contents.entries),
+            "notes tell how segments were made": all(map(_is_readable, contents.entries)),
             "members are what the rows name": wanted == set(self._members),
         }
         if broken := [rule for rule, holds in sound.items() if not holds]:
@@ -200,6 +202,14 @@ def _is_sound(entry: Entry) -> bool:
     if entry.kind == "segment":
         return entry.path == f"{SEGMENTS}/{entry.id}.mkv"
     return entry.kind == "video" and re.fullmatch(VIDEO_NAME, entry.path) is not None
+
+
+def _is_readable(entry: Entry) -> bool:
+    """Whether later turns can read the note; that of a video is read, with care, where somebody asks for it."""
+    try:
+        return entry.kind == "video" or bool(Making.read(entry))
+    except StoreError:
+        return False
 
 
 def _read_manifest(path: Path, opened: zipfile.ZipFile, room: int) -> Manifest:

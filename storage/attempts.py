@@ -5,12 +5,12 @@ and whether it is the one that is kept: later turns recall that one alone, the t
 of a stitched video has the attempts that it is made of.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from storage.ledger import Entry, Ledger, TurnKey, TurnPlace
+from storage.making import Making
 
 Place = tuple[str, int, int]
 """Session and number of a turn, and the index of a segment."""
@@ -18,14 +18,15 @@ Place = tuple[str, int, int]
 
 def attempt_of(entry: Entry) -> int:
     """How often the segment had been edited before; 0 is the first attempt."""
-    return json.loads(entry.note).get("attempt", 0)
+    return Making.read(entry).attempt
 
 
 def note_attempt(ledger: Ledger, entry: Entry, attempt: int, kept: bool = False) -> None:
     """Say that a committed segment is no first attempt, and whether it is the one that is kept."""
-    note = json.loads(entry.note) | {"attempt": attempt, "kept": kept}
-    if note != json.loads(entry.note):
-        ledger.record(replace(entry, note=json.dumps(note)))
+    before = Making.read(entry)
+    making = replace(before, attempt=attempt, kept=kept)
+    if making != before:
+        ledger.record(replace(entry, note=making.note))
 
 
 def settle_attempts(ledger: Ledger, turn: TurnKey, kept: Collection[str]) -> None:
@@ -57,7 +58,7 @@ def _place(entry: Entry) -> Place:
 
 def _recalled(attempts: Iterable[Entry], own: bool) -> str | None:
     """The one of a segment's attempts that may be recalled."""
-    kept = [entry.id for entry in attempts if not own and json.loads(entry.note).get("kept")]
+    kept = [entry.id for entry in attempts if not own and Making.read(entry).kept]
     return next(iter(kept), None) or next((entry.id for entry in attempts if attempt_of(entry) == 0), None)
 
 

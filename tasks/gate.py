@@ -155,7 +155,7 @@ class Gate:
         entry = self._store.ledger.find([prepared.row.id]).get(prepared.row.id)
         if entry is None or not self._store.whole(entry):
             return None
-        merges = Making.read(entry.note).merges
+        merges = Making.read(entry).merges
         return SegmentRecord(prepared.segment, entry.id, prepared.row.recalls, 0.0, reused=True, merges=merges)
 
     def _edit(self, prepared: PreparedSegment, editors: EditorPool, care: Care, docket: Docket) -> SegmentRecord | None:

@@ -176,5 +176,5 @@ def committed(turn: Turn, store: Store[Any], since: datetime) -> dict[int, Segme
 
 def _found(segment: Segment, row: Remembered, entry: Entry, since: datetime) -> SegmentRecord:
     reused = entry.recorded < since
-    merges = Making.read(entry.note).merges
+    merges = Making.read(entry).merges
     return SegmentRecord(segment, row.id, row.recalls, 0.0 if reused else entry.seconds, reused, merges)

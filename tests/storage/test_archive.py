@@ -287,6 +287,13 @@ def write_rows(name: str, schema: pa.Schema, **changes: object) -> Rewrite:
     return change
 
 
+def write_note(members: dict[str, bytes]) -> None:
+    """A segment that says nonsense of how it was made."""
+    rows = pa.ipc.open_stream(members["ledger.arrow"]).read_all().to_pylist()
+    next(row for row in rows if row["kind"] == "segment")["note"] = "[]"
+    members["ledger.arrow"] = exchange._to_bytes(pa.Table.from_pylist(rows, ENTRY_SCHEMA))
+
+
 def squeeze(members: dict[str, bytes]) -> None:
     """Rows that would be a thousand times as large in memory."""
     rows = pa.ipc.open_stream(members["turns.arrow"]).read_all()
@@ -311,6 +318,7 @@ HOSTILE: dict[str, tuple[Rewrite, str]] = {
     "no JSON": (lambda members: members.update({MANIFEST: b"{"}), "no JSON"),
     "nested JSON": (lambda members: members.update({MANIFEST: 100_000 * b"["}), "no JSON"),
     "path out of the folder": (write_rows("ledger.arrow", ENTRY_SCHEMA, path="../evil.mkv"), "paths are derived"),
+    "nonsense in a note": (write_note, "notes tell how segments were made"),
     "entry of another turn": (write_rows("ledger.arrow", ENTRY_SCHEMA, turn=9), "entries are of its turns"),
     "turn of another session": (write_rows("turns.arrow", TURN_SCHEMA, session="other"), "turns are of the session"),
     "turn on itself": (write_rows("turns.arrow", TURN_SCHEMA, parent=1), "counted from 1"),
