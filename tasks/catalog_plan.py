@@ -6,7 +6,6 @@ the model's size, and the plan says so.
 """
 
 import heapq
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from model.backbones.model_folder import read_config
 from model.config import Preset
 from model.errors import MemoryV2VError, RunError, StoreError
 from model.rehearsal import Rehearsal
@@ -147,8 +147,9 @@ def known_rates(data: Path, setting: Setting, setup: Setup) -> tuple[Rates, bool
 def guess_rates(setting: Setting, weights: Path, preset: Preset) -> Rates:
     """By operations: two a parameter and token, and four a pair of tokens and channel, in every block."""
     window, sampling = preset.window, preset.edit.sampling
-    config = weights / "transformer" / "config.json"
-    shape = json.loads(config.read_text()) if config.is_file() else {}
+    transformer = weights / "transformer"
+    told = read_config(transformer) if (transformer / "config.json").is_file() else {}
+    shape = {name: value for name, value in told.items() if isinstance(value, int)}
     width = shape.get("num_attention_heads", 0) * shape.get("attention_head_dim", 0)
     size = sum(path.stat().st_size for path in weights.glob("transformer/*.safetensors"))
     tokens = ((window.frames - 1) // 4 + 1) * (window.height // 16) * (window.width // 16)

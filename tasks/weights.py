@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import ValidationError
 
+from model.backbones.model_folder import read_config
 from model.config import Preset, WindowConfig
 from model.errors import RequestError, WeightsError, first_line
 from model.rehearsal import PIPELINE, write_rehearsal
@@ -94,16 +95,24 @@ def require_size(folder: Path, window: WindowConfig) -> None:
 
     Raises:
         RequestError: a side is no multiple of a token; the message names the nearest size below.
+        WeightsError: the folder tells nonsense of its tokens.
     """
-    codec, transformer = (folder / part / "config.json" for part in ("vae", "transformer"))
-    if not (codec.is_file() and transformer.is_file()):
+    parts = [folder / part for part in ("vae", "transformer")]
+    if not all((part / "config.json").is_file() for part in parts):
         return
-    rows = json.loads(transformer.read_text()).get("patch_size", USUAL_PATCH)[1]
-    step = json.loads(codec.read_text()).get("scale_factor_spatial", USUAL_SCALE) * rows
+    codec, transformer = map(read_config, parts)
+    scale, patch = codec.get("scale_factor_spatial", USUAL_SCALE), transformer.get("patch_size", USUAL_PATCH)
+    if not (isinstance(patch, list | tuple) and len(patch) == 3 and all(map(_counts, (scale, *patch)))):
+        raise WeightsError(f"{folder}: tokens of {patch} latents, of {scale} pixels; expected such as [1, 2, 2], of 8")
+    step = scale * patch[1]
     if window.width % step or window.height % step:
         width, height = (max(step, side - side % step) for side in (window.width, window.height))
         asked = f"{window.width}x{window.height}"
         raise RequestError(f"{asked}: this model needs multiples of {step}, such as {width}x{height}")
+
+
+def _counts(number: object) -> bool:
+    return isinstance(number, int) and number > 0
 
 
 def locate_framepack(name: str, cache: Path) -> Path:
@@ -169,7 +178,7 @@ def codec_id(folder: Path) -> str:
     """
     if not (folder / "config.json").is_file():
         raise WeightsError(f"{folder}: no config.json in it; expected the video VAE of a diffusers folder")
-    settings = json.loads((folder / "config.json").read_text())
+    settings = read_config(folder)
     said = {name: value for name, value in settings.items() if not name.startswith("_")}
     return identify({"config": said, "weights": [hash_file(path) for path in sorted(folder.glob("*.safetensors"))]})
 

@@ -1,6 +1,7 @@
 """Finding models by name."""
 
 import json
+import re
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -135,6 +136,17 @@ def test_a_size_that_a_model_does_not_take_is_named_with_one_that_it_takes(tmp_p
     require_size(DEMO, WindowConfig(width=96, height=56))
     write_rehearsal(tmp_path, 1.0)
     require_size(tmp_path, WindowConfig(width=100, height=62))
+
+
+@pytest.mark.parametrize(
+    "config", ["{", "[]", '{"patch_size": 2}', '{"patch_size": [1, "2", 2]}', '{"patch_size": [1, 0, 2]}']
+)
+def test_a_model_that_tells_nonsense_of_its_tokens_is_refused(config: str, tmp_path: Path) -> None:
+    for part, told in (("vae", "{}"), ("transformer", config)):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "config.json").write_text(told)
+    with pytest.raises(WeightsError, match=re.escape(str(tmp_path))):
+        require_size(tmp_path, WindowConfig())
 
 
 @pytest.mark.parametrize("index", ["{", "[]", "{}", '{"_class_name": "FluxPipeline"}'])
