@@ -119,7 +119,8 @@ def bytes_in_main_memory(model: torch.nn.Module) -> int:
 
 
 def _bytes_of(weight: torch.Tensor) -> int:
-    if not hasattr(weight, "__tensor_flatten__"):
+    flatten = getattr(weight, "__tensor_flatten__", None)
+    if flatten is None:
         return weight.nbytes
-    names, _ = weight.__tensor_flatten__()
+    names, _ = flatten()
     return sum(_bytes_of(getattr(weight, name)) for name in names)
