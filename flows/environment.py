@@ -38,9 +38,16 @@ PATIENT = {
 
 
 def user_folder(kind: str) -> Path:
-    """`cache` or `data`: this project's folder among the user's (XDG), not created here."""
+    """`cache` or `data`: this project's folder among the user's (XDG), not created here.
+
+    Raises:
+        RequestError: the user has no home, as in some containers, and names no folder either.
+    """
     variable, default = {"cache": ("XDG_CACHE_HOME", ".cache"), "data": ("XDG_DATA_HOME", ".local/share")}[kind]
-    return Path(os.environ.get(variable) or Path.home() / default) / "memory-v2v"
+    try:
+        return Path(os.environ.get(variable) or Path.home() / default) / "memory-v2v"
+    except RuntimeError:
+        raise RequestError(f"this user has no home; set {variable} to a folder that you may write to") from None
 
 
 def prepare_environment(verbose: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Defaults for other people's software: ours where nothing is set, never over what is."""
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,21 @@ def test_user_folders_follow_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert user_folder("cache") == tmp_path / "memory-v2v"
     assert user_folder("data") == tmp_path / "home" / ".local/share/memory-v2v"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a container whose user is a number that no file names."""
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert user_folder("cache") == tmp_path / "memory-v2v"
+    with pytest.raises(RequestError, match="this user has no home; set XDG_DATA_HOME to a folder"):
+        user_folder("data")
 
 
 @pytest.fixture
