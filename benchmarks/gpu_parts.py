@@ -355,7 +355,7 @@ def _measure_small_card(bench: Bench, kind: Quantization) -> Figures:
     visiting = [name for name, part in model.components.items() if bench.on_card and bytes_in_main_memory(part)]
     codec, video = Codec(model.vae), torch.rand(1, 3, *frames, device=device) * 2 - 1
     words = torch.zeros(1, bench.lucy.base.text[0], dtype=torch.int64, device=device)
-    latents = torch.zeros_like(bench.lucy.latents()[:, : bench.lucy.base.channels]).float()
+    latents = torch.zeros(1, bench.vae["z_dim"], *bench.lucy.base.latent, device=device)
 
     def step(variant: str) -> Callable[[], object]:
         return partial(bench.lucy.run, model.transformer, bench.lucy.ready(model.transformer, variant))
