@@ -20,11 +20,15 @@ def as_raised(fault: Exception) -> Exception:
 def result_of(reference: Any) -> Any:
     """What an actor returned; errors of ours as they were raised there.
 
+    Looks up every second: while Ray waits without an end, a signal by which Prefect ends a flow is lost.
+
     Raises:
         MemoryV2VError: raised by the actor.
         RunError: the actor died.
     """
     try:
+        while not ray.wait([reference], timeout=POLL_SECONDS)[0]:
+            pass
         return ray.get(reference)
     except RayActorError as fault:
         raise LostActorError(DIED) from fault

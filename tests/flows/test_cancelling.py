@@ -28,7 +28,9 @@ def forever():
 
 def flow():
     threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    ray.get(forever.remote())
+    running = forever.remote()
+    while not ray.wait([running], timeout=1.0)[0]:
+        pass
 
 
 with capture_sigterm():
@@ -44,7 +46,7 @@ with capture_sigterm():
 def test_the_signal_is_told_as_prefect_told_it(flow: str, ends_in: str, joining: dict[str, str]) -> None:
     """The second is what Ray makes of it: once that changes, nothing of this is wanted any more."""
     command = [sys.executable, "-c", WAITING.format(flow)]
-    asked = subprocess.run(command, env=joining, capture_output=True, text=True, timeout=400)
+    asked = subprocess.run(command, env=joining, capture_output=True, text=True, timeout=200)
     assert asked.stdout.strip() == ends_in, asked.stderr
 
 
