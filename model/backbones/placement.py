@@ -40,8 +40,10 @@ def settle(pipeline: Any, device: torch.device) -> None:
 def choose_visitors(coming: Mapping[str, int], free: int) -> tuple[str, ...]:
     """Which parts are to visit a card with so many bytes free, of those that come to it, by their bytes."""
     everything = sum(coming.values())
-    without_text = everything - coming[TEXT]
-    visiting = () if everything + ROOM <= free else (TEXT,) if without_text + LEAST_ROOM <= free else (TEXT, BLOCKS)
+    if everything + ROOM <= free:
+        return ()
+    room_without_text = everything - coming[TEXT] + LEAST_ROOM <= free
+    visiting = (TEXT,) if room_without_text else (TEXT, BLOCKS)
     return tuple(name for name in visiting if coming[name] >= WORTHWHILE)
 
 
