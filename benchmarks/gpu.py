@@ -34,12 +34,12 @@ from gpu_parts import (
     measure_attention,
     measure_lucy,
     measure_recam,
-    measure_small_cards,
     measure_speed,
     measure_vae,
     real_bench,
     rehearsal_bench,
 )
+from gpu_small_cards import measure_small_cards
 from reporting import Figures, page, parser, publish, say, table, tidy
 
 PARTS: Mapping[str, Callable[[Bench], Figures]] = {

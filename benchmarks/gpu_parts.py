@@ -3,26 +3,20 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
-from transformers import UMT5Config, UMT5EncoderModel
 
 import editing
 from model.backbones.acceleration import ON_GPUS, accelerate
-from model.backbones.backbone import Codec
-from model.backbones.placement import bytes_in_main_memory, settle
 from model.backbones.transformer import MemoryWanTransformer
-from model.config import Quantization, SpeedConfig
+from model.config import SpeedConfig
 from model.memory.conditioning import Conditioning
 from reporting import Figures, ratio, say, spread, take_turns, tidy
 from shapes import REAL, SMALL, Case, stock_of
@@ -31,7 +25,6 @@ PEAK_TFLOPS = {"H100": 989, "H200": 989, "A100": 312, "4090": 165}
 """Dense bfloat16, by what is in a card's name."""
 REPETITIONS = 5
 MEMORIES = (0, 1, 3, 5, 10)
-CARDS_GB = (24, 16)
 TILE = 256  # pixels, as of an Editor that ran out of memory
 GIB = 2**30
 WAY_SECONDS = 60.0  # that a way of `speed` may take, compiled
@@ -121,7 +114,7 @@ def attempt(run: Callable[[], Figures | None]) -> Figures | None:
         return {"failed": f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"}
 
 
-def _add(figures: Figures, name: str, measured: Callable[[], Figures | None]) -> None:
+def add(figures: Figures, name: str, measured: Callable[[], Figures | None]) -> None:
     """Measure one way and tell it at once: should a later one end the process, this one is not lost."""
     figures[name] = attempt(measured)
     say(f"{name}: {json.dumps(figures[name])}")
@@ -219,7 +212,7 @@ def measure_speed(bench: Bench) -> Figures:
     model = _same_model(bench)
     stock = stock_of(model)
     figures: Figures = {}
-    _add(figures, "both guidance branches at once", lambda: _measure_both_branches(bench, stock))
+    add(figures, "both guidance branches at once", lambda: _measure_both_branches(bench, stock))
     ready = {"alone": bench.lucy.with_memories(0).ready(model, "dynamic"), "cached": bench.lucy.ready(model, "cached")}
     plain = _same_edit(bench, model, ready["cached"])
     for name, speed in ways.items():
@@ -228,7 +221,7 @@ def measure_speed(bench: Bench) -> Figures:
             continue
         model = _same_model(bench)
         torch._dynamo.reset()
-        _add(figures, name, lambda model=model, speed=speed: _measure_way(bench, model, speed, stock, ready, plain))
+        add(figures, name, lambda model=model, speed=speed: _measure_way(bench, model, speed, stock, ready, plain))
     return figures
 
 
@@ -292,15 +285,15 @@ def measure_vae(bench: Bench) -> Figures:
     figures: Figures = {}
     apart: dict[str, Callable[[], object]] = {"encode": lambda: vae.encode(video), "decode": decode}
     for name, run in apart.items():
-        _add(figures, name, lambda run=run: _time_and_peak(bench, run))
+        add(figures, name, lambda run=run: time_and_peak(bench, run))
     if bench.on_card:
-        _add(figures, "a forward and a decode", lambda: _measure_beside(bench, decode))
+        add(figures, "a forward and a decode", lambda: _measure_beside(bench, decode))
     vae.enable_tiling(TILE, TILE, TILE * 3 // 4, TILE * 3 // 4)
-    _add(figures, f"decode in tiles of {TILE}", lambda: _time_and_peak(bench, decode))
+    add(figures, f"decode in tiles of {TILE}", lambda: time_and_peak(bench, decode))
     vae.disable_tiling()
     vae.decoder.bfloat16(), vae.post_quant_conv.bfloat16()
     latents = latents.bfloat16()
-    _add(figures, "decode in bfloat16", lambda: _time_and_peak(bench, decode))
+    add(figures, "decode in bfloat16", lambda: time_and_peak(bench, decode))
     return figures
 
 
@@ -313,7 +306,8 @@ def _measure_beside(bench: Bench, decode: Callable[[], object]) -> Figures:
     return {name: spread(each) for name, each in timed(bench, both).items()}
 
 
-def _time_and_peak(bench: Bench, run: Callable[[], object]) -> Figures:
+def time_and_peak(bench: Bench, run: Callable[[], object]) -> Figures:
+    """Seconds, and on a card the most that it held meanwhile."""
     return {"seconds": spread(timed(bench, {"it": run})["it"]), **_peak_of(bench, run)}
 
 
@@ -333,79 +327,3 @@ def _peak_of(bench: Bench, run: Callable[[], object]) -> Figures:
     torch.cuda.reset_peak_memory_stats()
     run()
     return {"peak_gib": tidy(torch.cuda.max_memory_allocated() / GIB)}
-
-
-@torch.no_grad()
-def measure_small_cards(bench: Bench) -> Figures:
-    """A whole LucyEdit with all memories under a cap, as an Editor places it; None does not fit."""
-    figures: Figures = {}
-    for gigabytes in CARDS_GB if bench.on_card else (None,):
-        for kind in ("none", "int8") if find_spec("torchao") else ("none",):
-            with _capped(gigabytes):
-                _add(figures, f"{gigabytes} GB, quantize {kind}", partial(_measure_small_card, bench, kind))
-    return figures
-
-
-def _measure_small_card(bench: Bench, kind: Quantization) -> Figures:
-    """What visits the card, and by piece of an edit its seconds and the peak; a text is read once, as in an edit."""
-    device, frames = torch.device(bench.device), bench.video
-    model = _whole_lucy(bench)
-    accelerate(model.transformer, SpeedConfig(quantize=kind), device)
-    settle(model, device)
-    visiting = [name for name, part in model.components.items() if bench.on_card and bytes_in_main_memory(part)]
-    codec, video = Codec(model.vae), torch.rand(1, 3, *frames, device=device) * 2 - 1
-    words = torch.zeros(1, bench.lucy.base.text[0], dtype=torch.int64, device=device)
-    latents = torch.zeros(1, bench.vae["z_dim"], *bench.lucy.base.latent, device=device)
-
-    def step(variant: str) -> Callable[[], object]:
-        return partial(bench.lucy.run, model.transformer, bench.lucy.ready(model.transformer, variant))
-
-    def tiled() -> object:
-        model.vae.enable_tiling(TILE, TILE, TILE * 3 // 4, TILE * 3 // 4)
-        return codec.decode(latents)
-
-    once = replace(bench, repetitions=1)
-    pieces: dict[str, Callable[[], Figures]] = {
-        "a text": lambda: _time_and_peak(once, lambda: model.text_encoder(words)),
-        "encode": lambda: _time_and_peak(once, lambda: codec.encode(video)),
-        "a step": lambda: _time_and_peak(bench, step("merge_all")),
-        "a step, cached": lambda: _time_and_peak(bench, step("cached_merge")),
-        "decode": lambda: _time_and_peak(once, lambda: codec.decode(latents)),
-        "decode in tiles": lambda: _time_and_peak(once, tiled),
-    }
-    return {"visiting": ", ".join(visiting) or "nothing"} | {name: _fit(piece) for name, piece in pieces.items()}
-
-
-def _whole_lucy(bench: Bench) -> Any:
-    """The parts of a model as they are read from a folder: in main memory. Their weights have no values."""
-    with torch.device("meta"):
-        text = UMT5EncoderModel(UMT5Config(**bench.text)).eval().to(bench.lucy.dtype)
-        vae = AutoencoderKLWan(**bench.vae).eval()
-    transformer = replace(bench.lucy, device="meta").model(bench.lucy.base.phases)
-    parts = {"text_encoder": text, "vae": vae, "transformer": transformer}
-    for part in parts.values():
-        part.to_empty(device="cpu")
-    return SimpleNamespace(components=parts, **parts)
-
-
-def _fit(measured: Callable[[], Figures]) -> Figures | None:
-    try:
-        return measured()
-    except torch.OutOfMemoryError:
-        return None
-
-
-@contextmanager
-def _capped(gigabytes: int | None) -> Iterator[None]:
-    """No more than so many gigabytes of the card; a tenth of them is left to the driver."""
-    if gigabytes is None:
-        yield
-        return
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(0.9 * gigabytes * 1e9 / total)
-    try:
-        yield
-    finally:
-        torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(1.0)

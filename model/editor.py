@@ -15,7 +15,7 @@ A model for new views takes a trajectory instead of, or besides, an instruction,
     view = editor.edit(frames, trajectory=preset("arc-left", 81))
 
 Deterministic for a seed on a given machine and version. Knows nothing of videos on disk, of retrieval, or of the order
-in which segments are edited; offloading and compilation are applied to `editor.backbone.transformer` from outside.
+in which segments are edited. What makes it faster or smaller is done to its backbone when it is loaded.
 """
 
 import json
