@@ -5,10 +5,11 @@ many a small model is trained on one. Here it is float32 there, and bfloat16 on 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -30,20 +31,39 @@ class Muon(Optimizer):
     def step(self, closure: Any = None) -> Any:
         """Move every matrix that has a gradient."""
         assert closure is None, "losses are not computed again"
-        for group in self.param_groups:
-            for matrix in group["params"]:
-                if matrix.grad is not None:
-                    self._move(matrix, matrix.grad, group)
+        moving = [(each, group) for group in self.param_groups for each in group["params"] if each.grad is not None]
+        updates = share_out([self._lead(matrix, group["momentum"]) for matrix, group in moving])
+        for (matrix, group), update in zip(moving, updates, strict=True):
+            matrix.mul_(1 - group["lr"] * group["weight_decay"])
+            matrix.add_(update, alpha=-group["lr"] * SIZE_OF_ADAM * math.sqrt(max(matrix.shape)))
 
-    def _move(self, matrix: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        momentum, rate = group["momentum"], group["lr"]
+    def _lead(self, matrix: Tensor, momentum: float) -> Tensor:
+        """The mean of the gradients, a step ahead, as Nesterov looks."""
+        assert matrix.grad is not None
         state = self.state[matrix]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(matrix)
-        mean = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
-        update = orthogonalise(gradient.lerp(mean, momentum))  # a step ahead, as Nesterov looks
-        matrix.mul_(1 - rate * group["weight_decay"])
-        matrix.add_(update, alpha=-rate * SIZE_OF_ADAM * math.sqrt(max(matrix.shape)))
+        mean = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
+        return matrix.grad.lerp(mean, momentum)
+
+
+def share_out(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """All of them orthogonalised, each by one of the workers that train together, who hold the same ones.
+
+    The bits are those of a worker that does all of it.
+    """
+    count = dist.get_world_size() if dist.is_initialized() else 1
+    if count == 1 or not matrices:
+        return [orthogonalise(each) for each in matrices]
+    mine = dist.get_rank()
+    parts = [
+        orthogonalise(each) if number % count == mine else torch.zeros_like(each)
+        for number, each in enumerate(matrices)
+    ]
+    together = torch.cat([part.flatten() for part in parts])
+    dist.all_reduce(together)
+    whole = together.split([part.numel() for part in parts])
+    return [each.view_as(part) for each, part in zip(whole, parts, strict=True)]
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:

@@ -1,10 +1,13 @@
 """Muon: directions kept, stretches evened out, and steps that are torch's own but for its bfloat16."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from model.training.muon import Muon, orthogonalise
+from tests.model.training.workers import told_by_workers
 
 SHAPES = [(24, 24), (16, 48), (48, 16)]
 
@@ -48,3 +51,23 @@ def test_what_has_no_gradient_does_not_move() -> None:
     optimiser.step()
     assert torch.equal(still, some_matrix((4, 4)))
     assert not optimiser.state
+
+
+SHARED = """
+from model.training import muon
+from tests.model.training.test_muon import SHAPES, some_matrix
+
+alone = []
+def counted(matrix, orthogonalise=muon.orthogonalise):
+    alone.append(list(matrix.shape))
+    return orthogonalise(matrix)
+muon.orthogonalise = counted
+told = [[each.tolist() for each in muon.share_out([some_matrix(shape) for shape in SHAPES])], alone]
+"""
+
+
+def test_workers_share_the_work_and_have_the_bits_of_one_that_does_all(tmp_path: Path) -> None:
+    whole = [orthogonalise(some_matrix(shape)).tolist() for shape in SHAPES]
+    first, second = told_by_workers(SHARED, tmp_path)
+    assert first[0] == second[0] == whole
+    assert [first[1], second[1]] == [[[24, 24], [48, 16]], [[16, 48]]]
