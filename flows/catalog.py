@@ -21,7 +21,7 @@ from storage.catalog import read_catalog
 from storage.faults import forgive
 from storage.ledger import Ledger
 from storage.run_lock import Holder, RunLock, holders
-from storage.run_report import RunRecord, read_runs, write_run
+from storage.run_report import REQUEST, RunRecord, keep_request, read_request, read_runs, write_run
 from storage.store import MEMORY, place_for
 from storage.table_place import has_tables, require_prefix
 from storage.video_states import STATE, VideoState, VideoStates
@@ -34,7 +34,6 @@ from tasks.cluster import start_cluster, start_ray
 from tasks.pool import descriptor_of, dismiss, require_room, start_editors, start_embedder
 from tasks.progress import say
 
-REQUEST = "request.json"  # the last request, by which `retry` knows what to run again
 CANCEL_SECONDS = 120.0
 
 
@@ -81,7 +80,7 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
     setup.state.mkdir(parents=True, exist_ok=True)
     with RunLock(setup.state, request.shard, flow_run.get_id() or "", partial(_at_hand, setup), request.wait, say):
         states = VideoStates(setup.state)
-        (setup.state / REQUEST).write_text(_from_anywhere(request).model_dump_json())
+        keep_request(setup.state, _from_anywhere(request))
         editors = start_editors(
             str(setup.weights), setup.dtype, setup.device, request.editors, request.faults, request.speed
         )
@@ -122,12 +121,12 @@ def retry(out: Path) -> RunRecord | None:
     """Run those videos again that failed, or are partial, with their quarantined segments; None if there are none.
 
     Raises:
-        RequestError: no catalog was ever run there.
+        RequestError: no catalog was ever run there, or its request cannot be read.
         StoreBusyError: it is being run.
         CatalogError, RunError: see `run`.
     """
     folder = _state_of(out)
-    request = CatalogRequest.model_validate_json((folder / REQUEST).read_text())
+    request = read_request(folder)
     lost = {state.id for state in VideoStates(folder).read().values() if state.state in ("failed", "partial")}
     again = {entry.video.video_id for entry in _understand(request)[1]} & lost
     if lost - again:

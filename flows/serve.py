@@ -22,7 +22,7 @@ from flows.deployments import Nightly, describe_hours, forget_hours, read_deploy
 from flows.environment import user_folder
 from model.errors import RequestError, RunError
 
-START_SECONDS = 120
+START_SECONDS, END_SECONDS = 120, 10
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,11 @@ def _server(port: int) -> Iterator[tuple[str, str | None]]:
     finally:
         ended.set()
         server.terminate()
-        server.wait(timeout=10)
+        try:
+            server.wait(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:  # a page that is open may hold it
+            server.kill()
+            server.wait()
 
 
 def _end_with(server: "subprocess.Popen[bytes]", ended: Event) -> None:
@@ -159,7 +163,8 @@ def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
             if connection.getresponse().status < 500:
                 return
         except OSError:
-            time.sleep(0.5)
+            pass  # it does not listen yet
         finally:
             connection.close()
+        time.sleep(0.5)
     raise RunError(f"the Prefect server did not answer within {START_SECONDS} s")

@@ -52,7 +52,7 @@ SOURCE_OPTIONS: dict[str, str | int] = {
 
 
 class FfmpegError(RunError):
-    """ffmpeg is missing, failed, or made no progress; the message is ffmpeg's own last line where there is one."""
+    """ffmpeg is missing, failed, or made no progress; the message is the first of ffmpeg's last lines, if any."""
 
 
 def find_ffmpeg() -> Path:
@@ -204,7 +204,7 @@ class Pipe:
             raise FfmpegError(f"ffmpeg did not end within {self._stall_seconds:.0f} s") from None
         self._drain.join(GRACE_SECONDS)
         if code != 0:
-            raise FfmpegError(self._last_error() or f"ffmpeg ended with exit code {code}")
+            raise FfmpegError(self._first_error() or f"ffmpeg ended with exit code {code}")
 
     @property
     def is_running(self) -> bool:
@@ -245,7 +245,8 @@ class Pipe:
         for line in self._process.stderr:
             self._errors.append(line[:500])
 
-    def _last_error(self) -> str:
+    def _first_error(self) -> str:
+        """The first of the last lines: those behind it tell what came of it."""
         lines = [line.decode(errors="replace").strip() for line in self._errors]
         told = [re.sub(r"^(\[[^]]*\] )+", "", line) for line in lines if line]
         return told[0] if told else ""

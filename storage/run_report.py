@@ -1,4 +1,4 @@
-"""What a catalog's run did, kept as JSON beside the states of its videos."""
+"""What a catalog's run was asked for and what it did, kept as JSON beside the states of its videos."""
 
 import json
 from collections import Counter
@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from model.config import CatalogRequest
+from model.errors import RequestError
 from storage.durable import write_whole
 from storage.video_states import VideoState
 
 FOLDER = "runs"
+REQUEST = "request.json"  # the last one
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,26 @@ class RunRecord:
     def plan_error(self) -> float | None:
         """How far the plan was off, in parts of what it took."""
         return None if self.planned_seconds is None else self.planned_seconds / self.seconds - 1
+
+
+def keep_request(folder: Path, request: CatalogRequest) -> Path:
+    """Keep in a catalog's folder what was asked for, so that lost videos can be run again."""
+    return write_whole(folder / REQUEST, request.model_dump_json())
+
+
+def read_request(folder: Path) -> CatalogRequest:
+    """The last request of a catalog.
+
+    Raises:
+        RequestError: it is damaged, or of another version.
+    """
+    path = folder / REQUEST
+    try:
+        return CatalogRequest.model_validate_json(path.read_text())
+    except (ValueError, OSError):  # a validation error is a value error
+        raise RequestError(
+            f"{path}: is no request of this version; give 'memory-v2v catalog run MANIFEST' once more"
+        ) from None
 
 
 def write_run(folder: Path, record: RunRecord) -> Path:

@@ -163,10 +163,14 @@ class CatalogRun:
         return len(self._units)
 
     def _work(self) -> None:
-        while (unit := self._next()) is not None:
-            for entry in unit:
-                if self._fault is None:
-                    self._settle(entry)
+        """Take units while there are some; what nobody expected ends the run, for a thread that dies looks finished."""
+        try:
+            while (unit := self._next()) is not None:
+                for entry in unit:
+                    if self._fault is None:
+                        self._settle(entry)
+        except BaseException as fault:  # noqa: BLE001 - raised again by `run`
+            self._fault = self._fault or fault
 
     def _next(self) -> Sequence[Entry] | None:
         with self._lock:

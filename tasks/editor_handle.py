@@ -6,7 +6,8 @@ segment comes out as a `SegmentError`, which `tasks/desk.py` counts; what is wro
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,27 +129,22 @@ class EditorHandle:
         """
         started = self._begin()
         try:
-            results = self.actor.edit.remote(frames, job, *latents)
-            self._watch(results[0], report)
-            pixels, pair, (seconds, merges) = ray.get(results)
-        except RayActorError as fault:
-            self._require_going_on()
-            count_death()
-            raise SegmentError("death", f"the model's process died: {first_line(fault)}") from fault
-        except InputError as fault:
-            raise as_raised(fault) from None
-        except OutOfMemoryError as fault:
-            raise SegmentError("memory", first_line(fault)) from fault
-        except RayTaskError as fault:
-            raise SegmentError("error", _cause(fault)) from fault
+            with self._attempting():
+                results = self.actor.edit.remote(frames, job, *latents)
+                self._watch(results[0], report)
+                pixels, pair, (seconds, merges) = ray.get(results)
         finally:
             self._end(started)
         count_segment(seconds["total"], self.waited)
         return pixels, (pair, results[1]), seconds["total"], merges
 
     def offload(self) -> None:
-        """Have the Editor keep its weights in main memory while they are not used, until it starts anew."""
-        ray.get(self.actor.offload.remote())
+        """Have the Editor keep its weights in main memory while they are not used, until it starts anew.
+
+        Raises: as `edit` does.
+        """
+        with self._attempting():
+            ray.get(self.actor.offload.remote())
 
     def restart(self) -> None:
         """End the process; Ray starts another one, which loads by itself."""
@@ -185,6 +181,22 @@ class EditorHandle:
         if process != self._process:
             self._first_held = self._idle_since = None
         self._process, self._waited_for, self.is_late = process, 0.0, False
+
+    @contextmanager
+    def _attempting(self) -> Iterator[None]:
+        """Whatever Ray raises meanwhile, as what went wrong with an attempt."""
+        try:
+            yield
+        except RayActorError as fault:
+            self._require_going_on()
+            count_death()
+            raise SegmentError("death", f"the model's process died: {first_line(fault)}") from fault
+        except InputError as fault:
+            raise as_raised(fault) from None
+        except OutOfMemoryError as fault:
+            raise SegmentError("memory", first_line(fault)) from fault
+        except RayTaskError as fault:
+            raise SegmentError("error", _cause(fault)) from fault
 
     def _require_going_on(self) -> None:
         """That an Editor dies with its run is no fault of a segment."""

@@ -144,9 +144,10 @@ class EditorPool:
             return editor
 
     def _lose_one(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._free.put(None)
+        with self.usage.lock:
+            self._left -= 1
+            if self._left == 0:
+                self._free.put(None)
 
 
 def start_editors(

@@ -19,7 +19,7 @@ from model.camera.written import WrittenCamera, read_camera
 from model.config import RecallBy, RetrievalConfig, ViewRequest
 from model.memory.retrieval import SeenView, choose_by_view
 from model.types import Recall, Segment
-from storage.content_id import hash_file, hash_folder, identify
+from storage.content_id import hash_folder, hash_source, identify
 from storage.geometry import fit
 from storage.ledger import USERS_VIDEO, TurnKey, TurnKind, TurnPlace
 from storage.probe import VideoInfo
@@ -140,7 +140,7 @@ def describe_call(request: ViewRequest, weights: Path, device: str, cache: Path)
     """
     info = examine_video(request)
     cameras = tuple(_rounded(read_camera(text, info.frames, scale=request.scale)) for text in request.cameras)
-    footage, model_id = Footage(info, hash_file(info.path)), hash_folder(weights, cache)
+    footage, model_id = Footage(info, hash_source(info.path, cache)), hash_folder(weights, cache)
     own = identify({**settings_of(request, "cameras", "scale"), "source": footage.id, "model": model_id})
     session = request.session or f"views-{own[:16]}"
     return ViewCall(request, footage, weights, model_id, device, session, cameras)

@@ -2,6 +2,8 @@
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray.exceptions import RayActorError, RayError
@@ -16,7 +18,7 @@ from model.errors import (
     WeightsError,
 )
 from tasks import catalog
-from tasks.catalog import common_fault
+from tasks.catalog import CatalogRun, common_fault
 
 
 @pytest.mark.parametrize("kind", [WeightsError, LostActorError, DiskFullError, UnreachableError])
@@ -50,3 +52,16 @@ def test_where_hardly_any_room_is_left_all_fails_for_want_of_it(
 def test_a_cluster_that_does_not_answer_ends_the_night(tmp_path: Path) -> None:
     told = common_fault(RayError("its head is gone\nand more"), tmp_path)
     assert str(told) == "Ray does not answer (RayError: its head is gone); run the same command again"
+
+
+def test_a_thread_that_dies_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a folder changes while its size is taken: its video must not look as if nobody had failed it."""
+    states: Any = SimpleNamespace(read=dict, write=lambda changed: None)
+    entry: Any = SimpleNamespace(video=SimpleNamespace(video_id="a", tags=(), skip=False), line="1")
+    actors: Any = SimpleNamespace(editors=SimpleNamespace(size=1))
+    monkeypatch.setattr(catalog, "get_run_logger", lambda: None)
+    monkeypatch.setattr(CatalogRun, "_edit", lambda *_: None)
+    monkeypatch.setattr(CatalogRun, "_conclude", lambda *_: (tmp_path / "gone").stat())
+    setup: Any = None
+    with pytest.raises(FileNotFoundError):
+        CatalogRun([[entry]], setup, actors, states).run(lambda run: None)

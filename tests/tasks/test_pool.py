@@ -18,7 +18,7 @@ from model.config import EditConfig, FaultPolicy, SpeedConfig
 from model.errors import LostActorError, LostEditorError, RequestError, WeightsError
 from model.rehearsal import write_rehearsal
 from tasks.actors.editor import EditJob, Editor
-from tasks.editor_handle import EditorHandle, is_due
+from tasks.editor_handle import EditorHandle, SegmentError, is_due
 from tasks.pool import EditorPool, descriptor_of, require_room, start_editors, start_embedder
 from tests.waiting import end, wait_for
 
@@ -129,6 +129,16 @@ def test_an_editor_that_does_not_come_back_is_given_up(cluster: None, weights: s
     for _ in range(2):
         with pytest.raises(LostActorError, match="no Editor is left"), pool.lease():
             pass
+
+
+def test_an_editor_that_dies_as_it_makes_room_fails_the_attempt(cluster: None, weights: str) -> None:
+    pool = start_editors(weights, "float32", "cpu")
+    with pool.lease() as editor:
+        end(editor.actor)
+        with pytest.raises(SegmentError, match="the model's process died") as told:
+            editor.offload()
+    assert told.value.kind == "death"
+    pool.close()
 
 
 def test_one_of_two_that_is_lost_at_work_is_not_leased_again(cluster: None, weights: str) -> None:
