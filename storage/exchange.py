@@ -34,7 +34,7 @@ from storage.archive import (
     member_of,
 )
 from storage.content_id import CHUNK, hash_file
-from storage.durable import publish, whole_file
+from storage.durable import whole_file
 from storage.garbage import OF_TURNS, unrecorded
 from storage.kinds import IDS_AT_ONCE, added_to, complete, remembered, schema_of, segment_tables
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, of_turns, turn_id
@@ -55,20 +55,16 @@ def export_session(folder: Path, name: str, path: Path, report: Report) -> Manif
     """
     contents = _contents(folder, require_session(folder, name))
     _require_importable(name, "members", len(contents) + 1, MOST_MEMBERS)
-    unfinished = path.with_name(f".{path.name}.partial")
     try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+        with whole_file(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
             members = []
             for member in _write(archive, folder, contents):
                 members.append(member)
                 report(len(members), len(contents))
             manifest = Manifest(version=VERSION, session=name, members=tuple(members))
             archive.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), manifest.model_dump_json())
-        publish(unfinished, path)
     except OSError as fault:
         raise RequestError(f"{path}: cannot be written ({fault.strerror}); choose another file") from fault
-    finally:
-        unfinished.unlink(missing_ok=True)
     return manifest
 
 
