@@ -22,7 +22,7 @@ from model.config import ExtensionRequest
 from model.errors import MemoryV2VError, RequestError
 from storage.calibration import PairRates, read_pair_rates, record_pair_rates
 from storage.content_id import hash_folder, identify
-from storage.dataset_page import DatasetPage, write_page
+from storage.dataset_page import DatasetPage, write_dataset_page
 from storage.datasets.extended import (
     ExtendedClips,
     Sample,
@@ -216,7 +216,7 @@ def publish_dataset(work: ExtendWork, outcome: Outcome, seconds: float) -> Path:
         record_pair_rates(work.cache, _kind(work), PairRates(of_pair, size))
     clips = ExtendedClips(work.request.out)
     page = DatasetPage(work.request.dataset.name, clips.rows, counts(rejected), outcome.failed, work.settings)
-    return write_page(work.request.out / PAGE, page)
+    return write_dataset_page(work.request.out / PAGE, page)
 
 
 def count_others(work: ExtendWork) -> int:
