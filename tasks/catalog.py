@@ -31,7 +31,7 @@ from model.errors import (
 )
 from storage.garbage import size_of
 from storage.ledger import Entry as LedgerEntry
-from storage.object_store import deliver
+from storage.object_store import upload
 from storage.review import find_shown
 from storage.scores import count_flagged
 from storage.store import Patience, existing, is_disk_full, open_store, read_turns
@@ -212,7 +212,7 @@ class CatalogRun:
             tally.flagged += count_flagged(Path(tally.output)) or 0
         if entry.delivery is not None:
             path = Path(tally.output)
-            tally.output = deliver(path, f"{entry.delivery.rstrip('/')}/{path.name}").uri
+            tally.output = upload(path, f"{entry.delivery.rstrip('/')}/{path.name}").uri
 
     def _describe(self, entry: Entry, request: Any) -> EditWork:
         setup, asked = self._setup, entry.video.sha256
