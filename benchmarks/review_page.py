@@ -42,9 +42,9 @@ from storage.review import (
     ReviewVideos,
     ShownScores,
     Turn,
-    review_folder,
     write_review,
 )
+from storage.store import review_folder
 from storage.video_states import VideoState
 
 WINDOW, OVERLAP, RATE, SHOT = 21, 4, 25, 400  # frames, but for the rate

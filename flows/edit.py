@@ -15,9 +15,9 @@ from flows.request import completed
 from model.config import EditRequest
 from model.errors import RequestError
 from storage.ledger import Entry
-from storage.review import find_shown, review_path
+from storage.review import find_shown
 from storage.scores import count_flagged
-from storage.store import MEMORY, Patience, open_store, place_for
+from storage.store import MEMORY, Patience, open_store, place_for, review_path
 from storage.table_place import require_place
 from storage.video_note import read_video_note
 from tasks.cluster import choose_device, start_cluster_for, start_ray

@@ -16,8 +16,8 @@ from flows.request import completed
 from model.config import ViewRequest
 from storage.ledger import Entry
 from storage.probe import probe
-from storage.review import find_shown, review_path
-from storage.store import MEMORY, Patience, Store, open_view_store, place_for
+from storage.review import find_shown
+from storage.store import MEMORY, Patience, Store, open_view_store, place_for, review_path
 from storage.table_place import require_place
 from storage.video_note import read_video_note
 from storage.views import ViewStore

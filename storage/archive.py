@@ -30,7 +30,7 @@ from storage.content_id import CHUNK
 from storage.kinds import added_to, complete, schema_of
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, TurnRow
 from storage.making import Making
-from storage.store import SEGMENTS
+from storage.store import segment_name
 
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -200,7 +200,7 @@ def _all_once(entries: Sequence[Entry]) -> bool:
 
 def _is_sound(entry: Entry) -> bool:
     if entry.kind == "segment":
-        return entry.path == f"{SEGMENTS}/{entry.id}.mkv"
+        return entry.path == segment_name(entry.id)
     return entry.kind == "video" and re.fullmatch(VIDEO_NAME, entry.path) is not None
 
 

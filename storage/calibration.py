@@ -1,17 +1,20 @@
 """What work took on this machine, run by run: plans are made from it.
 
-One JSON line a run in the user's data folder, by what decides how long a segment takes: the machine, the model, where
-it runs, and the window. Lines that cannot be read are passed over: a plan is an estimate, not a record.
+One JSON line a run: of catalogs by what decides how long a segment takes (the machine, the model, where it runs, and
+the window), of extended training data by a name for all that decides how long a pair takes. Runs may end at once: a
+line is added, none is changed. Lines that cannot be read are passed over: a plan is an estimate, not a record.
 """
 
 import json
 import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-FILE = "calibration.jsonl"
+FILE, PAIRS_FILE = "calibration.jsonl", "extension_rates.jsonl"
 KEPT = 20  # runs, of which the latest are looked at
 
 
@@ -46,24 +49,46 @@ class Rates:
     cut_factor: float
 
 
+@dataclass(frozen=True)
+class PairRates:
+    """What one run measured of a pair: a worker's seconds for it, and the bytes of its sample; both means."""
+
+    seconds: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A line of `FILE`."""
+
+    setting: Setting
+    rates: Rates
+
+
+@dataclass(frozen=True)
+class _PairsRun:
+    """A line of `PAIRS_FILE`."""
+
+    kind: str
+    rates: PairRates
+
+
+Run = TypeVar("Run", _Run, _PairsRun)
+
+
 def this_machine() -> str:
     """A name for the machine, as far as speed goes."""
     return f"{platform.node()}/{platform.machine()}"
 
 
 def record_rates(folder: Path, setting: Setting, rates: Rates) -> None:
-    """Add a run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / FILE).open("a") as file:
-        file.write(json.dumps({"setting": asdict(setting), "rates": asdict(rates)}) + "\n")
+    """Add a run of a catalog to those in a folder."""
+    _add(folder / FILE, _Run(setting, rates))
 
 
 def read_rates(folder: Path, setting: Setting) -> Rates | None:
     """The means of the latest runs in this setting, by their segments; None if there were none."""
-    path = folder / FILE
-    lines = path.read_text().splitlines() if path.is_file() else []
-    runs = [run for line in lines if (run := _parse(line)) is not None]
-    found = [rates for known, rates in runs if known == setting][-KEPT:]
+    found = [run.rates for run in _runs(folder / FILE, _Run) if run.setting == setting][-KEPT:]
     if not found:
         return None
     total = sum(rates.segments for rates in found)
@@ -75,11 +100,27 @@ def read_rates(folder: Path, setting: Setting) -> Rates | None:
     return Rates(segments=total, **means)
 
 
-def _parse(line: str) -> tuple[Setting, Rates] | None:
-    try:
-        found = json.loads(line)
-        return TypeAdapter(Setting).validate_python(found["setting"]), TypeAdapter(Rates).validate_python(
-            found["rates"]
-        )
-    except (ValueError, ValidationError, KeyError, TypeError):
-        return None
+def record_pair_rates(folder: Path, kind: str, rates: PairRates) -> None:
+    """Add a run that extended training data; `kind` names runs that take as long as one another, pair by pair."""
+    _add(folder / PAIRS_FILE, _PairsRun(kind, rates))
+
+
+def read_pair_rates(folder: Path, kind: str) -> PairRates | None:
+    """Of the last run of this kind; None if there was none."""
+    found = [run.rates for run in _runs(folder / PAIRS_FILE, _PairsRun) if run.kind == kind]
+    return found[-1] if found else None
+
+
+def _add(path: Path, run: _Run | _PairsRun) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(asdict(run)) + "\n")
+
+
+def _runs(path: Path, kind: type[Run]) -> list[Run]:
+    lines = path.read_text().splitlines() if path.is_file() else []
+    known, found = TypeAdapter(kind), []
+    for line in lines:
+        with suppress(ValidationError):
+            found.append(known.validate_json(line))
+    return found

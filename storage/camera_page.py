@@ -4,18 +4,15 @@ One HTML file without scripts; it works from disk. Drawings are pictures of thei
 escaped. Where the name ends in `.svg`, the drawings alone are written, as one picture.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from model.camera.plot import Drawing, stack_drawings
 from model.errors import RequestError
 from storage.durable import write_whole
+from storage.page import render
 
-TEMPLATES = Path(__file__).parent / "templates"
 KINDS = (".html", ".svg")
 
 
@@ -55,19 +52,12 @@ def write_cameras(path: Path, entries: Sequence[CameraEntry], overlap: Drawing |
 
 
 def _page(entries: Sequence[CameraEntry], overlap: Drawing | None) -> str:
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    environment.filters["picture"] = _picture_of
-    return environment.get_template("cameras.html.j2").render(entries=entries, overlap=overlap)
+    return render("cameras", entries=entries, overlap=overlap)
 
 
 def _picture(entries: Sequence[CameraEntry], overlap: Drawing | None) -> str:
     drawings = [entry.drawing for entry in entries]
     return stack_drawings([*drawings, overlap] if overlap else drawings, "cameras").document(headline=False)
-
-
-def _picture_of(drawing: Drawing) -> str:
-    """The address of a picture that stands in the page itself: nothing in it can run."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(drawing.document(headline=False).encode()).decode()}"
 
 
 def _refuse(path: Path, error: OSError) -> RequestError:

@@ -15,9 +15,10 @@ from pathlib import Path, PurePath
 from model.metrics.drift import EDIT_BOUND
 from storage.finished import find_result
 from storage.page import write_page
-from storage.review import POSTER, review_folder, review_path
+from storage.review import POSTER
 from storage.run_report import RunRecord
 from storage.scores import count_flagged
+from storage.store import review_folder, review_path
 from storage.video_states import ORDER, VideoState
 
 PAGE = "index.html"

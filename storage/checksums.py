@@ -5,12 +5,12 @@ They tell a copy that went wrong from one that did not. They are no signature: w
 
 import re
 from dataclasses import dataclass
+from hashlib import file_digest
 from pathlib import Path
 
 import xxhash
 
 from model.errors import RequestError
-from storage.content_id import CHUNK
 from storage.foreign_text import read_text
 
 CHECKSUMS = "checksums.xxh128"
@@ -28,11 +28,8 @@ class Verdict:
 
 def xxh128(path: Path) -> str:
     """xxh128 of a file's content, in hex, read piece by piece."""
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
+        return file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def seal(folder: Path) -> dict[str, str]:

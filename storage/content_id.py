@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,8 @@ def identify(fields: Mapping[str, Any]) -> str:
 
 def hash_file(path: Path) -> str:
     """sha256 of a file's content, in hex, read piece by piece."""
-    digest = sha256()
     with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
+        return file_digest(file, "sha256").hexdigest()
 
 
 def hash_source(path: Path, cache: Path) -> str:

@@ -4,7 +4,6 @@ One HTML file without scripts; it works from disk. A contact sheet shows samples
 the rows. Whatever a user wrote is escaped.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from storage.datasets.extended import KINDS
 from storage.durable import write_whole
+from storage.page import render
 
-TEMPLATES = Path(__file__).parent / "templates"
 SHOWN, SHOWN_FAILURES = 24, 200
 BINS = np.linspace(0, 1.25, 26)
 
@@ -33,11 +31,11 @@ class DatasetPage:
     settings: Mapping[str, Any]
 
 
-def write_page(path: Path, page: DatasetPage) -> Path:
+def write_dataset_page(path: Path, page: DatasetPage) -> Path:
     """Write the page; it appears whole or not at all."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     rows = page.rows.to_pylist()
-    text = environment.get_template("dataset.html.j2").render(
+    text = render(
+        "dataset",
         page=page,
         figures=_figures(page.rows),
         drift={kind: _histogram(_drift(rows, kind)) for kind in KINDS},
@@ -83,6 +81,6 @@ def _drawn(count: int) -> list[int]:
     return sorted(np.random.default_rng(0).permutation(count)[:SHOWN].tolist())
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, str]:
-    picture = base64.b64encode(row["preview"]).decode()
-    return {"id": row["id"], "instruction": row["instruction"], "frames": f"{row['frames']} frames", "picture": picture}
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: row[name] for name in ("id", "instruction", "preview")}
+    return {**kept, "frames": f"{row['frames']} frames"}

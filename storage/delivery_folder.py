@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from model.errors import RequestError, RunError
-from storage.durable import publish, publish_folder
+from storage.durable import publish_folder, write_whole
 from storage.foreign_text import TextError, parse_json, read_text
 
 LOCK, REGISTER, UNFINISHED = ".deliveries.lock", ".deliveries.json", ".unfinished"
@@ -48,8 +48,9 @@ def staged(place: Path, stem: str, owner: str, say: Callable[[str], None]) -> It
         raise RequestError(f"{place}: cannot be made a folder ({fault.strerror}); choose another --to") from fault
     try:
         with _alone(place, say):
-            for left in place.glob(f".*{UNFINISHED}"):  # of a process that was killed: nobody else writes now
-                rmtree(left)
+            for left in place.glob(f".*{UNFINISHED}"):
+                if left.is_dir():  # of a delivery that was killed: nobody else delivers now; a file is somebody else's
+                    rmtree(left)
             version = _next_version(place, stem, owner)
             name = f"{stem}_v{version:03d}"
             folder = place / f".{name}{UNFINISHED}"
@@ -95,6 +96,4 @@ def _register(place: Path) -> dict[str, Any]:
 
 
 def _remember(place: Path, stem: str, known: dict[str, Any]) -> None:
-    unfinished = place / f"{REGISTER}.partial"
-    unfinished.write_text(json.dumps(_register(place) | {stem: known}))
-    publish(unfinished, place / REGISTER)
+    write_whole(place / REGISTER, json.dumps(_register(place) | {stem: known}))

@@ -25,6 +25,14 @@ def write_whole(target: Path, text: str) -> Path:
     return target
 
 
+def cut_off(folder: Path) -> list[Path]:
+    """Files in a folder that `whole_file` was writing when its process was killed.
+
+    Only for whoever holds the folder's lock: a file that is being written now has such a name too.
+    """
+    return [path for path in folder.glob(f".{'[0-9a-f]' * 32}.unfinished") if path.is_file()]
+
+
 def publish(finished: Path, target: Path) -> None:
     """Give a finished file in the same folder its final name; both survive a power cut."""
     _sync(finished, os.O_RDONLY)

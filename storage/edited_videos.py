@@ -14,7 +14,7 @@ from storage.kinds import remembered
 from storage.ledger import Entry, Ledger, TurnRow
 from storage.remembered import Remembered
 from storage.sessions import require_session
-from storage.store import MEMORY, find_finished
+from storage.store import MEMORY, find_finished, review_folder
 from storage.table_place import has_tables
 from storage.video_note import read_video_note
 
@@ -37,7 +37,7 @@ class EditedVideo:
     @property
     def proxy(self) -> Path:
         """The small copy of its source that the review page shows (`tasks/publish.py`), if that is still there."""
-        return self.path.with_name(f"{self.path.stem}_review") / "source.mp4"
+        return review_folder(self.path) / "source.mp4"
 
 
 def find_edits(folder: Path, session: str | None = None) -> list[EditedVideo]:

@@ -8,7 +8,7 @@ be deleted; no memory is ever there without its latents, and no ledger row witho
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from glob import escape
@@ -34,7 +34,7 @@ from storage.archive import (
     member_of,
 )
 from storage.content_id import CHUNK, hash_file
-from storage.durable import publish, whole_file
+from storage.durable import whole_file
 from storage.garbage import OF_TURNS, unrecorded
 from storage.kinds import IDS_AT_ONCE, added_to, complete, remembered, schema_of, segment_tables
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, of_turns, turn_id
@@ -55,20 +55,16 @@ def export_session(folder: Path, name: str, path: Path, report: Report) -> Manif
     """
     contents = _contents(folder, require_session(folder, name))
     _require_importable(name, "members", len(contents) + 1, MOST_MEMBERS)
-    unfinished = path.with_name(f".{path.name}.partial")
     try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+        with whole_file(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
             members = []
             for member in _write(archive, folder, contents):
                 members.append(member)
                 report(len(members), len(contents))
             manifest = Manifest(version=VERSION, session=name, members=tuple(members))
             archive.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), manifest.model_dump_json())
-        publish(unfinished, path)
     except OSError as fault:
         raise RequestError(f"{path}: cannot be written ({fault.strerror}); choose another file") from fault
-    finally:
-        unfinished.unlink(missing_ok=True)
     return manifest
 
 
@@ -180,9 +176,13 @@ def import_session(archive: Archive, contents: Contents, folder: Path, name: str
     turns = [known.get(turn.number) or _move(turn, contents, name, here) for turn in contents.turns]
     ledger.add_turns(turns)
     moved = {old.key: new.key for old, new in zip(contents.turns, turns, strict=True)}
-    memories = _add_memories(archive, folder, contents, moved, report)
-    files = _add_files(archive, folder, contents, moved, report)
-    return Imported(name, 0 if known else len(turns), memories, files)
+    memories = [id for id in contents.ids if id not in here]
+    files = _missing_files(folder, contents.entries)
+    total = len(memories) + len(files)
+    _add_payloads(archive, folder, memories, lambda done: report(done, total))
+    _add_rows(folder, contents, moved)
+    _add_files(archive, folder, files, moved, lambda done: report(len(memories) + done, total))
+    return Imported(name, 0 if known else len(turns), len(memories), len(files))
 
 
 def _move(turn: TurnRow, contents: Contents, name: str, here: Mapping[str, str]) -> TurnRow:
@@ -193,38 +193,45 @@ def _move(turn: TurnRow, contents: Contents, name: str, here: Mapping[str, str])
     return replace(turn, id=turn_id(name, turn.fingerprint), session=name, branch=lies)
 
 
-def _add_memories(
-    archive: Archive, folder: Path, contents: Contents, moved: Mapping[TurnKey, TurnKey], report: Report
-) -> int:
-    """Payloads, then rows, where they are not here yet; returns how many rows were not."""
-    here = {memory.id for memory in remembered(folder / MEMORY)}
-    missing = [id for id in contents.ids if id not in here]
+def _missing_files(folder: Path, entries: Sequence[Entry]) -> list[tuple[Entry, Entry | None]]:
+    """The entries whose files are not here yet, each with the folder's own entry of that id, if there is one."""
+    ledger, known = Ledger(folder / MEMORY), dict[str, Entry]()
+    ids = [entry.id for entry in entries]
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        known |= ledger.find(ids[start : start + IDS_AT_ONCE])
+    return [(entry, known.get(entry.id)) for entry in entries if not _is_here(folder, known.get(entry.id))]
+
+
+def _add_payloads(archive: Archive, folder: Path, ids: Sequence[str], tell: Callable[[int], None]) -> None:
+    """The latents of memories, which come before their rows."""
     payloads = open_table(folder / MEMORY, latents.TABLE, latents.SCHEMA)
-    for start in range(0, len(missing), PAYLOADS_AT_ONCE):
-        ids = missing[start : start + PAYLOADS_AT_ONCE]
-        data = lance.blob_array([b"".join(archive.read(f"latents/{id}")) for id in ids])
-        insert_missing(payloads, pa.table([ids, data], schema=latents.SCHEMA))
-        report(start + len(ids), len(missing) + len(contents.entries))
-    for name, table in contents.memories.items():
-        rows = [{**row, "session": moved[row["session"], row["turn"]][0]} for row in table.to_pylist()]
+    for start in range(0, len(ids), PAYLOADS_AT_ONCE):
+        some = ids[start : start + PAYLOADS_AT_ONCE]
+        data = lance.blob_array([b"".join(archive.read(f"latents/{id}")) for id in some])
+        insert_missing(payloads, pa.table([some, data], schema=latents.SCHEMA))
+        tell(start + len(some))
+
+
+def _add_rows(folder: Path, contents: Contents, moved: Mapping[TurnKey, TurnKey]) -> None:
+    """Rows of memories, where they are not here yet."""
+    for name, memories in contents.memories.items():
+        rows = [{**row, "session": moved[row["session"], row["turn"]][0]} for row in memories.to_pylist()]
         schema = schema_of(name)
         table = open_table(folder / MEMORY, name, schema, added_to(name))
         insert_missing(table, pa.Table.from_pylist(rows, schema=schema))
-    return len(missing)
 
 
 def _add_files(
-    archive: Archive, folder: Path, contents: Contents, moved: Mapping[TurnKey, TurnKey], report: Report
-) -> int:
-    """Each file, then its ledger entry, where they are not here yet; returns how many were not."""
+    archive: Archive,
+    folder: Path,
+    missing: Sequence[tuple[Entry, Entry | None]],
+    moved: Mapping[TurnKey, TurnKey],
+    tell: Callable[[int], None],
+) -> None:
+    """Each file, then its ledger entry."""
     ledger = Ledger(folder / MEMORY)
-    known: dict[str, Entry] = {}
-    ids = [entry.id for entry in contents.entries]
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        known |= ledger.find(ids[start : start + IDS_AT_ONCE])
-    missing = [entry for entry in contents.entries if not _is_here(folder, known.get(entry.id))]
-    for done, entry in enumerate(missing, start=1):
-        path, mine = folder / entry.path, known.get(entry.id)
+    for done, (entry, mine) in enumerate(missing, start=1):
+        path = folder / entry.path
         belongs_here = mine is not None and mine.path == entry.path  # and was lost
         taken = path.exists() if belongs_here else any(folder.glob(f"{escape(path.stem)}[._]*"))
         if entry.kind == "video" and taken:
@@ -233,8 +240,7 @@ def _add_files(
         with unrecorded(path) if entry.kind == "video" else nullcontext():
             _copy(archive, member_of(entry), path)
             ledger.record(replace(entry, session=session, turn=turn, path=path.relative_to(folder).as_posix()))
-        report(len(contents.ids) + done, len(contents.ids) + len(missing))
-    return len(missing)
+        tell(done)
 
 
 def _is_here(folder: Path, entry: Entry | None) -> bool:

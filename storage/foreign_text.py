@@ -5,8 +5,12 @@ bytes can name itself into billions of values. Knows nothing of what the text me
 """
 
 import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -14,6 +18,7 @@ from model.errors import RequestError
 
 MOST_BYTES = 64 * 2**20
 MOST_VALUES = 1_000_000
+MARK = b"\xef\xbb\xbf"  # that some editors put before UTF-8
 
 
 class TextError(ValueError):
@@ -24,24 +29,49 @@ class TextError(ValueError):
         self.line = line
 
 
-def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
-    """A text file in UTF-8.
+@contextmanager
+def open_text(path: Path) -> Iterator[BinaryIO]:
+    """A file of somebody else, open for reading.
 
     Raises:
-        RequestError: it is missing, no regular file, larger than `most_bytes`, or no UTF-8.
+        RequestError: it is missing, no regular file, or may not be read.
     """
-    if not path.exists():
-        raise RequestError(f"{path}: no such file")
-    if not path.is_file():
-        raise RequestError(f"{path}: is no regular file; give a text file")
-    try:
-        with path.open("rb") as file:
+    with os.fdopen(_open(path), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise RequestError(f"{path}: is no regular file; give a text file")
+        yield file
+
+
+def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
+    """A text file in UTF-8, without the mark that some editors put before it.
+
+    Raises:
+        RequestError: it is missing, no regular file, larger than `most_bytes`, no UTF-8, or cannot be read.
+    """
+    with open_text(path) as file:
+        try:
             content = file.read(most_bytes + 1)
-        if len(content) > most_bytes:
-            raise RequestError(f"{path}: is larger than {most_bytes:,} bytes; split it")
-        return content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise RequestError(f"{path}: cannot be read ({type(fault).__name__}); expected text in UTF-8") from None
+        except OSError as fault:
+            raise RequestError(f"{path}: cannot be read ({fault})") from None
+    if len(content) > most_bytes:
+        raise RequestError(f"{path}: is larger than {most_bytes:,} bytes; split it")
+    try:
+        return content.removeprefix(MARK).decode()
+    except UnicodeDecodeError as fault:
+        raise RequestError(f"{path}: is not UTF-8 (UnicodeDecodeError at byte {fault.start + 1})") from None
+
+
+def _open(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # non-blocking: a FIFO must not hang
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such file") from None
+    except (OSError, ValueError) as fault:
+        raise RequestError(f"{path}: cannot be read ({fault})") from None
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):  # of which Python makes no file object
+        os.close(descriptor)
+        raise RequestError(f"{path}: is no regular file: it is a folder")
+    return descriptor
 
 
 def parse_json(text: str) -> Any:

@@ -15,10 +15,11 @@ from storage.kinds import forget, payload_sizes, remembered
 from storage.latents import LATENTS_PER_FRAGMENT, TABLE
 from storage.ledger import Entry, Ledger, TurnRow
 from storage.scores import scores_path
-from storage.store import MEMORY, SEGMENTS, leftovers
+from storage.store import MEMORY, SEGMENTS, leftovers, review_folder, review_path
 from storage.tables import reclaim
 
-VIDEOS, MARK = (".mp4", ".mov", ".mkv"), ".removed"
+VIDEOS = (".mp4", ".mov", ".mkv")
+MARK = ".removed"
 """Beside a video lies a mark before its entry comes, and from before it goes: no other row tells of a video."""
 OF_TURNS = ("segment", "video")  # kinds of ledger entries that belong to a turn
 
@@ -65,7 +66,10 @@ def sweep(folder: Path, garbage: Garbage) -> None:
     Ledger(folder / MEMORY).remove(garbage.entries)
     forget(folder / MEMORY, garbage.memories, garbage.payloads)
     for path in garbage.files:
-        rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if path.is_dir():
+            rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     for mark in folder.glob(f".*{MARK}"):
         mark.unlink()
     reclaim(folder / MEMORY, TABLE, LATENTS_PER_FRAGMENT)
@@ -103,4 +107,4 @@ def _files(folder: Path, kept: Sequence[Entry], lost: Sequence[Entry], memories:
 
 def _beside(path: Path) -> tuple[Path, ...]:
     """A file with its review page and its scores, if it is a video that has them."""
-    return path, path.with_suffix(".html"), path.with_name(f"{path.stem}_review"), scores_path(path)
+    return path, review_path(path), review_folder(path), scores_path(path)

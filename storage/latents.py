@@ -67,13 +67,6 @@ class LatentStore:
             pairs |= fetched
         return [pairs[id] for id in ids]
 
-    def forget(self, ids: Sequence[str]) -> None:
-        """Remove payloads; ids that are not there are fine."""
-        self._table.delete(col("id").isin(list(ids)))
-        with self._lock:
-            for id in ids:
-                self._cache.pop(id, None)
-
     def maintain(self) -> None:
         """Merge small fragments. Never `optimize()`, which rewrites every payload."""
         compact_payloads(self._uri, TABLE, LATENTS_PER_FRAGMENT)

@@ -114,7 +114,7 @@ def fetched(uri: str, folder: Path) -> Path | None:
     return path if _is_complete(path, found) else None
 
 
-def deliver(path: Path, uri: str) -> Located:
+def upload(path: Path, uri: str) -> Located:
     """Upload a result, whole or not at all, unless it is there, and check that all of it arrived.
 
     To an address on this machine nothing is copied: results are written in their place.

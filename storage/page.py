@@ -1,7 +1,7 @@
 """Pages that stand alone: one HTML file, opened from disk, which asks nobody for anything.
 
-Whatever a user wrote is escaped, and a page's content policy allows its own script and style only, by their hashes.
-Knows no page; each has a template, a style and a script of its name in `templates/`.
+Whatever a user wrote is escaped. A page's content policy allows no script, or its own script and style only, by their
+hashes. Knows no page; each has a template of its name in `templates/`, and a style and a script where it has any.
 """
 
 import base64
@@ -20,6 +20,11 @@ from storage.durable import whole_file
 
 THUMBNAIL_SIZE = (176, 128)  # pixels at most, width and height; some 4 kB each, so 2,000 segments stay below 40 MB
 THUMBNAIL_QUALITY = 70
+
+
+def render(name: str, **told: object) -> str:
+    """The page of template `name`, which has no script, as text."""
+    return _ENVIRONMENT.get_template(f"{name}.html.j2").render(**told)
 
 
 def write_page(name: str, path: Path, **told: object) -> Path:

@@ -162,11 +162,6 @@ class RememberedStore(ABC, Generic[Row]):
         """The memories of one turn, by segment."""
         return sorted(self._select(of_turns([turn])), key=lambda row: row.segment)
 
-    def forget(self, ids: Sequence[str]) -> None:
-        """Remove memories; ids that are not there are fine."""
-        self._rows.delete(col("id").isin(list(ids)))
-        self._latents.forget(ids)
-
     @property
     def fragments(self) -> int:
         """In how many pieces the rows lie, one a commit since the last maintenance; searches slow down with them."""

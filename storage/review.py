@@ -16,7 +16,7 @@ from model.types import Merge, Recall, Segment, Shot, Span
 from storage.durable import whole_file
 from storage.ledger import Entry
 from storage.page import write_page
-from storage.store import find_finished
+from storage.store import find_finished, review_folder, review_path
 
 POSTER = "poster.jpg"  # a small picture of the result, in the folder of its page
 
@@ -187,20 +187,10 @@ class Review:
         return sum((one.seconds for one in self.segments), 0.0)
 
 
-def review_path(video: Path) -> Path:
-    """Where the review page of an edited video lies."""
-    return video.with_suffix(".html")
-
-
 def find_shown(folder: Path, id: str) -> Entry | None:
     """The ledger's entry of a finished video, if its file is whole and its page is there; else None."""
     done = find_finished(folder, id)
     return done if done and review_path(folder / done.path).is_file() else None
-
-
-def review_folder(video: Path) -> Path:
-    """Where what the page plays lies."""
-    return video.with_name(f"{video.stem}_review")
 
 
 def write_poster(jpeg: bytes, video: Path) -> None:

@@ -26,7 +26,7 @@ def write_table(folder: Path, name: str, records: Sequence[Record]) -> list[Path
     return [sheet, _write(folder / f"{name}.parquet", lambda path: pq.write_table(table, path))]
 
 
-def write_page(path: Path, text: str) -> Path:
+def write_scores_page(path: Path, text: str) -> Path:
     """Write a page of Markdown; characters that no encoding takes are shown with `?`.
 
     Raises:

@@ -19,6 +19,7 @@ from storage.table_place import has_tables, is_elsewhere, place_of, settle
 from storage.views import ViewStore
 
 MEMORY, SEGMENTS = "memory", "segments"
+REVIEW = "_review"  # how the folder of a review page ends
 LEFTOVERS = (".*.encoding.mov", ".*.muxing.*", ".*.unfinished")
 """Files being written: by `storage/video.py` (two), and all others by `storage/durable.py`."""
 
@@ -47,6 +48,10 @@ class Store(Generic[Memory]):
     @property
     def segments(self) -> Path:
         return self.folder / SEGMENTS
+
+    def segment_path(self, id: str) -> Path:
+        """Where the file of the segment `id` lies, or will lie."""
+        return self.folder / segment_name(id)
 
     def path_of(self, entry: Entry) -> Path:
         return self.folder / entry.path
@@ -109,7 +114,7 @@ def _held(folder: Path, patience: Patience, memory: str | None) -> Iterator[Path
 
 def _told(fault: OSError | RuntimeError, folder: Path) -> RunError | None:
     """What a library met on the way, as one of our errors; None if it is no affair of the place."""
-    if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
+    if is_disk_full(fault):
         return DiskFullError(f"{folder}: the disk is full; make room, then run the same command again")
     if "LanceError(IO)" in str(fault) and is_elsewhere(folder / MEMORY):
         address = place_of(folder / MEMORY).address
@@ -117,6 +122,23 @@ def _told(fault: OSError | RuntimeError, folder: Path) -> RunError | None:
             f"{address}: the server does not answer; what was committed is kept, the same command goes on from there"
         )
     return None
+
+
+def is_disk_full(fault: BaseException) -> bool:
+    """Whether a fault, of the system or of a library, says that there is no room."""
+    return getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault)
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return place
 
 
 def place_for(folder: Path) -> Path:
@@ -130,10 +152,8 @@ def place_for(folder: Path) -> Path:
             f"{folder}: results are made on this machine; a manifest's line may deliver them (output), "
             "and the memory may lie there (--memory)"
         )
-    place = folder.absolute()
     try:
-        while not place.exists():
-            place = place.parent
+        place = existing(folder)
     except OSError as fault:
         raise RequestError(f"{folder}: cannot be an output folder ({fault.strerror}); choose another --out") from fault
     if not place.is_dir():
@@ -141,6 +161,21 @@ def place_for(folder: Path) -> Path:
     if not os.access(place, os.W_OK | os.X_OK):
         raise RequestError(f"{folder}: {place} may not be written to; choose another --out")
     return place
+
+
+def segment_name(id: str) -> str:
+    """The file of the segment `id` in an output folder."""
+    return f"{SEGMENTS}/{id}.mkv"
+
+
+def review_path(video: Path) -> Path:
+    """Where the review page of an edited video lies."""
+    return video.with_suffix(".html")
+
+
+def review_folder(video: Path) -> Path:
+    """Where what the page plays lies."""
+    return video.with_name(f"{video.stem}{REVIEW}")
 
 
 def next_version(folder: Path, stem: str, suffix: str) -> Path:
@@ -178,6 +213,6 @@ def _whole(folder: Path, entry: Entry) -> bool:
 
 def leftovers(folder: Path) -> list[Path]:
     """What a killed run was writing, for whoever holds the lock: then nobody is writing now."""
-    places = (folder, folder / SEGMENTS, *folder.glob("*_review"))
+    places = (folder, folder / SEGMENTS, *folder.glob(f"*{REVIEW}"))
     found = (path for place in places for pattern in LEFTOVERS for path in place.glob(pattern))
     return [path for path in found if path.is_file()]

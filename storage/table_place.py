@@ -6,10 +6,12 @@ moved, and whoever opens it needs to know nothing. A prefix belongs to the one f
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict
 
 from model.errors import RequestError, StoreError
 from storage.address import ObjectAddress, read_address
@@ -40,9 +42,10 @@ class TablePlace:
         return is_empty(address) if address.startswith("s3:") else not any(Path(address).glob("[!.]*"))
 
 
-@dataclass(frozen=True)
-class Signpost:
+class Signpost(BaseModel):
     """The content of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tables: str
     owner: str
@@ -112,9 +115,9 @@ def settle(uri: Path, prefix: str | None) -> None:
     if post is None and prefix is None:
         return
     new = post is None
-    post = post or Signpost(str(read_address(str(prefix))), uuid4().hex)
+    post = post or Signpost(tables=str(read_address(str(prefix))), owner=uuid4().hex)
     if new:
-        write_whole(uri, json.dumps(asdict(post)))
+        write_whole(uri, json.dumps(post.model_dump()))
     if create(f"{post.tables}/{OWNER}", post.owner.encode()) != post.owner.encode():
         if new:
             uri.unlink()
@@ -128,10 +131,9 @@ def _read(uri: Path) -> Signpost | None:
     if not uri.is_file():
         return None
     try:
-        post = Signpost(**json.loads(uri.read_text()))
-        assert isinstance(post.owner, str)
+        post = Signpost.model_validate_json(uri.read_bytes())
         if isinstance(read_address(post.tables), ObjectAddress):
             return post
-    except (OSError, ValueError, TypeError, AssertionError, AttributeError, RequestError):
+    except (OSError, ValueError, RequestError):  # pydantic's fault is a ValueError
         pass
     raise StoreError(f"{uri}: is neither a folder nor a file that says where the memory lies; restore it")

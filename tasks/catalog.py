@@ -4,7 +4,6 @@ What goes wrong with a video is its own affair: it is told, and the night goes o
 (a full disk, a model that does not load, no Editor left) ends the run; the same command goes on from there.
 """
 
-import errno
 import shutil
 import time
 from collections import deque
@@ -32,13 +31,13 @@ from model.errors import (
 )
 from storage.garbage import size_of
 from storage.ledger import Entry as LedgerEntry
-from storage.object_store import deliver
+from storage.object_store import upload
 from storage.review import find_shown
 from storage.scores import count_flagged
-from storage.store import Patience, open_store, read_turns
+from storage.store import Patience, existing, is_disk_full, open_store, read_turns
 from storage.video_note import read_video_note
 from storage.video_states import VideoState, VideoStates
-from tasks.catalog_work import Entry, Setup, existing, local_source, parents_of, requests_of
+from tasks.catalog_work import Entry, Setup, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
 from tasks.gate import pass_gate
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
@@ -217,7 +216,7 @@ class CatalogRun:
             tally.flagged += count_flagged(Path(tally.output)) or 0
         if entry.delivery is not None:
             path = Path(tally.output)
-            tally.output = deliver(path, f"{entry.delivery.rstrip('/')}/{path.name}").uri
+            tally.output = upload(path, f"{entry.delivery.rstrip('/')}/{path.name}").uri
 
     def _describe(self, entry: Entry, request: Any) -> EditWork:
         setup, asked = self._setup, entry.video.sha256
@@ -281,8 +280,7 @@ def common_fault(fault: BaseException, out: Path) -> MemoryV2VError | None:
         return None  # where it was the last one, the next video is told so
     if isinstance(fault, WeightsError | LostActorError | DiskFullError | UnreachableError):
         return fault
-    full = getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault)
-    if full or shutil.disk_usage(existing(out)).free < LEAST_FREE:
+    if is_disk_full(fault) or shutil.disk_usage(existing(out)).free < LEAST_FREE:
         return DiskFullError(f"{out}: the disk is full; make room, then run the same command again")
     if isinstance(fault, RayError) and not isinstance(fault, RayActorError | RayTaskError):
         return RunError(f"Ray does not answer ({in_words(fault)}); run the same command again")

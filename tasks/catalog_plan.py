@@ -23,10 +23,10 @@ from model.types import Shot, Span
 from storage.calibration import Rates, Setting, read_rates, this_machine
 from storage.content_id import hash_folder
 from storage.ledger import Ledger
-from storage.store import MEMORY
+from storage.store import MEMORY, existing
 from storage.table_place import has_tables
 from storage.video_states import VideoState
-from tasks.catalog_work import Entry, Setup, existing, is_remote, known_source, requests_of
+from tasks.catalog_work import Entry, Setup, is_remote, known_source, requests_of
 from tasks.ingest import examine_video
 
 PROBES = 4  # videos that are looked at side by side

@@ -201,9 +201,3 @@ def _request(video: CatalogVideo, common: dict[str, Any], turn: CatalogTurn) -> 
 def parents_of(turns: Sequence[CatalogTurn]) -> list[int]:
     """For each turn of a line the turn that it edits, 0 for the video itself."""
     return [number - 1 if turn.on == "last" else turn.on for number, turn in enumerate(turns, 1)]
-
-
-def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    folder = folder.absolute()
-    return folder if folder.exists() else existing(folder.parent)

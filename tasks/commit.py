@@ -71,7 +71,7 @@ class Committer:
 
     def _write(self, work: EditedWork) -> None:
         row, store, started = work.row, self._store, time.perf_counter()
-        path = store.segments / f"{row.id}.mkv"
+        path = store.segment_path(row.id)
         write_segment(work.frames, path)
         store.memory.remember(row, work.edited, work.source)
         store.ledger.record(

@@ -25,7 +25,7 @@ from model.metrics.comparison import (
 from model.metrics.score import NotMeasured, Score
 from storage.content_id import identify
 from storage.interval_plot import Spread, draw_rows
-from storage.score_tables import Record, markdown_table, write_page, write_table
+from storage.score_tables import Record, markdown_table, write_scores_page, write_table
 from storage.spreadsheet import Cell
 from tasks.measure import MeasureJob, Scores
 from tasks.progress import show
@@ -126,7 +126,7 @@ def write_evaluation(found: Evaluation) -> None:
         draw_rows(
             out / f"{NAME}.png", bars, f"{Path(found.run).name}: values and 95 % intervals, each row on its own scale"
         )
-    write_page(found.page, _page(found))
+    write_scores_page(found.page, _page(found))
 
 
 def _record(metric: str, row: Row) -> Record:

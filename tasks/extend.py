@@ -20,8 +20,9 @@ from prefect.cache_policies import NO_CACHE
 
 from model.config import ExtensionRequest
 from model.errors import MemoryV2VError, RequestError
+from storage.calibration import PairRates, read_pair_rates, record_pair_rates
 from storage.content_id import hash_folder, identify
-from storage.dataset_page import DatasetPage, write_page
+from storage.dataset_page import DatasetPage, write_dataset_page
 from storage.datasets.extended import (
     ExtendedClips,
     Sample,
@@ -43,7 +44,6 @@ from tasks.weights import codec_id, locate_framepack, locate_weights
 
 PAGE = "dataset.html"
 STRIP_QUALITY = 80
-RATES = "extension_rates.json"
 EDITION = 3  # of samples: counted up when the same pair gives another one, or one of another name
 
 
@@ -148,11 +148,12 @@ def plan_extension(work: ExtendWork) -> ExtensionPlan:
     found = find_made(work)
     done = sum(_is_made(name, found) for name in work.names.values())
     left = len(work.entries) - done
-    rate = _rates(work.cache).get(_kind(work), {})
-    seconds, size = rate.get("seconds"), rate.get("bytes")
-    hours = None if seconds is None else round(seconds * left / work.request.workers / 3600, 3)
-    gigabytes = None if size is None else round(2 * size * len(work.entries) / 1e9, 3)
-    return ExtensionPlan(len(work.entries), done, left, seconds, hours, gigabytes)
+    rates = read_pair_rates(work.cache, _kind(work))
+    if rates is None:
+        return ExtensionPlan(len(work.entries), done, left, None, None, None)
+    hours = round(rates.seconds * left / work.request.workers / 3600, 3)
+    gigabytes = round(2 * rates.bytes * len(work.entries) / 1e9, 3)
+    return ExtensionPlan(len(work.entries), done, left, rates.seconds, hours, gigabytes)
 
 
 def find_made(work: ExtendWork) -> Found:
@@ -211,10 +212,11 @@ def publish_dataset(work: ExtendWork, outcome: Outcome, seconds: float) -> Path:
     show(create_table_artifact, rows, key="extension", description=f"Pairs of {work.request.dataset.name}")
     if outcome.made:
         size = sum(shard["bytes"] for shard in manifest["shards"]) / len(names)
-        _keep_rate(work, seconds / outcome.tried, size)
+        of_pair = round(seconds / outcome.tried * work.request.workers, 3)
+        record_pair_rates(work.cache, _kind(work), PairRates(of_pair, size))
     clips = ExtendedClips(work.request.out)
     page = DatasetPage(work.request.dataset.name, clips.rows, counts(rejected), outcome.failed, work.settings)
-    return write_page(work.request.out / PAGE, page)
+    return write_dataset_page(work.request.out / PAGE, page)
 
 
 def count_others(work: ExtendWork) -> int:
@@ -313,16 +315,3 @@ def _is_made(name: str, found: Found) -> bool:
 def _kind(work: ExtendWork) -> str:
     """Runs that take as long as one another, pair by pair."""
     return identify({**work.said, "device": work.request.device})
-
-
-def _rates(cache: Path) -> dict[str, dict[str, float]]:
-    path = cache / RATES
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def _keep_rate(work: ExtendWork, seconds: float, size: float) -> None:
-    rates = _rates(work.cache) | {_kind(work): {"seconds": round(seconds * work.request.workers, 3), "bytes": size}}
-    work.cache.mkdir(parents=True, exist_ok=True)
-    unfinished = work.cache / f".{RATES}"
-    unfinished.write_text(json.dumps(rates))
-    unfinished.rename(work.cache / RATES)

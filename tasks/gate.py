@@ -188,7 +188,7 @@ class Gate:
 
     def _look(self, plan: Plan, segments: Sequence[SegmentRecord]) -> Course:
         """Segments in a row, stitched, beside what they were made from; `plan` counts these frames from 0."""
-        files = {done.segment.index: self._store.segments / f"{done.id}.mkv" for done in segments}
+        files = {done.segment.index: self._store.segment_path(done.id) for done in segments}
         those, overlap = [done.segment for done in segments], self._turn.plan.work.request.window.overlap
         edit = stitch(those, lambda segment: read_segment(files[segment.index]), overlap)
         source = source_frames(self._turn.plan, those)

@@ -41,7 +41,7 @@ from storage.datasets.manifest import Split, all_sentences, encoded_files, index
 from storage.datasets.multicam import Scene, find_scenes
 from storage.datasets.packages import fetch
 from storage.datasets.rendered import Drawing, drawings_of, painters
-from storage.durable import publish
+from storage.durable import write_whole
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import start_renderers
 from tasks.progress import EditProgress
@@ -109,9 +109,7 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
 def claim_folder(work: TrainingWork) -> None:
     """Say in the folder whose it is."""
     work.out.mkdir(parents=True, exist_ok=True)
-    unfinished = work.out / f".{RUN}"
-    unfinished.write_text(json.dumps({"id": work.id}))
-    publish(unfinished, work.out / RUN)
+    write_whole(work.out / RUN, json.dumps({"id": work.id}))
 
 
 @task(task_run_name="start of {work.out.name}", cache_policy=NO_CACHE, persist_result=False)

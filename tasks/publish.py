@@ -26,14 +26,12 @@ from storage.review import (
     ReviewVideos,
     ShownScores,
     Turn,
-    review_folder,
-    review_path,
     write_poster,
     write_review,
 )
 from storage.scores import write_scores
 from storage.segment_file import first_frame
-from storage.store import Store
+from storage.store import Store, review_folder, review_path
 from storage.video import eight_bits
 from storage.video_note import read_video_note
 from tasks.account import settings_told
@@ -177,7 +175,7 @@ def _earlier_memories(record: TurnRecord, store: Store[Any]) -> tuple[EarlierMem
 
 
 def _earlier_memory(row: Remembered, store: Store[Any]) -> EarlierMemory:
-    still = thumbnail(eight_bits(first_frame(store.segments / f"{row.id}.mkv")))
+    still = thumbnail(eight_bits(first_frame(store.segment_path(row.id))))
     return EarlierMemory(row.id, row.turn, Span(row.start, row.stop), row.title, still)
 
 

@@ -40,7 +40,7 @@ def stitch_video(plan: VideoPlan, record: TurnRecord, store: Store[Any]) -> Entr
         return found
     started = perf_counter()
     work, request = plan.work, plan.work.request
-    files = {done.segment.index: store.segments / f"{done.id}.mkv" for done in record.segments}
+    files = {done.segment.index: store.segment_path(done.id) for done in record.segments}
 
     def read(segment: Segment) -> Iterator[np.ndarray]:
         return read_segment(files[segment.index])

@@ -19,7 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.content_id import hash_folder, identify
 from storage.datasets.extended import open_dataset
 from storage.datasets.manifest import Split
-from storage.durable import publish
+from storage.durable import write_whole
 from storage.plot import draw_lines
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import TrainJob
@@ -85,9 +85,7 @@ def publish_training(work: TrainingWork, prepared: Prepared, trained: Trained, d
     rows = list(trained.curve)[-TABLE_ROWS:]
     show(create_table_artifact, rows, key=f"curve-{work.id[:12]}", description="Loss by step")
     record = _record(work, prepared, trained, device)
-    unfinished = work.out / f".{RECORD}"
-    unfinished.write_text(json.dumps(record, indent=2))
-    publish(unfinished, work.out / RECORD)
+    write_whole(work.out / RECORD, json.dumps(record, indent=2))
     return record
 
 

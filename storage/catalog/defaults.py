@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from model.config import CatalogDefaults
 from storage.catalog.faults import Fault, Place, explain_all, name_place, show
 from storage.catalog.json_line import MAX_DIGITS, TORN, has_torn_letters
-from storage.catalog.text_file import read_small
+from storage.foreign_text import read_text
 
 MAX_BYTES = 2**17
 MAX_DEPTH = 20
@@ -47,7 +47,7 @@ def read_defaults(path: Path | None) -> tuple[dict[str, Any], list[Fault]]:
     """
     if path is None:
         return {}, []
-    text = read_small(path, MAX_BYTES)
+    text = read_text(path, MAX_BYTES)
     reading = _Reading()
     try:
         root = _compose(text)

@@ -21,7 +21,8 @@ from storage.catalog.faults import Fault, Place, explain_all, name_place, too_ma
 from storage.catalog.json_line import JsonLineError, parse_object
 from storage.catalog.places import find_source, read_output, source_fault, way_fault
 from storage.catalog.table import Row, read_rows
-from storage.catalog.text_file import Line, open_text, read_lines
+from storage.catalog.text_file import Line, read_lines
+from storage.foreign_text import open_text
 from storage.rectangle import mask_file
 
 MAX_VIDEOS, MAX_FAULTS, FAULTS_OF_A_LINE = 250_000, 100_000, 50

@@ -10,7 +10,6 @@ follows; `source` holds `clip_segments`, since only the target is extended.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from jaxtyping import Float16
 from model.errors import StoreError
 from model.types import TrainingClip
 from storage.content_id import hash_file, identify
-from storage.durable import publish
+from storage.durable import cut_off, whole_file, write_whole
 
 Latents = Float16[np.ndarray, "_ channel time row column"]
 
@@ -101,7 +100,7 @@ def write_rejection(folder: Path, name: str, reason: str) -> str:
     """Keep the knowledge that a sample is not worth keeping; returns the reason."""
     path = folder / UNFINISHED / f"{name}.rejected"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _publish_text(path, reason)
+    write_whole(path, reason)
     return reason
 
 
@@ -112,7 +111,7 @@ def find_samples(folder: Path) -> dict[str, Path]:
 
 def find_rejections(folder: Path) -> dict[str, str]:
     """Why an unfinished run rejected samples, by name."""
-    return {path.stem: path.read_text() for path in sorted((folder / UNFINISHED).glob("*.rejected"))}
+    return {path.stem: path.read_text("utf-8") for path in sorted((folder / UNFINISHED).glob("*.rejected"))}
 
 
 def pack(folder: Path, names: Sequence[str], said: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +144,7 @@ def pack(folder: Path, names: Sequence[str], said: Mapping[str, Any]) -> dict[st
     if batch:
         close()
     manifest = {"format": "memory-v2v extended", "version": VERSION, **said, "names": list(names), "shards": shards}
-    _publish_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1))
     _clear(folder, manifest)
     return manifest
 
@@ -158,9 +157,8 @@ def find_stale(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
 
 
 def _clear(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Remove what is stale, and files that were cut off: whoever packs is alone in the folder."""
-    cut_off = [path for place in (folder, folder / UNFINISHED) for path in place.glob(".*.partial")]
-    for path in (*find_stale(folder, manifest), *cut_off):
+    """Remove what is stale, and files that were cut off: whoever packs is alone in the folder, and holds its lock."""
+    for path in (*find_stale(folder, manifest), *cut_off(folder), *cut_off(folder / UNFINISHED)):
         path.unlink(missing_ok=True)
     with suppress(OSError):  # samples of other settings are in it
         (folder / UNFINISHED).rmdir()
@@ -294,19 +292,15 @@ def _checksum(source: bytes | pa.Buffer, edited: bytes | pa.Buffer) -> str:
 def _publish_table(path: Path, table: pa.Table) -> Path:
     """Write a table in record batches of about `BATCH_BYTES`, uncompressed: latents are noise to a compressor."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     rows = max(1, BATCH_BYTES // max(1, table.nbytes // max(1, len(table))))
-    with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+    with (
+        whole_file(path) as unfinished,
+        pa.OSFile(str(unfinished), "wb") as sink,
+        pa.ipc.new_file(sink, SCHEMA) as writer,
+    ):
         for batch in table.combine_chunks().to_batches(max_chunksize=rows):
             writer.write_batch(batch)
-    publish(unfinished, path)
     return path
-
-
-def _publish_text(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    unfinished.write_text(text)
-    publish(unfinished, path)
 
 
 def _open(path: Path) -> pa.ipc.RecordBatchFileReader:

@@ -31,7 +31,7 @@ from model.errors import CatalogError, DiskFullError, RequestError, RunError, St
 from storage.catalog_page import PAGE
 from storage.ledger import Entry, Ledger
 from storage.memory import MemoryStore
-from storage.object_store import deliver
+from storage.object_store import upload
 from storage.probe import probe
 from storage.run_lock import Holder, RunLock, holder_path, is_held, lock_path
 from storage.run_report import RunRecord, read_runs
@@ -176,7 +176,7 @@ def test_a_video_in_a_bucket_is_no_fault_of_the_plan(
     manifest = write_catalog(tmp_path, clip, ["one", "two"], uri=lambda id: f"s3://films/{id}.mp4")
     with running_moto("films") as server:
         monkeypatch.setenv("MEMORY_V2V_S3_ENDPOINT", server)
-        deliver(clip, "s3://films/one.mp4")
+        upload(clip, "s3://films/one.mp4")
         asked = request(manifest, weights="rehearsal:0.03")
         before = catalog.plan(asked)
         assert (before.unknown, before.segments, [one.id for one in before.faulty]) == (1, 0, ["two"])

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from storage.catalog_page import MOST_LINKS, write_catalog_page
-from storage.review import POSTER, review_folder
+from storage.review import POSTER
 from storage.run_report import RunRecord
+from storage.store import review_folder
 from storage.video_states import VideoState
 from tests.storage.test_review import HOSTILE, Page, body_of, browse  # noqa: F401 - a fixture
 

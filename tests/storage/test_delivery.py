@@ -23,6 +23,7 @@ from model.errors import MemoryV2VError, RequestError, RunError, StoreError
 from storage.checksums import verify
 from storage.delivery import Delivered, Order, deliver
 from storage.delivery_folder import staged
+from storage.durable import whole_file
 from storage.finished import Finished, Wanted, find_finished_video
 from storage.footage import changes, footage_of
 from storage.ledger import Ledger
@@ -334,6 +335,14 @@ def test_a_killed_delivery_has_no_name_and_is_swept_away(tmp_path: Path) -> None
     with staged(tmp_path, "film_edit", "source", quiet) as stage:
         assert stage.name == "film_edit_v001"
     assert [path.name for path in tmp_path.glob("*film*")] == ["film_edit_v001"]
+
+
+def test_what_others_are_writing_in_the_place_is_left_alone(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "page.html") as unfinished:
+        unfinished.write_text("page")
+        with staged(tmp_path, "film_edit", "source", quiet) as stage:
+            assert stage.name == "film_edit_v001"
+    assert (tmp_path / "page.html").read_text() == "page"
 
 
 def test_another_source_is_refused(finished: Finished, tmp_path: Path) -> None:

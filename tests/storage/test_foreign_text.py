@@ -26,6 +26,7 @@ def test_pipes_folders_and_large_files_are_no_texts(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "large.json").write_text("[" + 100 * " ")
     (tmp_path / "latin.json").write_bytes(b"caf\xe9")
+    (tmp_path / "marked.json").write_text("\ufeff[]")
     for name, told in (
         ("pipe.json", "is no regular file"),
         (".", "is no regular file"),
@@ -36,6 +37,7 @@ def test_pipes_folders_and_large_files_are_no_texts(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match=told):
             read_text(tmp_path / name, 100)
     assert read_text(tmp_path / "large.json", 101) == "[" + 100 * " "
+    assert read_text(tmp_path / "marked.json") == "[]", "some editors mark UTF-8"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from model.errors import StoreError
 from model.memory.retrieval import rank_by_descriptor
 from storage import latents, memory
+from storage.kinds import forget
 from storage.latents import Latents, LatentStore
 from storage.memory import MemoryRow, MemoryStore
 from storage.remembered import Reach
@@ -212,7 +213,7 @@ def test_ids_are_no_predicates(tmp_path: Path) -> None:
     store = MemoryStore(tmp_path, SIZE)
     fill(store, [make_row(0)])
     hostile = "x' OR '1'='1"
-    store.forget([hostile])
+    forget(tmp_path, [hostile], [hostile])
     assert len(store.rows()) == 1
     with pytest.raises(StoreError, match="missing"):
         store.latents([hostile])
@@ -231,11 +232,12 @@ def test_two_descriptor_sizes_live_side_by_side(tmp_path: Path) -> None:
 
 
 def test_forgotten_memories_are_gone(tmp_path: Path) -> None:
-    store = MemoryStore(tmp_path, SIZE)
+    store = MemoryStore(tmp_path, SIZE, cache_bytes=0)
     rows = [make_row(number) for number in range(4)]
     fill(store, rows)
-    store.forget([rows[1].id, rows[2].id, "never there"])
-    store.forget([])
+    gone = [rows[1].id, rows[2].id, "never there"]
+    forget(tmp_path, gone, gone)
+    forget(tmp_path, [], [])
     assert [row.segment for row in store.rows()] == [0, 3]
     for reader in (store, MemoryStore(tmp_path, SIZE)):
         assert set(found(reader, make_descriptor(1))) == {rows[0].id, rows[3].id}

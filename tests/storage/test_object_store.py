@@ -12,7 +12,7 @@ from obstore.store import S3Store
 
 from model.errors import InputError, MemoryV2VError, RequestError, RunError, VideoError
 from storage import object_store
-from storage.object_store import PROBE, deliver, fetch, fetched, require_conditional_writes, stat
+from storage.object_store import PROBE, fetch, fetched, require_conditional_writes, stat, upload
 from tests.storage.object_servers import OddServer, emptied, forget_servers, names_in, running_moto
 
 SECRET, KEY_ID = "tops3cret/Zz+words", "AKIAQQQQWWWWEEEE"
@@ -58,7 +58,7 @@ def one_line(error: MemoryV2VError) -> str:
 def test_a_video_comes_and_goes_whole(key: str, films: S3Store, tmp_path: Path) -> None:
     source = tmp_path / "result.mp4"
     source.write_bytes(CONTENT)
-    sent = deliver(source, f"s3://films/{key}")
+    sent = upload(source, f"s3://films/{key}")
     assert (sent.uri, sent.size) == (f"s3://films/{key}", len(CONTENT))
     assert names_in(films) == [key]
     assert stat(f"s3://films/{key}") == sent
@@ -133,7 +133,7 @@ def test_large_results_go_in_parts(films: S3Store, environment: pytest.MonkeyPat
     environment.setattr(object_store, "PIECE", 2**24)
     result = tmp_path / "large.mov"
     result.write_bytes(os.urandom(2**20) * 20)
-    sent = deliver(result, "s3://films/large.mov")
+    sent = upload(result, "s3://films/large.mov")
     assert sent.version.endswith('-3"')  # so S3 marks objects of three parts
     assert fetch("s3://films/large.mov", tmp_path / "cache").stat().st_size == 20 * 2**20
 
@@ -146,15 +146,15 @@ def test_paths_pass_through(environment: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert not (tmp_path / "cache").exists()
     before = stat(str(video))
     assert before.size == len(CONTENT)
-    assert deliver(video, str(video)) == before
+    assert upload(video, str(video)) == before
     os.utime(video, ns=(1, 1))
     assert stat(str(video)).version != before.version
     with pytest.raises(RequestError, match="is in no bucket"):
-        deliver(video, str(tmp_path / "b.mp4"))
+        upload(video, str(tmp_path / "b.mp4"))
     with pytest.raises(VideoError, match="No such file"):
         stat(str(tmp_path / "b.mp4"))
     with pytest.raises(VideoError, match="No such file"):
-        deliver(tmp_path / "b.mp4", "s3://films/b.mp4")
+        upload(tmp_path / "b.mp4", "s3://films/b.mp4")
     with pytest.raises(RequestError, match="scheme 'http'"):
         fetch("http://h/a.mp4", tmp_path)
 
@@ -167,7 +167,7 @@ def test_what_is_missing_is_told(films: S3Store, tmp_path: Path) -> None:
             ask("s3://absent/b.mp4")
     (tmp_path / "a.mp4").write_bytes(CONTENT)
     with pytest.raises(RunError, match="there is no bucket 'absent'"):
-        deliver(tmp_path / "a.mp4", "s3://absent/b.mp4")
+        upload(tmp_path / "a.mp4", "s3://absent/b.mp4")
     obstore.put(films, "empty.mp4", b"")
     with pytest.raises(VideoError, match="is empty"):
         fetch("s3://films/empty.mp4", tmp_path)
@@ -235,7 +235,7 @@ def test_denied_access_is_told_without_credentials(
         with pytest.raises(VideoError, match="access is denied"):
             stat("s3://films/a.mp4")
         with pytest.raises(RunError, match="access is denied") as raised:
-            deliver(tmp_path / "a.mp4", "s3://films/a.mp4")
+            upload(tmp_path / "a.mp4", "s3://films/a.mp4")
     assert "abcdef" not in one_line(raised.value)
     assert "[hidden]" in str(raised.value)
 
@@ -253,7 +253,7 @@ def test_a_result_that_arrives_in_part_is_told(environment: pytest.MonkeyPatch, 
     with OddServer(short=7).running() as address:
         environment.setenv("AWS_ENDPOINT_URL", address)
         with pytest.raises(RunError, match=r"10,233 of 10,240 bytes arrived"):
-            deliver(tmp_path / "a.mp4", "s3://films/a.mp4")
+            upload(tmp_path / "a.mp4", "s3://films/a.mp4")
 
 
 def test_what_was_delivered_is_not_sent_again(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_what_was_delivered_is_not_sent_again(environment: pytest.MonkeyPatch, t
         for content, modified, sent in ((CONTENT, 1, 1), (CONTENT, 1, 1), (CONTENT, 2**32, 2), (b"other", 1, 3)):
             result.write_bytes(content)
             os.utime(result, (modified, modified))
-            assert deliver(result, "s3://films/a_edit_v001.mp4").size == len(content)
+            assert upload(result, "s3://films/a_edit_v001.mp4").size == len(content)
             assert [method for method, _ in server.asked].count("PUT") == sent
 
 

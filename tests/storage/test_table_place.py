@@ -181,6 +181,8 @@ def test_a_server_that_stops_in_the_middle_is_told(
         '{"tables": "s3://films/a"}',
         '{"tables": "/etc", "owner": "a"}',
         '{"tables": 1, "owner": "a"}',
+        '{"tables": "s3://films/a", "owner": 1}',
+        '{"tables": "s3://films/a", "owner": "a", "more": "b"}',
     ],
 )
 def test_another_file_in_its_place_is_told(content: str, tmp_path: Path) -> None:

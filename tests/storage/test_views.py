@@ -12,6 +12,7 @@ from model.camera.fov import video_fov
 from model.camera.presets import preset
 from model.camera.projection import Intrinsics
 from model.errors import StoreError
+from storage.kinds import forget
 from storage.memory import MemoryStore
 from storage.remembered import Reach
 from storage.store import open_view_store
@@ -97,7 +98,7 @@ def test_latents_are_shared_with_text_edits(tmp_path: Path) -> None:
 def test_forgetting_and_missing_views_are_told(tmp_path: Path) -> None:
     store = ViewStore(tmp_path)
     fill(store, make_view(0), make_view(1))
-    store.forget([make_view(0).id])
+    forget(tmp_path, [make_view(0).id], [make_view(0).id])
     assert [row.segment for row in store.rows()] == [1]
     assert list(store.find([make_view(1).id, make_view(0).id])) == [make_view(1).id]
     with pytest.raises(StoreError, match="memory holiday film 1 0 is missing"):

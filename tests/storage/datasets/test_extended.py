@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import numpy as np
@@ -110,11 +111,11 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     manifest = make(tmp_path, [0, 1])
     named = {tmp_path / "manifest.json", *(tmp_path / shard["path"] for shard in manifest["shards"])}
     assert find_stale(tmp_path, manifest) == []
-    left = [tmp_path / "0123abcd-00000.arrow", tmp_path / ".dataset.html.1.partial"]
+    left = [tmp_path / "0123abcd-00000.arrow", tmp_path / f".{uuid4().hex}.unfinished"]
     for path in left:
         path.touch()
     write_sample(tmp_path, "n0", sample(0))
-    (tmp_path / "unfinished/.n1.arrow.1.partial").touch()
+    (tmp_path / f"unfinished/.{uuid4().hex}.unfinished").touch()
     assert set(find_stale(tmp_path, manifest)) == {left[0], tmp_path / "unfinished/n0.arrow"}
     assert pack(tmp_path, ["n0", "n1"], SAID) == manifest
     assert set(tmp_path.iterdir()) == named
