@@ -1,5 +1,6 @@
 """What is trained, how, and on which clips (paper section 4.1)."""
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,9 @@ from pydantic import Field, model_validator
 from model.config.base import Config
 from model.config.editing import Preset
 from model.errors import RequestError
+
+Split = Literal["training", "validation"]
+"""The two lists of a manifest: what is learned from, and what is only measured."""
 
 
 class WorldConfig(Config):
@@ -249,6 +253,12 @@ class DatasetConfig(Config):
 
     training: tuple[Source, ...] = Field(min_length=1)
     validation: tuple[Source, ...] = Field(min_length=1)
+
+    def named(self) -> Iterator[tuple[Split, int, Source]]:
+        """Every source with its list and its place in it, from 0; those of training first."""
+        lists: tuple[tuple[Split, tuple[Source, ...]], ...]
+        lists = ("training", self.training), ("validation", self.validation)
+        return ((split, number, source) for split, sources in lists for number, source in enumerate(sources))
 
     @model_validator(mode="after")
     def _clips_are_in_one_list(self) -> "DatasetConfig":
