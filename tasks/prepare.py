@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 
 from model.backbones.model_folder import read_model_index
 from model.config import (
+    PRESET_FILE,
     DatasetConfig,
     DrawnSource,
     EncodedSource,
@@ -46,7 +47,7 @@ from storage.durable import publish
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import start_renderers
 from tasks.progress import EditProgress
-from tasks.weights import NOVEL_VIEWS, PRESET_FILE, codec_id, locate_weights
+from tasks.weights import NOVEL_VIEWS, codec_id, locate_weights
 
 BATCH = 8  # clips that go from a Renderer to the Trainer at once
 IN_FLIGHT = 4  # batches

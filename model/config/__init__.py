@@ -21,6 +21,7 @@ from model.config.catalog import (
 )
 from model.config.editing import (
     EditConfig,
+    PRESET_FILE,
     MergeConfig,
     Preset,
     RetrievalConfig,
@@ -83,6 +84,7 @@ from model.config.training import (
 __all__ = [
     "PLAIN",
     "SESSION_NAME",
+    "PRESET_FILE",
     "SPEEDS",
     "CatalogDefaults",
     "CatalogRequest",

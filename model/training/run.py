@@ -125,7 +125,7 @@ def save_trained(editor: MemoryEditor, folder: Path, config: TrainingRunConfig) 
     for stale in (unfinished, folder):
         shutil.rmtree(stale, ignore_errors=True)
     editor.save_pretrained(unfinished)
-    (unfinished / "memory_v2v.json").write_text(config.preset.model_dump_json(indent=2))
+    config.preset.write(unfinished)
     unfinished.rename(folder)
 
 
