@@ -8,6 +8,7 @@ from model.config.base import (
     SESSION_NAME,
     Config,
     Precision,
+    precision,
 )
 from model.config.catalog import (
     CatalogDefaults,
@@ -20,8 +21,8 @@ from model.config.catalog import (
     SegmentSettings,
 )
 from model.config.editing import (
-    EditConfig,
     PRESET_FILE,
+    EditConfig,
     MergeConfig,
     Preset,
     RetrievalConfig,
@@ -83,8 +84,8 @@ from model.config.training import (
 
 __all__ = [
     "PLAIN",
-    "SESSION_NAME",
     "PRESET_FILE",
+    "SESSION_NAME",
     "SPEEDS",
     "CatalogDefaults",
     "CatalogRequest",
@@ -136,6 +137,7 @@ __all__ = [
     "ViewRequest",
     "WindowConfig",
     "WorldConfig",
+    "precision",
     "require_peft",
     "require_torchao",
 ]
