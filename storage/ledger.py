@@ -31,7 +31,7 @@ class Entry:
     """
 
     id: str
-    kind: Literal["segment", "video", "extension", "fault"]
+    kind: Literal["segment", "video", "fault"]
     video: str
     session: str
     turn: int

@@ -51,7 +51,7 @@ def test_entries_come_in_the_order_of_recording(tmp_path: Path) -> None:
     assert ledger.entries(kind="video") == [made[1], made[3]]
     assert ledger.entries(video="x' OR '1'='1") == made[2:]
     assert ledger.entries(kind="video", video="film") == [made[1]]
-    assert ledger.entries(kind="extension") == []
+    assert ledger.entries(kind="fault") == []
     turn = made[0].session, made[0].turn
     assert ledger.entries(turns=[turn]) == made
     assert ledger.entries(kind="video", video="film", turns=[turn, ("another", 1)]) == [made[1]]
