@@ -233,7 +233,7 @@ def name_turn(out: Path, session: str | None, settings: str) -> str:
 
 def enter_turn(work: Work, store: Store[Any]) -> TurnPlace:
     """Where the turn stands in its session; a new one gets the next number, and is entered with what was asked."""
-    number = store.ledger.turn_number(
+    number = store.ledger.enter_turn(
         work.session,
         work.fingerprint,
         settings=work.settings,
