@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
-from model.schedule import speed_up
 from processes import private_megabytes
 from reporting import Figures, ratio, say, spread, tidy
 from scale_runs import REAL, Done, Stage, run_catalog, run_video, stage, watch_editors
@@ -89,6 +89,14 @@ def measure_video(size: Size, folder: Path) -> Figures:
     base = [run.span for run in runs[plans[0]]]
     rows = {f"{schedule} on {editors}": _video_row(done, base, size) for (schedule, editors), done in runs.items()}
     return {"segments": size.video_segments, "seconds a segment": size.video_seconds, "runs": rows}
+
+
+def speed_up(segments: int, anchors: int, editors: int) -> float:
+    """How much sooner `segments` segments are done by `anchors:K` than in sequence: S / (K + ceil((S - K) / W)).
+
+    All segments taking the same time; `anchors` is at most `segments`.
+    """
+    return segments / (anchors + ceil((segments - anchors) / editors))
 
 
 def _video_row(done: Sequence[Done], base: Sequence[float], size: Size) -> Figures:

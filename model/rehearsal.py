@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from model.config import EditConfig, Preset, SamplingConfig, WindowConfig
+from model.config import PRESET_FILE, EditConfig, Preset, SamplingConfig, WindowConfig
 from model.types import EditedSegment, Memory, ViewMemory
 
 PIPELINE = "Rehearsal"  # the class that its model_index.json names
@@ -104,4 +104,4 @@ def write_rehearsal(folder: Path, seconds: float) -> None:
     )
     (folder / "model_index.json").write_text(json.dumps({"_class_name": PIPELINE}))
     (folder / SETTINGS).write_text(json.dumps({"seconds": seconds}))
-    (folder / "memory_v2v.json").write_text(preset.model_dump_json())
+    (folder / PRESET_FILE).write_text(preset.model_dump_json())  # not indented: its bytes are part of names

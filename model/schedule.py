@@ -42,14 +42,6 @@ def order(segments: Sequence[Segment], schedule: str, editors: int = 1) -> Order
     return Order(line, tuple(segment for position, segment in enumerate(segments) if position not in chosen))
 
 
-def speed_up(segments: int, anchors: int, editors: int) -> float:
-    """How much sooner `segments` segments are done by `anchors:K` than in sequence: S / (K + ceil((S - K) / W)).
-
-    All segments taking the same time; `anchors` is at most `segments`.
-    """
-    return segments / (anchors + ceil((segments - anchors) / editors))
-
-
 def _count_anchors(schedule: str, segments: int, editors: int) -> int:
     """Segments edited one by one at the start; all of them if `sequential`."""
     if schedule == "sequential":

@@ -7,7 +7,6 @@ fed frames, small ones do. Finds hard cuts only; see `ContentShotDetector` for w
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,14 +14,6 @@ from jaxtyping import UInt8
 from model.types import Shot, Span
 
 Frame = UInt8[np.ndarray, "height width 3"]
-
-
-class ShotDetector(Protocol):
-    """Anything that finds cuts in frames fed one by one."""
-
-    def cuts(self, frames: Iterable[Frame], rate: Fraction | float) -> list[int]:
-        """Indices of the frames that begin a new shot, ascending; never 0. `rate` is in frames a second."""
-        ...
 
 
 class ContentShotDetector:
@@ -41,7 +32,10 @@ class ContentShotDetector:
         self.shortest = shortest
 
     def cuts(self, frames: Iterable[Frame], rate: Fraction | float) -> list[int]:
-        """Indices of the frames that begin a new shot, ascending; never 0. Holds two frames in memory."""
+        """Indices of the frames that begin a new shot, ascending; never 0. `rate` is in frames a second.
+
+        Holds two frames in memory.
+        """
         from scenedetect import FrameTimecode
         from scenedetect.detectors import ContentDetector
         from scenedetect.detectors.content_detector import FlashFilter

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from model.camera.trajectory import Trajectory
 
+LATENT_DTYPE = np.float16  # in which latents are kept: a resumed run must see the very numbers that the first run saw
 CHANGE = 0.25  # of a latent, in units of its spread: less is no change of a segment
 
 

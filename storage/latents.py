@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from model.errors import StoreError
+from model.types import LATENT_DTYPE
 from storage.tables import PRIMARY_KEY, compact_payloads, insert_missing, open_table
 
 TABLE = "latents"
@@ -87,7 +88,7 @@ class LatentStore:
             pair = tensors["edited"], tensors["source"]
         except (SafetensorError, KeyError, ValueError) as fault:
             raise StoreError(f"{self._uri}: latents of memory {id} are damaged; delete its turn") from fault
-        if not all(half.dtype == np.float16 and half.ndim == 4 for half in pair):
+        if not all(half.dtype == LATENT_DTYPE and half.ndim == 4 for half in pair):
             kinds = " and ".join(f"{half.dtype}{list(half.shape)}" for half in pair)
             raise StoreError(
                 f"{self._uri}: latents of memory {id} are {kinds}, not four axes of float16; delete its turn"

@@ -31,7 +31,7 @@ class Entry:
     """
 
     id: str
-    kind: Literal["segment", "video", "extension", "fault"]
+    kind: Literal["segment", "video", "fault"]
     video: str
     session: str
     turn: int
@@ -145,21 +145,21 @@ class Ledger:
         """Remove entries; ids that are not there are fine."""
         self._entries.delete(col("id").isin(list(ids)))
 
-    def turn_number(
+    def enter_turn(
         self,
         session: str,
         fingerprint: str,
         *,
-        settings: str = "",
-        kind: TurnKind = "text",
-        asked: str = "",
-        video: str = "",
-        source: str = "",
-        parent: int = USERS_VIDEO,
+        settings: str,
+        kind: TurnKind,
+        asked: str,
+        video: str,
+        source: str,
+        parent: int,
     ) -> int:
-        """The number of a turn in its session, from 1. A fingerprint keeps its number; a new one gets the next.
+        """Enter a turn in its session, and return its number there, from 1; one that is entered stays as it is.
 
-        Numbers under which another session's turns are kept are not given again.
+        A new one gets the next number. Numbers under which another session's turns are kept are not given again.
         """
         everywhere = self.turns()
         for turn in everywhere:

@@ -7,7 +7,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from model.config import CatalogRequest, CatalogTurn, CatalogVideo, EditRequest, OutputConfig, Precision, Preset
+from model.config import (
+    CatalogRequest,
+    CatalogTurn,
+    CatalogVideo,
+    EditRequest,
+    OutputConfig,
+    Precision,
+    Preset,
+    precision,
+)
 from model.errors import RequestError
 from storage.catalog import Catalog, output_folder
 from storage.content_id import identify
@@ -15,7 +24,6 @@ from storage.object_store import fetch, fetched
 from storage.rectangle import mask_file
 from storage.video_states import STATE
 from tasks.cluster import choose_device
-from tasks.ingest import precision
 from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, over_preset, read_preset, require_kind
 
 INPUTS = "inputs"  # below it: copies of what came from an object store

@@ -269,7 +269,7 @@ def _rejection(work: ExtendWork, made: Extended) -> str | None:
     wanted = work.request.extension
     if made.clip_frames < work.request.segment_frames:
         return f"shorter than a segment of {work.request.segment_frames} frames"
-    if made.extension_frames >= min(wanted.least_frames, wanted.frames):
+    if made.extension_frames >= wanted.least_frames:
         return None
     lost = next(window for window in made.windows if not window.kept)
     return f"drift of {max(lost.drift, key=lambda kind: lost.drift[kind])}"

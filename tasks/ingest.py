@@ -13,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from model.camera.trajectory import Trajectory
-from model.config import EditRequest, Precision, VideoRequest
+from model.config import EditRequest, Precision, VideoRequest, precision
 from model.segments import plan_segments
 from model.shots import ContentShotDetector, shots_from_cuts
 from model.types import Segment, Shot
@@ -233,7 +233,7 @@ def name_turn(out: Path, session: str | None, settings: str) -> str:
 
 def enter_turn(work: Work, store: Store[Any]) -> TurnPlace:
     """Where the turn stands in its session; a new one gets the next number, and is entered with what was asked."""
-    number = store.ledger.turn_number(
+    number = store.ledger.enter_turn(
         work.session,
         work.fingerprint,
         settings=work.settings,
@@ -285,11 +285,6 @@ def settings_of(request: VideoRequest, *others: str) -> dict[str, Any]:
         *others,
     }
     return {**request.model_dump(mode="json", exclude=silent), "tone_map": request.output.tone_map}
-
-
-def precision(device: str) -> Precision:
-    """What the model computes in on a device."""
-    return "bfloat16" if device.startswith("cuda") else "float32"
 
 
 def numerics(device: str) -> dict[str, str]:

@@ -222,8 +222,8 @@ def _stills(info: VideoInfo, like: VideoInfo, numbers: Sequence[int]) -> list[np
 
 
 @task(task_run_name="measure {name}", cache_policy=NO_CACHE, persist_result=False)
-def measure_videos(jobs: Sequence[MeasureJob], records: Path, workers: int | None, name: str) -> int:
-    """Measure what is not written down yet, on several Judges at once; returns how many videos that were.
+def measure_videos(jobs: Sequence[MeasureJob], records: Path, workers: int | None, name: str) -> None:
+    """Measure what is not written down yet, on several Judges at once.
 
     Raises:
         MemoryV2VError: raised by a Judge.
@@ -233,7 +233,6 @@ def measure_videos(jobs: Sequence[MeasureJob], records: Path, workers: int | Non
         for done, (key, scores) in enumerate(measure_together(left, workers or len(left)), 1):
             add_records(records, [record_fields(key, scores)])
             progress.show(done)
-    return len(left)
 
 
 def measure_here(jobs: Sequence[MeasureJob], records: Path) -> None:

@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 
 from model.backbones.model_folder import read_model_index
 from model.config import (
+    PRESET_FILE,
     DatasetConfig,
     DrawnSource,
     EncodedSource,
@@ -28,6 +29,7 @@ from model.config import (
     MultiCamSource,
     PanoramaSource,
     Source,
+    Split,
     TrainingRunConfig,
     WindowConfig,
     require_peft,
@@ -37,7 +39,7 @@ from storage.content_id import hash_file, hash_folder, identify
 from storage.datasets.encoded import clip_path, has_cameras, latent_shapes, read_header, write_clip
 from storage.datasets.extended import MANIFEST, open_dataset
 from storage.datasets.footage import HELD_OUT, TRAINING
-from storage.datasets.manifest import Split, all_sentences, encoded_files, index_of, read_dataset, read_run_config
+from storage.datasets.manifest import all_sentences, encoded_files, index_of, read_dataset, read_run_config
 from storage.datasets.multicam import Scene, find_scenes
 from storage.datasets.packages import fetch
 from storage.datasets.rendered import Drawing, drawings_of, painters
@@ -45,7 +47,7 @@ from storage.durable import write_whole
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import start_renderers
 from tasks.progress import EditProgress
-from tasks.weights import NOVEL_VIEWS, PRESET_FILE, codec_id, locate_weights
+from tasks.weights import NOVEL_VIEWS, codec_id, locate_weights
 
 BATCH = 8  # clips that go from a Renderer to the Trainer at once
 IN_FLIGHT = 4  # batches
@@ -152,14 +154,13 @@ def prepare_clips(work: TrainingWork, start: Path, trainer: Any, device: str) ->
     wanted = {clip_path(folder, each.name(codec)): each for each in clips}
     missing = {path: drawing for path, drawing in wanted.items() if not path.is_file()}
     _make(missing, work, codec, trainer, start, device)
-    lists: list[Files] = []
-    splits: tuple[Split, Split] = ("training", "validation")
-    for split in splits:
-        named = getattr(work.dataset, split)
-        window = work.config.preset.window
-        lists.append(tuple((_files(source, split, folder, codec, window), source.share) for source in named))
-        _require_one_shape(lists[-1], split, work.config.training.batch)
-    return Prepared(start, lists[0], lists[1], len(missing))
+    lists: dict[Split, Files] = {"training": (), "validation": ()}
+    for split, _, source in work.dataset.named():
+        files = _files(source, split, folder, codec, work.config.preset.window)
+        lists[split] = (*lists[split], (files, source.share))
+    for split, files in lists.items():
+        _require_one_shape(files, split, work.config.training.batch)
+    return Prepared(start, lists["training"], lists["validation"], len(missing))
 
 
 def _make(
@@ -241,38 +242,33 @@ def _footage(drawings: Sequence[Drawing | Scene], cache: Path) -> Path:
 
 def _sentences(dataset: DatasetConfig) -> list[str]:
     """What a small model's words are taken from: all that can be drawn, and what encoded clips say."""
-    splits: tuple[Split, Split] = ("training", "validation")
     listed: set[str] = set()
-    for split in splits:
-        for source in getattr(dataset, split):
-            if isinstance(source, EncodedSource):
-                listed |= {read_header(path)["instruction"] for path in encoded_files(source, split)}
-            elif isinstance(source, ExtendedSource):
-                listed |= open_dataset(source.folder, split).instructions
+    for split, _, source in dataset.named():
+        if isinstance(source, EncodedSource):
+            listed |= {read_header(path)["instruction"] for path in encoded_files(source, split)}
+        elif isinstance(source, ExtendedSource):
+            listed |= open_dataset(source.folder, split).instructions
     return [*all_sentences(), *sorted(listed)]
 
 
 def _require_fitting(dataset: DatasetConfig, config: TrainingRunConfig) -> None:
     """Clips are drawn in segments as long as the model's window."""
     window = config.preset.window.frames
-    for split in ("training", "validation"):
-        for number, source in enumerate(getattr(dataset, split)):
-            if isinstance(source, DrawnSource) and source.world.segment_frames != window:
-                got = source.world.segment_frames
-                field = f"{split}.{number}.world.segment_frames"
-                raise RequestError(f"{field} {got}: expected the config's preset.window.frames ({window})")
+    for split, number, source in dataset.named():
+        if isinstance(source, DrawnSource) and source.world.segment_frames != window:
+            got = source.world.segment_frames
+            field = f"{split}.{number}.world.segment_frames"
+            raise RequestError(f"{field} {got}: expected the config's preset.window.frames ({window})")
 
 
 def _require_cameras(dataset: DatasetConfig, views: bool) -> None:
     """Clips with cameras are for a model of novel views, others for one that edits; of encoded ones the first tells."""
-    splits: tuple[Split, Split] = ("training", "validation")
-    for split in splits:
-        for number, source in enumerate(getattr(dataset, split)):
-            if _has_cameras(source, split) != views:
-                have, need = ("no cameras", "for novel views needs") if views else ("cameras", "that edits cannot use")
-                fits = "panorama, multicam, or encoded with cameras" if views else "others, or a model for novel views"
-                field = f"{split}.{number} kind {source.kind}"
-                raise RequestError(f"{field}: its clips have {have}, which a model {need}; name {fits}")
+    for split, number, source in dataset.named():
+        if _has_cameras(source, split) != views:
+            have, need = ("no cameras", "for novel views needs") if views else ("cameras", "that edits cannot use")
+            fits = "panorama, multicam, or encoded with cameras" if views else "others, or a model for novel views"
+            field = f"{split}.{number} kind {source.kind}"
+            raise RequestError(f"{field}: its clips have {have}, which a model {need}; name {fits}")
 
 
 def _has_cameras(source: Source, split: Split) -> bool:

@@ -16,9 +16,9 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from model.config import Split
 from storage.content_id import hash_folder, identify
 from storage.datasets.extended import open_dataset
-from storage.datasets.manifest import Split
 from storage.durable import write_whole
 from storage.plot import draw_lines
 from tasks.actors.answers import result_of

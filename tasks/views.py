@@ -16,7 +16,7 @@ from model.camera.fov import FieldOfView, video_fov
 from model.camera.projection import Intrinsics
 from model.camera.trajectory import Trajectory
 from model.camera.written import WrittenCamera, read_camera
-from model.config import RecallBy, RetrievalConfig, ViewRequest
+from model.config import RecallBy, RetrievalConfig, ViewRequest, precision
 from model.memory.retrieval import SeenView, choose_by_view
 from model.types import Recall, Segment
 from storage.content_id import hash_folder, hash_source, identify
@@ -26,7 +26,7 @@ from storage.probe import VideoInfo
 from storage.remembered import Reach, Remembered
 from storage.views import ViewRow, ViewStore
 from tasks.actors.editor import ViewJob
-from tasks.ingest import VideoPlan, Work, examine_video, name_turn, numerics, precision, settings_of
+from tasks.ingest import VideoPlan, Work, examine_video, name_turn, numerics, settings_of
 from tasks.prefetch import FetchedSegment
 from tasks.turn import PreparedSegment, named, origin
 

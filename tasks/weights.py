@@ -14,7 +14,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from model.backbones.model_folder import read_config
-from model.config import Preset, WindowConfig
+from model.config import PRESET_FILE, Preset, WindowConfig
 from model.errors import RequestError, WeightsError, first_line
 from model.rehearsal import PIPELINE, write_rehearsal
 from storage.content_id import hash_file, identify
@@ -25,7 +25,6 @@ REHEARSED_SECONDS = "15"  # of a segment, if none are given
 THUMBNAIL = "thumbnail"
 BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
 OF_A_CHECKOUT = ("demo", "demo-views")
-PRESET_FILE = "memory_v2v.json"
 PRESET_GROUPS = ("window", "retrieval", "edit")
 USUAL_SCALE, USUAL_PATCH = 8, (1, 2, 2)  # pixels to a row of latents, rows to a token, where none are told (diffusers)
 

@@ -12,7 +12,7 @@ from storage.content_id import hash_file, identify
 from storage.ffmpeg import find_ffmpeg
 from storage.ledger import TurnKind
 from storage.store import open_store
-from tests.storage.memories import SIZE, make_entry, make_latents, make_row
+from tests.storage.memories import SIZE, enter_turn, make_entry, make_latents, make_row
 
 FRAMES, HEIGHT, WIDTH = 13, 48, 64
 SEGMENTS = ((0, 8), (6, FRAMES))
@@ -61,8 +61,14 @@ def write_edit(
 ) -> Path:
     """A turn over the video `original`, with the review page's `copy` of that, if any; returns the result."""
     with open_store(folder, SIZE) as store:
-        turn = store.ledger.turn_number(
-            session, f"{asked} {original}", kind=kind, asked=asked, video=original.name, source=hash_file(original)
+        turn = enter_turn(
+            store.ledger,
+            session,
+            f"{asked} {original}",
+            kind=kind,
+            asked=asked,
+            video=original.name,
+            source=hash_file(original),
         )
         rows = [
             replace(make_row(number, session=session, turn=turn), start=start, stop=stop)

@@ -110,7 +110,7 @@ def _write(base: Path, out: Path, index: dict, model: MemoryWanTransformer, pres
     _set_shift(unfinished / "scheduler" / "scheduler_config.json")
     index = {**index, "transformer": [type(model).__module__, type(model).__name__]}
     (unfinished / "model_index.json").write_text(json.dumps(index, indent=2))
-    (unfinished / "memory_v2v.json").write_text(preset.model_dump_json(indent=2))
+    preset.write(unfinished)
     unfinished.rename(out)
 
 

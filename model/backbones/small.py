@@ -59,5 +59,5 @@ def build_small_model(
             expand_timesteps=False,
         )
     pipeline.save_pretrained(folder, safe_serialization=True)
-    (folder / "memory_v2v.json").write_text(preset.model_dump_json(indent=2))
+    preset.write(folder)
     return folder

@@ -89,7 +89,7 @@ def _parts(vae: AutoencoderKLWan) -> dict[str, Any]:
 
 def _write(pipeline: DiffusionPipeline, folder: Path) -> Path:
     pipeline.save_pretrained(folder, safe_serialization=True)
-    (folder / "memory_v2v.json").write_text(PRESET.model_dump_json(indent=2))
+    PRESET.write(folder)
     return folder
 
 

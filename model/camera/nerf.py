@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from model.camera.camera_file import RecordedCamera, by_number, finite, image_size, read_json
+from model.camera.camera_file import RecordedCamera, by_number, finite, image_size
 from model.camera.projection import Intrinsics
 from model.camera.trajectory import Trajectory
 from model.errors import RequestError
@@ -32,13 +32,8 @@ def opengl_to_opencv(poses: Float64[np.ndarray, "frames 4 4"]) -> Float64[np.nda
     return poses @ OPENGL_TO_OPENCV
 
 
-def read_transforms(path: Path) -> RecordedCamera:
-    """The cameras of `path`. Raises `RequestError` for a file of another form."""
-    return parse_transforms(read_json(path), path)
-
-
 def parse_transforms(content: Mapping[str, Any], path: Path) -> RecordedCamera:
-    """The cameras of what was read from `path`."""
+    """The cameras of what was read from `path`. Raises `RequestError` for a file of another form."""
     frames = content.get("frames")
     if not (isinstance(frames, list) and frames and all(isinstance(frame, dict) for frame in frames)):
         raise RequestError(f"{path} has no frames; expected a list of file_path and transform_matrix")

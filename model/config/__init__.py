@@ -8,6 +8,7 @@ from model.config.base import (
     SESSION_NAME,
     Config,
     Precision,
+    precision,
 )
 from model.config.catalog import (
     CatalogDefaults,
@@ -20,6 +21,7 @@ from model.config.catalog import (
     SegmentSettings,
 )
 from model.config.editing import (
+    PRESET_FILE,
     EditConfig,
     MergeConfig,
     Preset,
@@ -72,6 +74,7 @@ from model.config.training import (
     PanoramaSource,
     SmallModelConfig,
     Source,
+    Split,
     SyntheticSource,
     TrainingConfig,
     TrainingRunConfig,
@@ -81,6 +84,7 @@ from model.config.training import (
 
 __all__ = [
     "PLAIN",
+    "PRESET_FILE",
     "SESSION_NAME",
     "SPEEDS",
     "CatalogDefaults",
@@ -124,6 +128,7 @@ __all__ = [
     "Source",
     "SpeedConfig",
     "SpeedName",
+    "Split",
     "SyntheticSource",
     "TokenConfig",
     "TrainingConfig",
@@ -132,6 +137,7 @@ __all__ = [
     "ViewRequest",
     "WindowConfig",
     "WorldConfig",
+    "precision",
     "require_peft",
     "require_torchao",
 ]

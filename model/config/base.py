@@ -14,6 +14,11 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+def precision(device: str) -> Precision:
+    """What a model computes in on a device."""
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
 def of_the_model(schema: dict[str, Any]) -> None:
     """Leave defaults out of a JSON schema: a form sends those that it shows, and the others are the model's own."""
     for one in (schema, *schema.get("properties", {}).values()):

@@ -1,10 +1,13 @@
 """How a segment is edited: windows, recall, tokens, merging, sampling (paper sections 3.2 to 3.4)."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from model.config.base import Config, PresetSettings, of_whole_latents
+
+PRESET_FILE = "memory_v2v.json"
 
 
 class WindowConfig(PresetSettings):
@@ -144,3 +147,7 @@ class Preset(Config):
     window: WindowConfig = WindowConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     edit: EditConfig = EditConfig()
+
+    def write(self, folder: Path) -> None:
+        """Write it into a model folder."""
+        (folder / PRESET_FILE).write_text(self.model_dump_json(indent=2))

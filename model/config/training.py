@@ -1,5 +1,6 @@
 """What is trained, how, and on which clips (paper section 4.1)."""
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,9 @@ from pydantic import Field, model_validator
 from model.config.base import Config
 from model.config.editing import Preset
 from model.errors import RequestError
+
+Split = Literal["training", "validation"]
+"""The two lists of a manifest: what is learned from, and what is only measured."""
 
 
 class WorldConfig(Config):
@@ -163,80 +167,73 @@ class SmallModelConfig(Config):
         return self
 
 
-class SyntheticSource(Config):
-    """Clips of the synthetic world, one a seed."""
+class _AnySource(Config):
+    """What all sources have."""
 
-    kind: Literal["synthetic"]
-    clips: int = Field(ge=1)
-    first_seed: int = Field(default=0, ge=0)
-    wording: Literal["training", "held-out"] = "training"
-    """`held-out` has phrases, pairs of shape and colour, and a shape that `training` never has."""
-    world: WorldConfig = WorldConfig()
     share: float = Field(default=1.0, ge=0.01, le=100)
     """How often a clip of this source is drawn, compared with clips of a source whose share is 1."""
 
 
-class FootageSource(Config):
-    """Clips of real pictures and films with looks on them, one a seed; of the `world` only sizes matter."""
+class _SeededSource(_AnySource):
+    """What sources have whose clips are drawn, one a seed."""
 
-    kind: Literal["footage"]
     clips: int = Field(ge=1)
     first_seed: int = Field(default=0, ge=0)
     wording: Literal["training", "held-out"] = "training"
-    """`held-out` has phrases and pictures that `training` never has."""
+    """`held-out` has what `training` never has; what that is, each source says."""
+    world: WorldConfig = WorldConfig()
+
+
+class SyntheticSource(_SeededSource):
+    """Clips of the synthetic world, one a seed. Held out are phrases, pairs of shape and colour, and a shape."""
+
+    kind: Literal["synthetic"]
+
+
+class FootageSource(_SeededSource):
+    """Clips of real pictures and films with looks on them, one a seed; of the `world` only sizes matter. Held out are
+    phrases and pictures."""
+
+    kind: Literal["footage"]
     versions: int = Field(default=2, ge=2)
     """Looks that a clip was given, where its text leaves the look open."""
     recoloured: float = Field(default=0.0, ge=0, le=1)
     """Share of clips that are given a look before they are edited, so that few pictures show many colours."""
     views: int = Field(default=2, ge=1)
     """Pictures, or films, that a clip shows in turns: the more, the seldomer a memory shows what its target does."""
-    world: WorldConfig = WorldConfig()
-    share: float = Field(default=1.0, ge=0.01, le=100)
-    """See `SyntheticSource`."""
 
 
-class PanoramaSource(Config):
-    """Clips of novel views over a panorama, one a seed; of the `world` only sizes matter."""
+class PanoramaSource(_SeededSource):
+    """Clips of novel views over a panorama, one a seed; of the `world` only sizes matter. Held out are panoramas."""
 
     kind: Literal["panorama"]
-    clips: int = Field(ge=1)
-    first_seed: int = Field(default=0, ge=0)
-    wording: Literal["training", "held-out"] = "training"
-    """`held-out` panoramas are others than those of `training`."""
-    world: WorldConfig = WorldConfig()
-    share: float = Field(default=1.0, ge=0.01, le=100)
-    """See `SyntheticSource`."""
 
 
-class MultiCamSource(Config):
+class _StoredSource(_AnySource):
+    """What sources have that lie in a folder."""
+
+    folder: Path
+    """Where a manifest names it, relative to the manifest."""
+
+
+class MultiCamSource(_StoredSource):
     """Clips of novel views from films: a scene of MultiCamVideo each. One camera's film is the user's video, the others
-    are turns. They are cut into segments of the preset's window, and as large as it."""
+    are turns. They are cut into segments of the preset's window, and as large as it. Below the folder lie
+    LENS/SCENE/videos and LENS/SCENE/cameras."""
 
     kind: Literal["multicam"]
-    folder: Path
-    """With LENS/SCENE/videos and LENS/SCENE/cameras below it; where a manifest names it, relative to the manifest."""
-    share: float = Field(default=1.0, ge=0.01, le=100)
-    """See `SyntheticSource`."""
 
 
-class EncodedSource(Config):
+class EncodedSource(_StoredSource):
     """Clips that are latents already, listed in the `index.jsonl` of a folder."""
 
     kind: Literal["encoded"]
-    folder: Path
-    """Where a manifest names it, relative to the manifest."""
-    share: float = Field(default=1.0, ge=0.01, le=100)
-    """See `SyntheticSource`."""
 
 
-class ExtendedSource(Config):
+class ExtendedSource(_StoredSource):
     """Long samples of `memory-v2v extend`: each list takes its own split (see `MixConfig.reverse_memory`)."""
 
     kind: Literal["extended"]
-    folder: Path
-    """Where a manifest names it, relative to the manifest."""
-    share: float = Field(default=1.0, ge=0.01, le=100)
-    """See `SyntheticSource`."""
 
 
 DrawnSource = SyntheticSource | FootageSource | PanoramaSource
@@ -249,6 +246,12 @@ class DatasetConfig(Config):
 
     training: tuple[Source, ...] = Field(min_length=1)
     validation: tuple[Source, ...] = Field(min_length=1)
+
+    def named(self) -> Iterator[tuple[Split, int, Source]]:
+        """Every source with its list and its place in it, from 0; those of training first."""
+        lists: tuple[tuple[Split, tuple[Source, ...]], ...]
+        lists = ("training", self.training), ("validation", self.validation)
+        return ((split, number, source) for split, sources in lists for number, source in enumerate(sources))
 
     @model_validator(mode="after")
     def _clips_are_in_one_list(self) -> "DatasetConfig":

@@ -26,7 +26,7 @@ from model.training.loop import CURVE, Point, Worker, train, write_lines
 from model.training.objective import TextStates
 from model.training.parameters import choose_parameters
 from model.training.sharding import whole
-from model.types import TrainingClip
+from model.types import LATENT_DTYPE, TrainingClip
 
 PACKED = 4  # frames in a latent frame, the first one aside
 STATE, MODEL = "state", "model"
@@ -50,7 +50,7 @@ def encode_segments(
     """Latents of a clip, by segment of `length` frames."""
     segments = frames.reshape(-1, length, *frames.shape[1:])
     latents = [codec.encode(_as_video(each).to(codec.device)).cpu().numpy() for each in segments]
-    return np.concatenate(latents).astype(np.float16)
+    return np.concatenate(latents).astype(LATENT_DTYPE)
 
 
 def pool_regions(
@@ -125,7 +125,7 @@ def save_trained(editor: MemoryEditor, folder: Path, config: TrainingRunConfig) 
     for stale in (unfinished, folder):
         shutil.rmtree(stale, ignore_errors=True)
     editor.save_pretrained(unfinished)
-    (unfinished / "memory_v2v.json").write_text(config.preset.model_dump_json(indent=2))
+    config.preset.write(unfinished)
     unfinished.rename(folder)
 
 

@@ -6,7 +6,8 @@ that made the latents. A line of an index is `{"path": "NAME.safetensors", "spli
 paths stay inside the folder. Files appear whole or not at all. Knows no codec.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +49,10 @@ def read_clip(path: Path) -> TrainingClip:
         StoreError: the file is missing, damaged, or no clip.
     """
     said = read_header(path)
-    try:
+    with _whole(path):
         tensors = load_file(path)
         source, regions, cameras = tensors.pop("source"), tensors.pop("regions"), tensors.pop("cameras", None)
         versions = tuple(tensors[f"version-{number}"] for number in range(len(tensors)))
-    except (OSError, SafetensorError, KeyError) as fault:
-        raise StoreError(f"{path}: not a whole clip ({fault}); remove it, and it is made again") from fault
     return TrainingClip(said["id"], said["instruction"], said["fixed"] == "1", source, versions, regions, cameras)
 
 
@@ -90,18 +89,21 @@ def has_cameras(path: Path) -> bool:
     Raises:
         StoreError: the file is missing, damaged, or no clip.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            return "cameras" in set(file.keys())
-    except (OSError, SafetensorError) as fault:
-        raise StoreError(f"{path}: not a whole clip ({fault}); remove it, and it is made again") from fault
+    with _whole(path), safe_open(path, framework="np") as file:
+        return "cameras" in set(file.keys())
 
 
 def _shape_in(path: Path) -> tuple[int, ...]:
+    with _whole(path), safe_open(path, framework="np") as file:
+        return tuple(file.get_slice("source").get_shape()[1:])
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """What goes wrong in reading a clip is told as its file's fault."""
     try:
-        with safe_open(path, framework="np") as file:
-            return tuple(file.get_slice("source").get_shape()[1:])
-    except (OSError, SafetensorError) as fault:
+        yield
+    except (OSError, SafetensorError, KeyError) as fault:
         raise StoreError(f"{path}: not a whole clip ({fault}); remove it, and it is made again") from fault
 
 

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float16
 
 from model.errors import StoreError
-from model.types import TrainingClip
+from model.types import LATENT_DTYPE, TrainingClip
 from storage.content_id import hash_file, identify
 from storage.durable import cut_off, whole_file, write_whole
 
@@ -238,7 +238,7 @@ class ExtendedClips(Sequence[TrainingClip]):
 
     def _latents(self, row: Mapping[str, Any]) -> tuple[Latents, Latents]:
         shape = tuple(row["latent_shape"])
-        source, edited = (np.frombuffer(blob, np.float16).reshape(-1, *shape) for blob in self._blobs(row))
+        source, edited = (np.frombuffer(blob, LATENT_DTYPE).reshape(-1, *shape) for blob in self._blobs(row))
         return source, edited
 
     def _blobs(self, row: Mapping[str, Any]) -> tuple[pa.Buffer, pa.Buffer]:

@@ -6,12 +6,12 @@ the line, and the field.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from model.config import Config, DatasetConfig, EncodedSource, ExtendedSource, MultiCamSource, TrainingRunConfig
+from model.config import Config, DatasetConfig, EncodedSource, ExtendedSource, MultiCamSource, Split, TrainingRunConfig
 from model.errors import RequestError, StoreError
 from storage.datasets import looks, wording
 from storage.datasets.encoded import INDEX
@@ -21,7 +21,6 @@ from storage.datasets.shapes import OUTLINES
 from storage.foreign_text import TextError, parse_json, parse_yaml, read_text
 
 Settings = TypeVar("Settings", bound=BaseModel)
-Split = Literal["training", "validation"]
 
 
 class IndexLine(Config):
@@ -45,15 +44,13 @@ def read_dataset(manifest: Path) -> DatasetConfig:
         dataset = DatasetConfig(training=(source,), validation=(source,))
     else:
         dataset = _absolute(_read_yaml(manifest, DatasetConfig), manifest.absolute().parent)
-    splits: tuple[Split, Split] = ("training", "validation")
-    for split in splits:
-        for source in getattr(dataset, split):
-            if isinstance(source, EncodedSource):
-                encoded_files(source, split)
-            elif isinstance(source, MultiCamSource):
-                find_scenes(source.folder)
-            elif isinstance(source, ExtendedSource) and not _samples(source, split):
-                raise RequestError(f"{source.folder}: has no sample for {split}; extend more pairs, or name another")
+    for split, _, source in dataset.named():
+        if isinstance(source, EncodedSource):
+            encoded_files(source, split)
+        elif isinstance(source, MultiCamSource):
+            find_scenes(source.folder)
+        elif isinstance(source, ExtendedSource) and not _samples(source, split):
+            raise RequestError(f"{source.folder}: has no sample for {split}; extend more pairs, or name another")
     return dataset
 
 

@@ -14,14 +14,12 @@ from model.camera.trajectory import Trajectory
 from model.config import PLAIN, EditConfig, Precision, SpeedConfig
 from model.errors import OutOfMemoryError, RunError, first_line
 from model.rehearsal import Rehearsal
-from model.types import EditedSegment, Memory, ViewMemory
+from model.types import LATENT_DTYPE, EditedSegment, Memory, ViewMemory
 from tasks.footprint import footprint
 
 if TYPE_CHECKING:
     from model.descriptor import Descriptor
     from model.editor import MemoryEditor
-
-LATENT_DTYPE = np.float16  # as stored: a resumed run must see the very numbers that the first run saw
 
 LatentPair = tuple[np.ndarray, np.ndarray]
 """Edited and source latents of a memory."""

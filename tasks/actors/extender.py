@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
-from model.config import ExtensionConfig, Precision
+from model.config import ExtensionConfig, precision
 from model.types import WindowRecord
 from storage.datasets.clip import Frames
 from storage.datasets.media import read_media, read_pair
@@ -73,8 +73,7 @@ class Extender:
         if self._model is None:
             from model.backbones.framepack import FramePack
 
-            dtype: Precision = "bfloat16" if self._device.startswith("cuda") else "float32"
-            self._model = FramePack.from_pretrained(self._place, dtype, self._device)
+            self._model = FramePack.from_pretrained(self._place, precision(self._device), self._device)
         return self._model
 
 

@@ -12,8 +12,8 @@ from tasks.proof.verdicts import add_verdicts, find_models, plan_jobs, read_verd
 
 
 @task(task_run_name="judge {config.videos} videos", cache_policy=NO_CACHE, persist_result=False)
-def judge_videos(config: ProofConfig, cache: Path) -> int:
-    """Judge what is not judged yet, on all Judges at once; returns how many jobs that were.
+def judge_videos(config: ProofConfig, cache: Path) -> None:
+    """Judge what is not judged yet, on all Judges at once.
 
     Raises:
         RunError: footage is not there and could not be downloaded.
@@ -26,4 +26,3 @@ def judge_videos(config: ProofConfig, cache: Path) -> int:
         for done, verdicts in enumerate(judge_together(jobs, config.workers), 1):
             add_verdicts(config.records, verdicts)
             progress.show(done)
-    return len(jobs)

@@ -17,10 +17,9 @@ from jaxtyping import Float32
 from model.config import EditConfig, Preset, RetrievalConfig
 from model.descriptor import ThumbnailDescriptor
 from model.memory.retrieval import Candidate, change_of, choose, is_changed, leave_out_copies, rank_by_descriptor
-from model.types import EditedSegment, Memory
+from model.types import LATENT_DTYPE, EditedSegment, Memory
 from storage.datasets.clip import Frames
 
-LATENT_DTYPE = np.float16  # as the store keeps them
 SEEDS_APART = 1000  # more than there are segments
 
 

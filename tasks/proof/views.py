@@ -18,15 +18,13 @@ from model.camera.trajectory import Trajectory
 from model.config import EditConfig, Preset, RecallBy, RetrievalConfig
 from model.metrics.agreement import Tally
 from model.metrics.views import Turn, detail, error_to, seen_by, warp_error
-from model.types import EditedSegment, ViewMemory
+from model.types import LATENT_DTYPE, EditedSegment, ViewMemory
 from storage.datasets.panorama import imagine_panorama, render_panorama, turned, view_lens
-from tasks.views import recall_views
+from tasks.views import ORIGIN, recall_views
 
-LATENT_DTYPE = np.float16  # as the store keeps them
 SEGMENTS = 3  # of every turn
 TOP_K = 3  # the paper does not say how many; more would bring all turns back, whatever they saw
 FASTEST, SLOWEST, TILT = 3.4, 2.4, 0.6  # degrees a frame that turns pan and tilt
-ORIGIN = np.eye(4)
 SEEDS_APART = 1000  # more than there are segments in a session
 
 

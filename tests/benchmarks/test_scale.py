@@ -1,12 +1,17 @@
 """Two Editors are nearly twice as fast as one, for one video and for a catalog, and never faster than can be."""
 
 import json
+from math import ceil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from model.schedule import Order, order
+from model.types import Segment, Span
 from scale import archive, as_markdown
-from scale_measures import SHORT, measure_catalog, measure_video
+from scale_measures import SHORT, measure_catalog, measure_video, speed_up
 
 ROOM = 1.02  # of rounding
 
@@ -27,6 +32,24 @@ def test_two_editors_do_nearly_what_the_bound_allows(figures: dict) -> None:
     assert 0 < both["driver s a segment"] < both["all s a segment"]
     assert json.loads(json.dumps(figures)) == figures
     assert "anchors:2 on 2" in as_markdown(figures)
+
+
+def makespan(planned: Order, editors: int) -> int:
+    """Turns of the clock until all is done, each segment taking one."""
+    return len(planned.line) + ceil(len(planned.fan) / editors)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
+def test_speed_up_is_what_the_order_gives(count: int, anchors: int, editors: int) -> None:
+    anchors = min(anchors, count)
+    segments = [Segment(index, 0, Span(index, index + 5), 5) for index in range(count)]
+    planned = order(segments, f"anchors:{anchors}", editors)
+    assert speed_up(count, anchors, editors) == pytest.approx(count / makespan(planned, editors))
+
+
+@pytest.mark.parametrize(("editors", "expected"), [(1, 1.0), (2, 40 / 22), (4, 40 / 13), (8, 40 / 9)])
+def test_speed_up_of_forty_segments_and_four_anchors(editors: int, expected: float) -> None:
+    assert speed_up(40, 4, editors) == pytest.approx(expected)
 
 
 def test_an_archive_takes_hours_by_the_seconds_of_a_segment() -> None:

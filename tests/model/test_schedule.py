@@ -1,13 +1,11 @@
-"""Every segment once, anchors spread and first, and the speed-up as the formula says."""
-
-from math import ceil
+"""Every segment once, anchors spread and first."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import RequestError
-from model.schedule import Order, order, speed_up
+from model.schedule import Order, order
 from model.types import Segment, Span
 
 schedules = st.one_of(st.sampled_from(["sequential", "auto"]), st.integers(1, 50).map("anchors:{}".format))
@@ -15,11 +13,6 @@ schedules = st.one_of(st.sampled_from(["sequential", "auto"]), st.integers(1, 50
 
 def make_segments(count: int) -> list[Segment]:
     return [Segment(index, 0, Span(index, index + 5), 5) for index in range(count)]
-
-
-def makespan(planned: Order, editors: int) -> int:
-    """Turns of the clock until all is done, each segment taking one."""
-    return len(planned.line) + ceil(len(planned.fan) / editors)
 
 
 @given(st.integers(1, 60), schedules, st.integers(1, 8))
@@ -51,18 +44,6 @@ def test_auto_takes_anchors_only_where_editors_would_be_idle() -> None:
     segments = make_segments(40)
     assert order(segments, "auto", editors=1) == order(segments, "sequential")
     assert order(segments, "auto", editors=4) == order(segments, "anchors:4")
-
-
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
-def test_speed_up_is_what_the_order_gives(count: int, anchors: int, editors: int) -> None:
-    anchors = min(anchors, count)
-    planned = order(make_segments(count), f"anchors:{anchors}", editors)
-    assert speed_up(count, anchors, editors) == pytest.approx(count / makespan(planned, editors))
-
-
-@pytest.mark.parametrize(("editors", "expected"), [(1, 1.0), (2, 40 / 22), (4, 40 / 13), (8, 40 / 9)])
-def test_speed_up_of_forty_segments_and_four_anchors(editors: int, expected: float) -> None:
-    assert speed_up(40, 4, editors) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("schedule", ["", "anchors", "anchors:0", "anchors:-1", "anchors:x", "anchors:4 ", "Auto"])

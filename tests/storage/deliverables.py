@@ -13,7 +13,7 @@ from storage.geometry import Box, Fit
 from storage.probe import probe
 from storage.store import open_store
 from storage.video import read_frames, write_video
-from tests.storage.memories import SIZE, commit, make_entry, row_of
+from tests.storage.memories import SIZE, commit, enter_turn, make_entry, row_of
 
 WINDOWS = ((0, 0, 13), (0, 9, 18), (1, 18, 25), (1, 22, 30))
 """Shot, first frame, and frame behind the last, of the segments of 30 frames: a cut at 18, overlaps of 4 and 3."""
@@ -34,7 +34,7 @@ def make_finished(
         note |= {"source": footage_of(info).model_dump(mode="json"), "settings": {"model": "tiny", "seed": "7"}}
         note |= {"conversions": ["The model worked at 64x64."]}
     with open_store(out, SIZE) as store:
-        store.ledger.turn_number("film", f"turn {turn}", asked="make it night, ♥", video=name, source=hash_file(source))
+        enter_turn(store.ledger, "film", f"turn {turn}", asked="make it night, ♥", video=name, source=hash_file(source))
         for number, (shot, start, stop) in enumerate(WINDOWS):
             row = row_of(turn, number, (row_of(turn, number - 1).id,) if number else ())
             commit(store, replace(row, shot=shot, start=start, stop=stop, seed=2**62 + number))

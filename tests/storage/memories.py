@@ -7,12 +7,13 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from storage.content_id import hash_file, identify
 from storage.latents import Latents
-from storage.ledger import Entry, TurnKey
+from storage.ledger import USERS_VIDEO, Entry, Ledger, TurnKey
 from storage.memory import MemoryRow
 from storage.store import Store, open_store
 
@@ -84,6 +85,12 @@ def commit(store: Store, row: MemoryRow) -> Entry:
     return entry
 
 
+def enter_turn(ledger: Ledger, session: str, fingerprint: str, **told: Any) -> int:
+    """Enter a turn by its names alone, or with what else is `told` of it; returns its number."""
+    nothing = {"settings": "", "kind": "text", "asked": "", "video": "", "source": "", "parent": USERS_VIDEO}
+    return ledger.enter_turn(session, fingerprint, **(nothing | told))
+
+
 def row_of(turn: int, segment: int, recalled: tuple[str, ...] = (), session: str = "film") -> MemoryRow:
     """The memory of a segment of a session's turn, made with the memories `recalled`."""
     row = make_row(segment, session=session, turn=turn)
@@ -94,7 +101,7 @@ def make_session(folder: Path) -> Path:
     """Session `film`: three turns of two segments; 2 recalls 1, and 3 edits the result of 2. Each has a video."""
     with open_store(folder, SIZE) as store:
         for turn, (recalled, parent) in enumerate([((), 0), ((row_of(1, 0).id,), 0), ((), 2)], start=1):
-            store.ledger.turn_number("film", f"turn {turn}", asked="night", source="film", parent=parent)
+            enter_turn(store.ledger, "film", f"turn {turn}", asked="night", source="film", parent=parent)
             for segment in range(2):
                 commit(store, row_of(turn, segment, recalled))
             path = folder / f"film_edit_v00{turn}.mp4"

@@ -27,7 +27,7 @@ from storage.memory import TABLE, MemoryStore
 from storage.sessions import branch, list_sessions, read_session
 from storage.store import MEMORY, open_store
 from storage.tables import open_tables
-from tests.storage.memories import SIZE, commit, make_session, row_of
+from tests.storage.memories import SIZE, commit, enter_turn, make_session, row_of
 from tests.waiting import dying
 
 Rewrite = Callable[[dict[str, bytes]], object]
@@ -93,7 +93,7 @@ def test_the_same_session_gives_the_same_archive(folder: Path, exported: Path, t
 def test_another_session_of_that_name_is_told(folder: Path, exported: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     with open_store(there, SIZE) as store:
-        store.ledger.turn_number("film", "something else")
+        enter_turn(store.ledger, "film", "something else")
         commit(store, row_of(1, 7))
     with pytest.raises(RequestError, match="--as NAME"):
         bring(exported, there)

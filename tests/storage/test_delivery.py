@@ -33,6 +33,7 @@ from storage.scores import SegmentScores, scores_path, write_scores
 from storage.sidecar import schema_text, sidecar_schema
 from tests.clips import chart, make_clip, run_ffmpeg, sound_packets
 from tests.storage.deliverables import make_finished
+from tests.storage.memories import enter_turn
 
 ROOT = Path(__file__).parents[2]
 
@@ -412,7 +413,7 @@ def test_what_is_wanted_is_found(source: Path, tmp_path: Path) -> None:
     make_finished(source, out)
     second = make_finished(source, out, turn=2)
     ledger = Ledger(out / "memory")
-    ledger.turn_number("film", "turn 3", source=second.turn.source)
+    enter_turn(ledger, "film", "turn 3", source=second.turn.source)
     assert find_finished_video(out, Wanted()).entry.id == "video 2", "the newest"
     for wanted in (Wanted(turn=1), Wanted(video="film_edit_v001.mov"), Wanted("film_edit_v001", "film")):
         assert find_finished_video(out, wanted).entry.id == "video 1"
@@ -424,7 +425,7 @@ def test_what_is_wanted_is_found(source: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(RequestError, match=told):
             find_finished_video(out, wanted)
-    ledger.turn_number("blue", "turn 1", source=second.turn.source)
+    enter_turn(ledger, "blue", "turn 1", source=second.turn.source)
     with pytest.raises(RequestError, match="say which with --session"):
         find_finished_video(out, Wanted(turn=1))
 

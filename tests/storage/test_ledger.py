@@ -10,7 +10,7 @@ import pytest
 
 from model.errors import StoreError
 from storage.ledger import Entry, Ledger
-from tests.storage.memories import STARTED, make_entry, make_row
+from tests.storage.memories import STARTED, enter_turn, make_entry, make_row
 
 
 def entry(number: int, **changes: Any) -> Entry:
@@ -51,7 +51,7 @@ def test_entries_come_in_the_order_of_recording(tmp_path: Path) -> None:
     assert ledger.entries(kind="video") == [made[1], made[3]]
     assert ledger.entries(video="x' OR '1'='1") == made[2:]
     assert ledger.entries(kind="video", video="film") == [made[1]]
-    assert ledger.entries(kind="extension") == []
+    assert ledger.entries(kind="fault") == []
     turn = made[0].session, made[0].turn
     assert ledger.entries(turns=[turn]) == made
     assert ledger.entries(kind="video", video="film", turns=[turn, ("another", 1)]) == [made[1]]
@@ -72,19 +72,19 @@ def test_many_entries_are_all_there_after_maintenance(tmp_path: Path) -> None:
 
 def test_a_turn_keeps_its_number(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    assert [ledger.turn_number("holiday", mark) for mark in "abac"] == [1, 2, 1, 3]
-    assert [ledger.turn_number("x' OR '1'='1", mark) for mark in "cba"] == [1, 2, 3]
+    assert [enter_turn(ledger, "holiday", mark) for mark in "abac"] == [1, 2, 1, 3]
+    assert [enter_turn(ledger, "x' OR '1'='1", mark) for mark in "cba"] == [1, 2, 3]
     reopened = Ledger(tmp_path)
-    assert [reopened.turn_number("holiday", mark) for mark in "cbad"] == [3, 2, 1, 4]
-    assert [reopened.turn_number("wedding", mark) for mark in "aa"] == [1, 1]
+    assert [enter_turn(reopened, "holiday", mark) for mark in "cbad"] == [3, 2, 1, 4]
+    assert [enter_turn(reopened, "wedding", mark) for mark in "aa"] == [1, 1]
 
 
 def test_a_turn_says_what_was_asked_and_keeps_it(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     told = {"settings": "s", "kind": "view", "asked": "arc-left", "video": "film.mp4", "source": "f00", "parent": 0}
-    ledger.turn_number("holiday", "a")
-    assert ledger.turn_number("holiday", "b", **told) == 2
-    assert ledger.turn_number("holiday", "b", asked="something else") == 2
+    enter_turn(ledger, "holiday", "a")
+    assert enter_turn(ledger, "holiday", "b", **told) == 2
+    assert enter_turn(ledger, "holiday", "b", asked="something else") == 2
     turn = Ledger(tmp_path).turn("holiday", 2)
     assert {name: getattr(turn, name) for name in told} == told
     assert (turn.fingerprint, turn.branch, turn.key) == ("b", "holiday", ("holiday", 2))
@@ -96,8 +96,8 @@ def test_a_turn_says_what_was_asked_and_keeps_it(tmp_path: Path) -> None:
 def test_a_session_has_more_turns_than_a_page_of_rows(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     marks = [f"turn {number}" for number in range(12)]
-    assert [ledger.turn_number("holiday", mark) for mark in marks] == list(range(1, 13))
-    assert [ledger.turn_number("holiday", mark) for mark in marks] == list(range(1, 13))
+    assert [enter_turn(ledger, "holiday", mark) for mark in marks] == list(range(1, 13))
+    assert [enter_turn(ledger, "holiday", mark) for mark in marks] == list(range(1, 13))
 
 
 def test_a_damaged_ledger_is_told(tmp_path: Path) -> None:

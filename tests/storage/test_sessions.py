@@ -18,7 +18,7 @@ from storage.sessions import Dependent, branch, list_sessions, plan_removal, rea
 from storage.store import MEMORY, open_store
 from storage.store_lock import StoreLock
 from storage.tables import open_tables
-from tests.storage.memories import SIZE, commit, make_descriptor, make_session, row_of
+from tests.storage.memories import SIZE, commit, enter_turn, make_descriptor, make_session, row_of
 from tests.storage.test_store import committing
 from tests.waiting import dying
 
@@ -83,7 +83,7 @@ def test_a_branch_shares_everything_and_copies_nothing(folder: Path) -> None:
 def test_a_branch_finds_the_turns_that_it_shares_and_no_others(folder: Path) -> None:
     branch(folder, "film", 2, "blue")
     with open_store(folder, SIZE) as store:
-        number = store.ledger.turn_number("blue", "another turn")
+        number = enter_turn(store.ledger, "blue", "another turn")
         keys = [turn.key for turn in store.ledger.turns("blue")]
         commit(store, row_of(number, 0, session="blue"))
         found = store.memory.search(keys, make_descriptor(0), "noise", 9, Reach(9, (), "tiny"))
@@ -106,7 +106,7 @@ def test_a_turn_goes_with_all_that_is_its_own(folder: Path) -> None:
     videos = {f"film_edit_v00{turn}.{suffix}" for turn in (1, 2) for suffix in ("mp4", "html")}
     assert files(folder) == {f"{id}.mkv" for id in ids(folder)} | videos
     assert [turn.number for turn in Ledger(folder / MEMORY).turns("film")] == [1, 2]
-    assert Ledger(folder / MEMORY).turn_number("film", "a new third turn") == 3
+    assert enter_turn(Ledger(folder / MEMORY), "film", "a new third turn") == 3
 
 
 def test_what_a_branch_shares_stays(folder: Path) -> None:
@@ -115,7 +115,7 @@ def test_what_a_branch_shares_stays(folder: Path) -> None:
     assert ids(folder) == {row_of(turn, segment).id for turn in (1, 2) for segment in range(2)}
     assert [session.name for session in list_sessions(folder)] == ["blue"]
     assert_consistent(folder)
-    assert Ledger(folder / MEMORY).turn_number("film", "anew") == 3, "numbers under which others' turns are kept"
+    assert enter_turn(Ledger(folder / MEMORY), "film", "anew") == 3, "numbers under which others' turns are kept"
     remove(folder, plan_removal(folder, "blue"))
     assert ids(folder) == set()
     assert files(folder) == set()

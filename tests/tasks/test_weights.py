@@ -10,14 +10,13 @@ import pytest
 from huggingface_hub import close_session
 
 from flows.environment import user_folder
-from model.config import WindowConfig
+from model.config import PRESET_FILE, WindowConfig
 from model.errors import RequestError, WeightsError
 from model.rehearsal import write_rehearsal
 from storage.datasets.manifest import read_run_config
 from tasks import weights
 from tasks.weights import (
     NOVEL_VIEWS,
-    PRESET_FILE,
     TEXT_EDITS,
     UNTRAINED,
     locate_descriptor,

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from model.camera.nerf import opengl_to_opencv, parse_transforms, read_transforms
+from model.camera.nerf import opengl_to_opencv, parse_transforms
 from model.camera.presets import preset
 from model.camera.projection import Intrinsics, project, to_camera
 from model.camera.trajectory import Trajectory
 from model.errors import RequestError
-from tests.model.camera.files import LENS, nerf_content, write_json
+from tests.model.camera.files import LENS, nerf_content
 
 FILE = Path("transforms.json")
 STANDING = np.eye(4)
@@ -25,10 +25,10 @@ def content(**changes: object) -> dict:
     return {**nerf_content(preset("arc-right", 3)), **changes}
 
 
-def test_a_point_falls_on_the_pixel_that_opengl_gives(tmp_path: Path) -> None:
+def test_a_point_falls_on_the_pixel_that_opengl_gives() -> None:
     """By OpenGL's convention a camera at the origin looks along -z with y up: +x lies right, +y above the middle."""
     frames = [{"file_path": "a", "transform_matrix": STANDING.tolist()}]
-    camera = read_transforms(write_json(tmp_path / "t.json", content(frames=frames)))
+    camera = parse_transforms(content(frames=frames), FILE)
     assert camera.intrinsics == LENS
     pixel, depth = project(to_camera(POINT, camera.trajectory.poses[0]), LENS)
     right, above = POINT[0] / -POINT[2], POINT[1] / -POINT[2]
@@ -109,8 +109,8 @@ def test_damaged_files_are_refused_in_one_sentence(given: dict, message: str) ->
         parse_transforms(given, FILE)
 
 
-def test_moving_the_world_changes_nothing_told_from_the_first(tmp_path: Path) -> None:
+def test_moving_the_world_changes_nothing_told_from_the_first() -> None:
     path = preset("arc-left", 4)
     turned = Trajectory(np.array([[0, 0, 1.0, 3], [1, 0, 0, -2], [0, 1, 0, 5], [0, 0, 0, 1]]) @ path.poses)
-    back = read_transforms(write_json(tmp_path / "t.json", nerf_content(turned))).trajectory
+    back = parse_transforms(nerf_content(turned), FILE).trajectory
     assert_allclose(back.from_first().poses, path.poses, atol=1e-12)
