@@ -205,6 +205,7 @@ def _request(said: dict[str, Any]) -> "CatalogRequest":
 
     from flows.request import speed_of
     from model.config import CatalogRequest
+    from model.config.base import mistakes
     from model.errors import RequestError
 
     fields = {name: value for name, value in said.items() if name in CatalogRequest.model_fields}
@@ -212,9 +213,9 @@ def _request(said: dict[str, Any]) -> "CatalogRequest":
     try:
         return CatalogRequest.model_validate(fields | {"only": tuple(said["only"] or ())})
     except ValidationError as fault:
-        first = fault.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-")
-        raise RequestError(f"--{name} {first['input']!r}: {first['msg']}") from None
+        first = mistakes(fault)[0]
+        option = str(first.place[0]).replace("_", "-")
+        raise RequestError(f"--{first._replace(place=(option,))}") from None
 
 
 def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:

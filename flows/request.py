@@ -16,11 +16,11 @@ from model.config import (
     ViewRequest,
     require_torchao,
 )
+from model.config.base import mistakes
 from model.errors import RequestError
 from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, over_preset, read_preset
 
 Form = TypeVar("Form", bound=BaseModel)
-FOLLOWS = "default_factory_not_called"  # a default that could not be worked out, since another field is wrong
 
 
 def speed_of(name: str, quantize: str) -> SpeedConfig:
@@ -130,12 +130,5 @@ def validated(form: type[Form], settings: Mapping[str, Any]) -> Form:
     try:
         return form.model_validate(settings)
     except ValidationError as fault:
-        faults = [error for error in fault.errors() if error["type"] != FOLLOWS]
-        raise RequestError("; ".join(_explain(error) for error in faults)) from None
-
-
-def _explain(error: Any) -> str:
-    """A setting, what it is, and what is wrong; of several settings at once only what is wrong."""
-    name = ".".join(str(part) for part in error["loc"]) or "settings"
-    given = "" if isinstance(error["input"], Mapping | BaseModel) else f" {error['input']!r}"
-    return f"{name}{given}: {error['msg'].removeprefix('Value error, ')}"
+        told = (str(one) if one.place else f"settings: {one}" for one in mistakes(fault))
+        raise RequestError("; ".join(told)) from None

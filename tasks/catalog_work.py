@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from model.config import CatalogRequest, CatalogTurn, CatalogVideo, EditRequest, OutputConfig, Precision, Preset
+from model.config.base import mistakes
 from model.errors import RequestError
 from storage.catalog import Catalog, output_folder
 from storage.content_id import identify
@@ -193,9 +194,7 @@ def _request(video: CatalogVideo, common: dict[str, Any], turn: CatalogTurn) -> 
     try:
         return EditRequest.model_validate({**common, "instruction": turn.prompt, "seed": turn.seed})
     except ValidationError as fault:
-        first = fault.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise RequestError(f"{video.video_id}: {name} {first['input']!r}: {first['msg']}") from None
+        raise RequestError(f"{video.video_id}: {mistakes(fault)[0]}") from None
 
 
 def parents_of(turns: Sequence[CatalogTurn]) -> list[int]:
