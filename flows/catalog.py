@@ -32,7 +32,7 @@ from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_o
 from tasks.catalog_work import Entry, Setup, entries_of, set_up
 from tasks.cluster import start_cluster, start_ray
 from tasks.pool import descriptor_of, dismiss, require_room, start_editors, start_embedder
-from tasks.progress import say
+from tasks.terminal import say
 
 CANCEL_SECONDS = 120.0
 

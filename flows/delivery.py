@@ -12,7 +12,7 @@ from model.errors import MemoryV2VError, RequestError, RunError
 from storage.checksums import CHECKSUMS, Verdict, verify
 from storage.delivery import Delivered, Order, deliver
 from storage.finished import Finished, Wanted, find_catalog_videos, find_finished_video, is_catalog
-from tasks.sessions import Counter
+from tasks.terminal import Counter, say
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,6 @@ def _require(found: Finished | RequestError) -> Finished:
 
 
 def _deliver(finished: Finished, order: Order) -> Delivered:
-    from tasks.progress import say
-
     with Counter(f"proxy of {finished.path.name}") as counter:
         return deliver(finished, order, say, counter.show)
 

@@ -26,10 +26,10 @@ from tasks.footprint import footprint
 from tasks.gate import pass_gate
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.pool import EditorPool, descriptor_of, dismiss, start_editors, start_embedder
-from tasks.progress import say
 from tasks.publish import publish
 from tasks.recall import TextTurn
 from tasks.stitch import stitch_video
+from tasks.terminal import say
 from tasks.turn import TurnRecord
 from tasks.weights import TEXT_EDITS, locate_descriptor, require_kind
 

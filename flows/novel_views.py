@@ -25,9 +25,9 @@ from tasks.cluster import choose_device, start_cluster_for, start_ray
 from tasks.edit import edit_turn
 from tasks.ingest import VideoPlan, enter_turn, ingest
 from tasks.pool import EditorPool, start_editors
-from tasks.progress import say
 from tasks.publish import publish
 from tasks.stitch import stitch_video
+from tasks.terminal import say
 from tasks.turn import TurnRecord
 from tasks.views import Footage, RecalledView, ViewCall, ViewTurn, ViewWork, describe_call, recalled_in
 from tasks.weights import NOVEL_VIEWS, require_kind

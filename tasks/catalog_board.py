@@ -1,22 +1,15 @@
 """What operators see of a catalog's run in Prefect: the plan, how far it is, every video's state, and the report."""
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model.errors import RequestError
 from storage.catalog_page import PAGE, write_catalog_page
@@ -30,11 +23,12 @@ from storage.video_states import ORDER, VideoState
 from tasks.catalog import CatalogRun
 from tasks.catalog_plan import CatalogPlan
 from tasks.metrics import show_videos
-from tasks.progress import say, show
+from tasks.progress import ARTIFACT_SECONDS, ProgressArtifact, show
 from tasks.publish import plain
 from tasks.sessions import size_text
+from tasks.terminal import LINE_SECONDS, Bar, Every, say
 
-PROGRESS_SECONDS, TABLE_SECONDS, LINE_SECONDS = 5.0, 60.0, 10.0
+TABLE_SECONDS = 60.0
 SLOWEST, PICTURES = 10, 24
 ROWS = 1000  # of the table: an artifact is one row of Prefect's database; all videos are in the report's files
 
@@ -44,25 +38,23 @@ class Board:
 
     def __init__(self, plan: CatalogPlan) -> None:
         self._total = plan.left
-        self._console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
-        self._row = self._bar.add_task("catalog", total=plan.segments)
-        self._artifact: Any = None
+        self._bar = Bar("catalog", plan.segments, Every(LINE_SECONDS))
+        self._artifact, self._renewal = ProgressArtifact("catalog-progress", "Segments"), Every(ARTIFACT_SECONDS)
         self._table: Any = None
-        self._last: dict[str, float] = {}
+        self._new_table = Every(TABLE_SECONDS)
         show(create_markdown_artifact, plan_markdown(plan), key="catalog-plan", description="What the run will do")
 
     def tell(self, run: CatalogRun) -> None:
         """Look at a run; shows what is due."""
         done, total = segments_done(run.states.values(), run.progress)
-        self._bar.update(self._row, completed=done, total=max(total, self._total))
-        if self._due("progress", PROGRESS_SECONDS):
-            self._show_progress(100.0 * done / max(total, self._total, 1))
+        total = max(total, self._total)
+        self._bar.show(done, total)
+        if self._renewal.due():
+            self._artifact.show(100.0 * done / max(total, 1))
             show_videos(_by_state(run.states.values()))
-        if self._due("table", TABLE_SECONDS):
+        if self._new_table.due():
             self.show_table(run.states.values())
-        if not self._console.is_terminal and self._due("line", LINE_SECONDS):
+        if self._bar.wants_line():
             counts = Counter(state.state for state in run.states.values())
             say(f"catalog: {done} segments; {', '.join(f'{counts[name]} {name}' for name in ORDER if counts[name])}")
 
@@ -76,32 +68,19 @@ class Board:
 
     def finish(self, report: str, states: Sequence[VideoState] | Any) -> None:
         """The last of everything."""
-        self._show_progress(100.0)
+        self._artifact.show(100.0)
         show_videos(_by_state(states))
         self.show_table(states)
         show(create_markdown_artifact, report, key="run-report", description="What the run did")
         if pictures := thumbnails_markdown(states):
             show(create_markdown_artifact, pictures, key="thumbnails", description="The middle of each result")
 
-    def _due(self, what: str, seconds: float) -> bool:
-        now = time.monotonic()
-        if now - self._last.get(what, 0.0) < seconds:
-            return False
-        self._last[what] = now
-        return True
-
-    def _show_progress(self, percent: float) -> None:
-        if self._artifact is None:
-            self._artifact = show(create_progress_artifact, percent, key="catalog-progress", description="Segments")
-        else:
-            show(update_progress_artifact, self._artifact, progress=percent)
-
     def __enter__(self) -> "Board":
-        self._bar.start()
+        self._bar.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self._bar.__exit__(kind, fault, at)
 
 
 def _forget(artifact: UUID) -> None:
