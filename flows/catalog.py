@@ -26,9 +26,10 @@ from storage.store import MEMORY, place_for
 from storage.table_place import has_tables, require_prefix
 from storage.video_states import STATE, VideoState, VideoStates
 from tasks.catalog import Actors, CatalogRun
-from tasks.catalog_board import Board, report_markdown, show_catalog
+from tasks.catalog_board import Board, show_catalog
 from tasks.catalog_measure import measure_run, require_few_failures
 from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_of
+from tasks.catalog_told import report_markdown
 from tasks.catalog_work import Entry, Setup, entries_of, set_up
 from tasks.cluster import start_cluster, start_ray
 from tasks.pool import descriptor_of, dismiss, require_room, start_editors, start_embedder

@@ -104,7 +104,7 @@ def plan(
     """
     prepare_environment()
     from flows.catalog import plan as look
-    from tasks.catalog_board import plan_fields, plan_text
+    from tasks.catalog_told import plan_fields, plan_text
 
     planned = look(_request(locals()))
     answer(plan_text(planned), plan_fields(planned), as_json)
@@ -147,7 +147,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     """Say how far a catalog is, and which videos want a person. May be asked at any time."""
     prepare_environment()
     from flows.catalog import status as look
-    from tasks.catalog_board import status_fields, status_text
+    from tasks.catalog_told import status_fields, status_text
 
     running, states = look(folder)
     answer(status_text(running, states), status_fields(running, states), as_json)
@@ -191,7 +191,7 @@ def report(
     """Tell what the last run did, and how every video stands: totals, what failed and why, what took longest."""
     prepare_environment()
     from flows.catalog import report as look
-    from tasks.catalog_board import status_fields, write_table
+    from tasks.catalog_told import status_fields, write_table
 
     record, states, text = look(folder)
     if csv is not None:
@@ -222,6 +222,7 @@ def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     """Run, and tell what was done, also where too many videos failed."""
     from model.errors import CatalogError
     from storage.catalog_page import PAGE
+    from tasks.catalog_told import counted
 
     fault = None
     try:
@@ -231,9 +232,7 @@ def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     if record is None:
         answer(f"{out}: there is nothing to run again", {"videos": {}, "segments": {}}, as_json)
         return
-    videos, segments = (
-        ", ".join(f"{n} {name}" for name, n in each.items()) for each in (record.videos, record.segments)
-    )
+    videos, segments = counted(record.videos), counted(record.segments)
     flagged = f", {record.flagged} flagged" if record.flagged else ""
     told = f"videos    {videos}\nsegments  {segments}{flagged}; {record.seconds:.1f} s\n"
     told += f"report    memory-v2v catalog report {out}\npage      {out / PAGE}"
