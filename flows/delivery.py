@@ -4,7 +4,7 @@ No cluster and no server is started: an output folder is read, and a folder besi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def deliver_from(folder: Path, wanted: Wanted, order: Order) -> DeliveryReport:
     for id, found in videos.items():
         if wanted.video in (None, id):
             try:
-                made.append(_deliver(_require(found), Order(order.to, order.task, id, order.source)))
+                made.append(_deliver(_require(found), replace(order, name=id)))
             except MemoryV2VError as fault:
                 refused.append(str(fault))
     if not made:

@@ -2,7 +2,7 @@
 
 import time
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -156,11 +156,9 @@ def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) 
     if record is None or record.first_started is None:
         return report
     waits, peaks = record.overheads, {"driver": footprint().peak_bytes(), **(record.peak_bytes or {})}
-    return EditReport(
-        **asdict(report)
-        | {
-            "first_segment_seconds": round(record.first_started - started, 2),
-            "overhead_ms": round(1000 * median(waits), 1) if waits else None,
-            "peak_mb": {name: round(size / 1e6, 1) for name, size in peaks.items()},
-        }
+    return replace(
+        report,
+        first_segment_seconds=round(record.first_started - started, 2),
+        overhead_ms=round(1000 * median(waits), 1) if waits else None,
+        peak_mb={name: round(size / 1e6, 1) for name, size in peaks.items()},
     )
