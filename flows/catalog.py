@@ -207,7 +207,7 @@ def _plan(entries: Sequence[Entry], setup: Setup, states: VideoStates | None = N
     if states is None and (setup.state / "videos.lance").is_dir():
         states = VideoStates(setup.state)
     known = states.read() if states else {}
-    return plan_catalog(entries, known, setup, known_rates(user_folder("data"), setting_of(setup), setup))
+    return plan_catalog(entries, known, setup, known_rates(user_folder("data"), setup))
 
 
 def _units(entries: Sequence[Entry], planned: CatalogPlan) -> list[list[Entry]]:

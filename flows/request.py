@@ -9,7 +9,6 @@ from flows.environment import user_folder
 from model.config import (
     SPEEDS,
     EditRequest,
-    EvaluationRequest,
     ExtensionRequest,
     SpeedConfig,
     VideoRequest,
@@ -114,13 +113,6 @@ def _over_its_window(said: Mapping[str, Any]) -> ExtensionRequest:
     segment = min(window.frames, said["clip_frames"])
     usual = {"height": window.height, "width": window.width, "segment_frames": segment}
     return validated(ExtensionRequest, {**usual, **said})
-
-
-def build_evaluation_request(fixed: Mapping[str, Any]) -> EvaluationRequest:
-    """Raises:
-    RequestError: an option makes no sense; the message names it.
-    """
-    return validated(EvaluationRequest, fixed)
 
 
 def validated(form: type[Form], settings: Mapping[str, Any]) -> Form:

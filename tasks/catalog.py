@@ -19,6 +19,7 @@ from typing import Any
 from prefect import get_run_logger
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from model.config import EditRequest
 from model.errors import (
     DiskFullError,
     LostActorError,
@@ -219,7 +220,7 @@ class CatalogRun:
             path = Path(tally.output)
             tally.output = deliver(path, f"{entry.delivery.rstrip('/')}/{path.name}").uri
 
-    def _describe(self, entry: Entry, request: Any) -> EditWork:
+    def _describe(self, entry: Entry, request: EditRequest) -> EditWork:
         setup, asked = self._setup, entry.video.sha256
         work = describe_work(request, setup.weights, setup.descriptor, setup.device, setup.cache)
         if asked is not None and work.video_id != asked:

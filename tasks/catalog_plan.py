@@ -138,8 +138,9 @@ def setting_of(setup: Setup) -> Setting:
     return Setting(this_machine(), hash_folder(setup.weights, setup.cache), setup.device, size, steps, speed)
 
 
-def known_rates(data: Path, setting: Setting, setup: Setup) -> tuple[Rates, bool]:
+def known_rates(data: Path, setup: Setup) -> tuple[Rates, bool]:
     """What past runs measured, else a guess by the model's size; and whether they were measured."""
+    setting = setting_of(setup)
     found = read_rates(data, setting)
     return (found, True) if found else (guess_rates(setting, setup.weights, setup.preset), False)
 
