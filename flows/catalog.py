@@ -215,7 +215,7 @@ def _units(entries: Sequence[Entry], planned: CatalogPlan) -> list[list[Entry]]:
     left = {one.id: one.left for one in planned.planned}
     units: dict[str, list[Entry]] = {}
     for entry in entries:
-        units.setdefault(f"group {entry.group}" if entry.group else entry.video.video_id, []).append(entry)
+        units.setdefault(f"group {entry.video.group}" if entry.video.group else entry.video.video_id, []).append(entry)
 
     def precedence(unit: list[Entry]) -> tuple[int, int]:
         return -max(entry.video.priority for entry in unit), -sum(left[entry.video.video_id] for entry in unit)
