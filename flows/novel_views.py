@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from storage.store import MEMORY, Patience, Store, open_view_store, place_for
 from storage.table_place import require_place
 from storage.video_note import read_video_note
 from storage.views import ViewStore
-from tasks.cluster import choose_device, start_cluster_for, start_ray
+from tasks.cluster import Handover, choose_device, start_ray
 from tasks.edit import edit_turn
 from tasks.ingest import VideoPlan, enter_turn, ingest
 from tasks.pool import EditorPool, start_editors
@@ -32,8 +31,7 @@ from tasks.turn import TurnRecord
 from tasks.views import RecalledView, ViewCall, ViewSource, ViewTurn, ViewWork, describe_call, recalled_in
 from tasks.weights import NOVEL_VIEWS, require_kind
 
-_waiting: ContextVar[EditorPool | None] = ContextVar("_waiting", default=None)
-"""The Editor that `view` started, for the flow to use."""
+_handover = Handover[EditorPool]("Editors of views")
 
 
 @dataclass(frozen=True)
@@ -77,11 +75,8 @@ def view(request: ViewRequest) -> ViewsReport:
     call = understand(request)
     if done := _all_finished(call):
         return ViewsReport(call.session, done)
-    token = _waiting.set(start_cluster_for(lambda: _start_editors(call)))
-    try:
+    with _handover.started(lambda: _start_editors(call)):
         return TypeAdapter(ViewsReport).validate_python(novel_views(request))
-    finally:
-        _waiting.reset(token)
 
 
 @flow(name="novel-views", flow_run_name="view {request.video.name}", log_prints=False)
@@ -93,7 +88,7 @@ def novel_views(request: ViewRequest) -> dict[str, Any]:
     """
     call = understand(request)
     start_ray()
-    editors = _waiting.get() or _start_editors(call)
+    editors = _handover.get() or _start_editors(call)
     try:
         plan = ingest(call.turn(call.cameras[0], call.video))
         with open_view_store(request.out, Patience(request.wait, say, editors.resting), request.memory) as store:
