@@ -33,7 +33,7 @@ from storage.video_states import VideoStates
 from tasks.actors.editor import EditJob, Editor
 from tasks.catalog import Actors, CatalogRun
 from tasks.catalog_board import Board
-from tasks.catalog_plan import known_rates, plan_catalog, setting_of
+from tasks.catalog_plan import known_rates, plan_catalog
 from tasks.catalog_work import entries_of, set_up
 from tasks.pool import EditorPool, descriptor_of, start_embedder
 from tests.footage import fetch_footage
@@ -156,7 +156,7 @@ def _edit_catalog(manifest: Path, on: Stage, pool: EditorPool) -> None:
     setup = set_up(request.model_copy(update={"editors": pool.size}), user_folder("cache"))
     setup.state.mkdir(parents=True)
     entries = entries_of(read_catalog(manifest, None, request.out), setup.request)
-    planned = plan_catalog(entries, {}, setup, known_rates(user_folder("data"), setting_of(setup), setup))
+    planned = plan_catalog(entries, {}, setup, known_rates(user_folder("data"), setup))
     actors = Actors(pool, on.embedder, *on.name)
     run = CatalogRun([[entry] for entry in entries], setup, actors, VideoStates(setup.state))
     with Board(planned) as board:

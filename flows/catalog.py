@@ -26,13 +26,14 @@ from storage.store import MEMORY, place_for
 from storage.table_place import has_tables, require_prefix
 from storage.video_states import STATE, VideoState, VideoStates
 from tasks.catalog import Actors, CatalogRun
-from tasks.catalog_board import Board, report_markdown, show_catalog
+from tasks.catalog_board import Board, show_catalog
 from tasks.catalog_measure import measure_run, require_few_failures
 from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_of
+from tasks.catalog_told import report_markdown
 from tasks.catalog_work import Entry, Setup, entries_of, set_up
 from tasks.cluster import start_cluster, start_ray
 from tasks.pool import descriptor_of, dismiss, require_room, start_editors, start_embedder
-from tasks.progress import say
+from tasks.terminal import say
 
 CANCEL_SECONDS = 120.0
 
@@ -206,7 +207,7 @@ def _plan(entries: Sequence[Entry], setup: Setup, states: VideoStates | None = N
     if states is None and (setup.state / "videos.lance").is_dir():
         states = VideoStates(setup.state)
     known = states.read() if states else {}
-    return plan_catalog(entries, known, setup, known_rates(user_folder("data"), setting_of(setup), setup))
+    return plan_catalog(entries, known, setup, known_rates(user_folder("data"), setup))
 
 
 def _units(entries: Sequence[Entry], planned: CatalogPlan) -> list[list[Entry]]:
@@ -214,7 +215,7 @@ def _units(entries: Sequence[Entry], planned: CatalogPlan) -> list[list[Entry]]:
     left = {one.id: one.left for one in planned.planned}
     units: dict[str, list[Entry]] = {}
     for entry in entries:
-        units.setdefault(f"group {entry.group}" if entry.group else entry.video.video_id, []).append(entry)
+        units.setdefault(f"group {entry.video.group}" if entry.video.group else entry.video.video_id, []).append(entry)
 
     def precedence(unit: list[Entry]) -> tuple[int, int]:
         return -max(entry.video.priority for entry in unit), -sum(left[entry.video.video_id] for entry in unit)

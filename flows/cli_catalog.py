@@ -104,7 +104,7 @@ def plan(
     """
     prepare_environment()
     from flows.catalog import plan as look
-    from tasks.catalog_board import plan_fields, plan_text
+    from tasks.catalog_told import plan_fields, plan_text
 
     planned = look(_request(locals()))
     answer(plan_text(planned), plan_fields(planned), as_json)
@@ -147,7 +147,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     """Say how far a catalog is, and which videos want a person. May be asked at any time."""
     prepare_environment()
     from flows.catalog import status as look
-    from tasks.catalog_board import status_fields, status_text
+    from tasks.catalog_told import status_fields, status_text
 
     running, states = look(folder)
     answer(status_text(running, states), status_fields(running, states), as_json)
@@ -191,7 +191,7 @@ def report(
     """Tell what the last run did, and how every video stands: totals, what failed and why, what took longest."""
     prepare_environment()
     from flows.catalog import report as look
-    from tasks.catalog_board import status_fields, write_table
+    from tasks.catalog_told import status_fields, write_table
 
     record, states, text = look(folder)
     if csv is not None:
@@ -205,6 +205,7 @@ def _request(said: dict[str, Any]) -> "CatalogRequest":
 
     from flows.request import speed_of
     from model.config import CatalogRequest
+    from model.config.base import mistakes
     from model.errors import RequestError
 
     fields = {name: value for name, value in said.items() if name in CatalogRequest.model_fields}
@@ -212,15 +213,16 @@ def _request(said: dict[str, Any]) -> "CatalogRequest":
     try:
         return CatalogRequest.model_validate(fields | {"only": tuple(said["only"] or ())})
     except ValidationError as fault:
-        first = fault.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-")
-        raise RequestError(f"--{name} {first['input']!r}: {first['msg']}") from None
+        first = mistakes(fault)[0]
+        option = str(first.place[0]).replace("_", "-")
+        raise RequestError(f"--{first._replace(place=(option,))}") from None
 
 
 def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     """Run, and tell what was done, also where too many videos failed."""
     from model.errors import CatalogError
     from storage.catalog_page import PAGE
+    from tasks.catalog_told import counted
 
     fault = None
     try:
@@ -230,9 +232,7 @@ def _conclude(edit_all: Any, out: Path, as_json: bool) -> None:
     if record is None:
         answer(f"{out}: there is nothing to run again", {"videos": {}, "segments": {}}, as_json)
         return
-    videos, segments = (
-        ", ".join(f"{n} {name}" for name, n in each.items()) for each in (record.videos, record.segments)
-    )
+    videos, segments = counted(record.videos), counted(record.segments)
     flagged = f", {record.flagged} flagged" if record.flagged else ""
     told = f"videos    {videos}\nsegments  {segments}{flagged}; {record.seconds:.1f} s\n"
     told += f"report    memory-v2v catalog report {out}\npage      {out / PAGE}"

@@ -42,7 +42,8 @@ def evaluate(
     """
     prepare_environment(verbose)
     from flows.evaluation import evaluate as measure
-    from flows.request import build_evaluation_request
+    from flows.request import validated
+    from model.config import EvaluationRequest
 
     fixed = {
         "run": run,
@@ -55,7 +56,7 @@ def evaluate(
         "workers": workers,
         "device": device,
     }
-    found = measure(build_evaluation_request(fixed))
+    found = measure(validated(EvaluationRequest, fixed))
     if as_json:
         say(found.summary())  # also what the figures do not tell: against what they were measured
     answer(found.summary(), found.fields(), as_json)

@@ -4,7 +4,7 @@ No cluster and no server is started: an output folder is read, and a folder besi
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from model.errors import MemoryV2VError, RequestError, RunError
 from storage.checksums import CHECKSUMS, Verdict, verify
 from storage.delivery import Delivered, Order, deliver
 from storage.finished import Finished, Wanted, find_catalog_videos, find_finished_video, is_catalog
-from tasks.sessions import Counter
+from tasks.terminal import Counter, say
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def deliver_from(folder: Path, wanted: Wanted, order: Order) -> DeliveryReport:
     for id, found in videos.items():
         if wanted.video in (None, id):
             try:
-                made.append(_deliver(_require(found), Order(order.to, order.task, id, order.source)))
+                made.append(_deliver(_require(found), replace(order, name=id)))
             except MemoryV2VError as fault:
                 refused.append(str(fault))
     if not made:
@@ -80,8 +80,6 @@ def _require(found: Finished | RequestError) -> Finished:
 
 
 def _deliver(finished: Finished, order: Order) -> Delivered:
-    from tasks.progress import say
-
     with Counter(f"proxy of {finished.path.name}") as counter:
         return deliver(finished, order, say, counter.show)
 

@@ -1,8 +1,7 @@
 """One turn over one video: ingest, edit, stitch, publish. The flow only wires; the tasks do the work."""
 
 import time
-from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,21 +19,20 @@ from storage.scores import count_flagged
 from storage.store import MEMORY, Patience, open_store, place_for, review_path
 from storage.table_place import require_place
 from storage.video_note import read_video_note
-from tasks.cluster import choose_device, start_cluster_for, start_ray
+from tasks.cluster import Handover, choose_device, start_ray
 from tasks.edit import edit_turn
 from tasks.footprint import footprint
 from tasks.gate import pass_gate
 from tasks.ingest import EditWork, describe_work, enter_turn, ingest
 from tasks.pool import EditorPool, descriptor_of, dismiss, start_editors, start_embedder
-from tasks.progress import say
 from tasks.publish import publish
 from tasks.recall import TextTurn
 from tasks.stitch import stitch_video
+from tasks.terminal import say
 from tasks.turn import TurnRecord
 from tasks.weights import TEXT_EDITS, locate_descriptor, require_kind
 
-_waiting: ContextVar[tuple[EditorPool, Any] | None] = ContextVar("_waiting", default=None)
-"""The actors that `edit` started, for the flow to use."""
+_handover = Handover[tuple[EditorPool, Any]]("actors of an edit")
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,8 @@ def edit(request: EditRequest) -> EditReport:
     work = understand(request)
     if done := find_shown(request.out, work.output_id):
         return _report(request.out, done, None, started)
-    token = _waiting.set(start_cluster_for(lambda: _start_actors(work)))
-    try:
+    with _handover.started(lambda: _start_actors(work)):
         return EditReport(**edit_video(request, started))
-    finally:
-        _waiting.reset(token)
 
 
 @flow(name="edit-video", flow_run_name="edit {request.video.name}", log_prints=False)
@@ -99,7 +94,7 @@ def edit_video(request: EditRequest, started: float | None = None) -> dict[str, 
     footprint()
     work = understand(request)
     start_ray()
-    editors, embedder = _waiting.get() or _start_actors(work)
+    editors, embedder = _handover.get() or _start_actors(work)
     try:
         plan = ingest(work)
         name, size = descriptor_of(embedder)
@@ -156,11 +151,9 @@ def _report(out: Path, video: Entry, record: TurnRecord | None, started: float) 
     if record is None or record.first_started is None:
         return report
     waits, peaks = record.overheads, {"driver": footprint().peak_bytes(), **(record.peak_bytes or {})}
-    return EditReport(
-        **asdict(report)
-        | {
-            "first_segment_seconds": round(record.first_started - started, 2),
-            "overhead_ms": round(1000 * median(waits), 1) if waits else None,
-            "peak_mb": {name: round(size / 1e6, 1) for name, size in peaks.items()},
-        }
+    return replace(
+        report,
+        first_segment_seconds=round(record.first_started - started, 2),
+        overhead_ms=round(1000 * median(waits), 1) if waits else None,
+        peak_mb={name: round(size / 1e6, 1) for name, size in peaks.items()},
     )

@@ -13,7 +13,7 @@ from model.metrics.agreement import Figures
 from storage.edited_videos import find_edits
 from storage.store import place_for
 from tasks.cluster import choose_device, start_cluster, start_ray
-from tasks.evaluation_report import Evaluation, publish_evaluation, require_pairs, sum_up, unscored, write_evaluation
+from tasks.evaluation_report import Evaluation, publish_evaluation, require_pairs, scored, sum_up, write_evaluation
 from tasks.measure import (
     MeasureJob,
     find_instruments,
@@ -134,7 +134,7 @@ def understand(request: EvaluationRequest) -> Study:
     jobs = plan_jobs([*edits, *others], request.source, instruments, cache)
     study = Study(request, tuple(jobs[: len(edits)]), tuple(jobs[len(edits) :]))
     if others:
-        require_pairs([unscored(job) for job in study.ours], [unscored(job) for job in study.theirs], study.names)
+        require_pairs([scored(job) for job in study.ours], [scored(job) for job in study.theirs], study.names)
     return study
 
 

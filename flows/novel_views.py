@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,18 @@ from storage.store import MEMORY, Patience, Store, open_view_store, place_for, r
 from storage.table_place import require_place
 from storage.video_note import read_video_note
 from storage.views import ViewStore
-from tasks.cluster import choose_device, start_cluster_for, start_ray
+from tasks.cluster import Handover, choose_device, start_ray
 from tasks.edit import edit_turn
 from tasks.ingest import VideoPlan, enter_turn, ingest
 from tasks.pool import EditorPool, start_editors
-from tasks.progress import say
 from tasks.publish import publish
 from tasks.stitch import stitch_video
+from tasks.terminal import say
 from tasks.turn import TurnRecord
-from tasks.views import Footage, RecalledView, ViewCall, ViewTurn, ViewWork, describe_call, recalled_in
+from tasks.views import RecalledView, ViewCall, ViewSource, ViewTurn, ViewWork, describe_call, recalled_in
 from tasks.weights import NOVEL_VIEWS, require_kind
 
-_waiting: ContextVar[EditorPool | None] = ContextVar("_waiting", default=None)
-"""The Editor that `view` started, for the flow to use."""
+_handover = Handover[EditorPool]("Editors of views")
 
 
 @dataclass(frozen=True)
@@ -77,11 +75,8 @@ def view(request: ViewRequest) -> ViewsReport:
     call = understand(request)
     if done := _all_finished(call):
         return ViewsReport(call.session, done)
-    token = _waiting.set(start_cluster_for(lambda: _start_editors(call)))
-    try:
+    with _handover.started(lambda: _start_editors(call)):
         return TypeAdapter(ViewsReport).validate_python(novel_views(request))
-    finally:
-        _waiting.reset(token)
 
 
 @flow(name="novel-views", flow_run_name="view {request.video.name}", log_prints=False)
@@ -93,9 +88,9 @@ def novel_views(request: ViewRequest) -> dict[str, Any]:
     """
     call = understand(request)
     start_ray()
-    editors = _waiting.get() or _start_editors(call)
+    editors = _handover.get() or _start_editors(call)
     try:
-        plan = ingest(call.turn(call.cameras[0], call.footage))
+        plan = ingest(call.turn(call.cameras[0], call.video))
         with open_view_store(request.out, Patience(request.wait, say, editors.resting), request.memory) as store:
             turns = tuple(_render_each(call, plan, store, editors))
     finally:
@@ -105,7 +100,7 @@ def novel_views(request: ViewRequest) -> dict[str, Any]:
 
 def _start_editors(call: ViewCall) -> EditorPool:
     """The Editors of a call, which load at once."""
-    first, request = call.turn(call.cameras[0], call.footage), call.request
+    first, request = call.turn(call.cameras[0], call.video), call.request
     return start_editors(str(first.weights), first.dtype, first.device, request.editors, speed=request.speed)
 
 
@@ -128,15 +123,15 @@ def _render_each(
     call: ViewCall, plan: VideoPlan[ViewWork], store: Store[ViewStore], editors: EditorPool
 ) -> Iterator[TurnReport]:
     """One turn after the other; in a chain, each over the result of the one before."""
-    footage = call.footage
+    source = call.video
     for camera in call.cameras:
         started = time.time()
-        work = call.turn(camera, footage)
+        work = call.turn(camera, source)
         video, record = find_shown(work.request.out, work.output_id), None
         if video is None:
             video, record = _render(replace(plan, work=work), store, editors, started)
         yield _report(work, video, record, store.memory, started)
-        footage = _next(call, video)
+        source = _next(call, video)
 
 
 def _render(
@@ -150,23 +145,23 @@ def _render(
 
 def _all_finished(call: ViewCall) -> tuple[TurnReport, ...] | None:
     """The reports of all turns if there is nothing left to do."""
-    footage, reports = call.footage, []
+    source, reports = call.video, []
     for camera in call.cameras:
         started = time.time()
-        work = call.turn(camera, footage)
+        work = call.turn(camera, source)
         video = find_shown(work.request.out, work.output_id)
         if video is None:
             return None
         reports.append(_report(work, video, None, ViewStore(call.request.out / MEMORY), started))
-        footage = _next(call, video)
+        source = _next(call, video)
     return tuple(reports)
 
 
-def _next(call: ViewCall, video: Entry) -> Footage:
+def _next(call: ViewCall, video: Entry) -> ViewSource:
     """What the next turn renders."""
     if not call.request.chain:
-        return call.footage
-    return Footage(probe(call.request.out / video.path), video.checksum, video.turn)
+        return call.video
+    return ViewSource(probe(call.request.out / video.path), video.checksum, video.turn)
 
 
 def _report(work: ViewWork, video: Entry, record: TurnRecord | None, memory: ViewStore, started: float) -> TurnReport:

@@ -9,18 +9,17 @@ from flows.environment import user_folder
 from model.config import (
     SPEEDS,
     EditRequest,
-    EvaluationRequest,
     ExtensionRequest,
     SpeedConfig,
     VideoRequest,
     ViewRequest,
     require_torchao,
 )
+from model.config.base import mistakes
 from model.errors import RequestError
 from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, over_preset, read_preset
 
 Form = TypeVar("Form", bound=BaseModel)
-FOLLOWS = "default_factory_not_called"  # a default that could not be worked out, since another field is wrong
 
 
 def speed_of(name: str, quantize: str) -> SpeedConfig:
@@ -116,13 +115,6 @@ def _over_its_window(said: Mapping[str, Any]) -> ExtensionRequest:
     return validated(ExtensionRequest, {**usual, **said})
 
 
-def build_evaluation_request(fixed: Mapping[str, Any]) -> EvaluationRequest:
-    """Raises:
-    RequestError: an option makes no sense; the message names it.
-    """
-    return validated(EvaluationRequest, fixed)
-
-
 def validated(form: type[Form], settings: Mapping[str, Any]) -> Form:
     """Raises:
     RequestError: a setting makes no sense; the message names it, and what was expected.
@@ -130,12 +122,5 @@ def validated(form: type[Form], settings: Mapping[str, Any]) -> Form:
     try:
         return form.model_validate(settings)
     except ValidationError as fault:
-        faults = [error for error in fault.errors() if error["type"] != FOLLOWS]
-        raise RequestError("; ".join(_explain(error) for error in faults)) from None
-
-
-def _explain(error: Any) -> str:
-    """A setting, what it is, and what is wrong; of several settings at once only what is wrong."""
-    name = ".".join(str(part) for part in error["loc"]) or "settings"
-    given = "" if isinstance(error["input"], Mapping | BaseModel) else f" {error['input']!r}"
-    return f"{name}{given}: {error['msg'].removeprefix('Value error, ')}"
+        told = (str(one) if one.place else f"settings: {one}" for one in mistakes(fault))
+        raise RequestError("; ".join(told)) from None

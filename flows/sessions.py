@@ -17,7 +17,8 @@ from storage.ledger import Ledger
 from storage.sessions import Dependent, Session, Turn
 from storage.store import MEMORY, place_for
 from storage.store_lock import StoreLock
-from tasks.sessions import Counter, size_text, turn_fields, turn_text
+from tasks.sessions import size_text, turn_fields, turn_text
+from tasks.terminal import Counter
 
 NAMED_SEGMENTS = 8  # in a sentence
 Agree = Callable[[str], bool]

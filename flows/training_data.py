@@ -67,7 +67,7 @@ def extend(request: ExtensionRequest) -> ExtensionReport:
     if done := find_finished(work):
         return _report(work, done, started)
     start_cluster()
-    return ExtensionReport(**extend_dataset(request))
+    return ExtensionReport(**extend_dataset(request, started))
 
 
 def plan(request: ExtensionRequest) -> ExtensionPlan:
@@ -82,9 +82,14 @@ def plan(request: ExtensionRequest) -> ExtensionPlan:
 
 @flow(name="extend-dataset", flow_run_name="extend {request.dataset.name}", log_prints=False)
 @cancellable
-def extend_dataset(request: ExtensionRequest) -> dict[str, Any]:
-    """Continue the targets of a dataset's pairs, and return what was done (see `ExtensionReport`)."""
-    started = time.time()
+def extend_dataset(request: ExtensionRequest, started: float | None = None) -> dict[str, Any]:
+    """Continue the targets of a dataset's pairs, and return what was done (see `ExtensionReport`).
+
+    Args:
+        request: What to extend, with which models, and where to.
+        started: When the run began, for its report; empty is now.
+    """
+    started = started or time.time()
     start_ray()  # takes seconds: the folder is looked at just before it is held
     device = choose_device(request.device)
     require_capacity("workers", request.workers, device)

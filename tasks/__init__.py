@@ -3,8 +3,8 @@
 A turn        ingest, parent, prefetch, turn with recall (text edits) and views; edit, desk, commit; gate; stitch with
               finishing; publish with account and replay
 Actors        actors; cluster, pool and editor_handle start, lease and watch them; weights
-A catalog     catalog, catalog_work, catalog_plan, catalog_board, catalog_measure
+A catalog     catalog, catalog_work, catalog_plan, catalog_board, catalog_told, catalog_measure
 Training      prepare, train; extend, extending
 Measuring     measure, evaluation_report; proof (of the method, where the truth is known)
-Everywhere    progress, metrics, footprint, unsearched, doctor, sessions (told)
+Everywhere    progress, terminal, metrics, footprint, unsearched, doctor, sessions (told)
 """

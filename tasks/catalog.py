@@ -18,6 +18,7 @@ from typing import Any
 from prefect import get_run_logger
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from model.config import EditRequest
 from model.errors import (
     DiskFullError,
     LostActorError,
@@ -218,7 +219,7 @@ class CatalogRun:
             path = Path(tally.output)
             tally.output = upload(path, f"{entry.delivery.rstrip('/')}/{path.name}").uri
 
-    def _describe(self, entry: Entry, request: Any) -> EditWork:
+    def _describe(self, entry: Entry, request: EditRequest) -> EditWork:
         setup, asked = self._setup, entry.video.sha256
         work = describe_work(request, setup.weights, setup.descriptor, setup.device, setup.cache)
         if asked is not None and work.video_id != asked:

@@ -47,8 +47,6 @@ class PlannedVideo:
     id: str
     segments: int
     left: int
-    frames: int
-    seconds: float
     error: str = ""
     unknown: bool = False
 
@@ -138,8 +136,9 @@ def setting_of(setup: Setup) -> Setting:
     return Setting(this_machine(), hash_folder(setup.weights, setup.cache), setup.device, size, steps, speed)
 
 
-def known_rates(data: Path, setting: Setting, setup: Setup) -> tuple[Rates, bool]:
+def known_rates(data: Path, setup: Setup) -> tuple[Rates, bool]:
     """What past runs measured, else a guess by the model's size; and whether they were measured."""
+    setting = setting_of(setup)
     found = read_rates(data, setting)
     return (found, True) if found else (guess_rates(setting, setup.weights, setup.preset), False)
 
@@ -172,21 +171,21 @@ def guess_rates(setting: Setting, weights: Path, preset: Preset) -> Rates:
 def _look(entry: Entry, state: VideoState | None, setup: Setup, silent: Event) -> PlannedVideo:
     id = entry.video.video_id
     if entry.video.skip:
-        return PlannedVideo(id, 0, 0, 0, 0.0)
+        return PlannedVideo(id, 0, 0)
     try:
         if (source := _known_source(entry, setup, silent)) is None:
-            return PlannedVideo(id, 0, 0, 0, 0.0, unknown=True)
+            return PlannedVideo(id, 0, 0, unknown=True)
         turn = requests_of(entry, setup, source)[0]
         info = examine_video(turn)
         finished = state is not None and state.state == "done" and state.line == entry.line
         committed = None if finished else _committed(turn.out)
     except MemoryV2VError as fault:
-        return PlannedVideo(id, 0, 0, 0, 0.0, str(fault))
+        return PlannedVideo(id, 0, 0, str(fault))
     window = turn.window
     each = len(plan_segments([Shot(0, Span(0, info.frames))], window.frames, window.overlap))
     segments = each * len(entry.video.turns)
     done = segments if committed is None else min(segments, committed)
-    return PlannedVideo(id, segments, segments - done, info.frames, float(info.seconds))
+    return PlannedVideo(id, segments, segments - done)
 
 
 def _known_source(entry: Entry, setup: Setup, silent: Event) -> Path | None:

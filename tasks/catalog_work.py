@@ -17,6 +17,7 @@ from model.config import (
     Preset,
     precision,
 )
+from model.config.base import mistakes
 from model.errors import RequestError
 from storage.catalog import Catalog, output_folder
 from storage.content_id import identify
@@ -54,24 +55,18 @@ class Setup:
 class Entry:
     """A line of the manifest. `line` names what it asks for; `source` is the file, or the object to be fetched.
 
-    `folder` is where its results and its memory are; a group has one. `manifest` is the folder that paths start from.
+    `folder` is where its results and its memory are; a group has one. `base` is the folder that paths start from.
     """
 
     video: CatalogVideo
     line: str
     source: str
     folder: Path
-    manifest: Path
-
-    @property
-    def group(self) -> str | None:
-        """The group whose memory the video shares; None where it has its own."""
-        scope, _, name = self.video.memory_scope.partition(":")
-        return name if scope == "group" else None
+    base: Path
 
     @property
     def session(self) -> str:
-        return self.group or self.video.video_id
+        return self.video.group or self.video.video_id
 
     @property
     def delivery(self) -> str | None:
@@ -107,8 +102,7 @@ def entries_of(catalog: Catalog, request: CatalogRequest) -> list[Entry]:
 def _entry(video: CatalogVideo, catalog: Catalog, out: Path) -> Entry:
     silent = {"priority", "tags", "skip", "schedule"} | (set() if video.gate.redoes else {"gate"})
     asked = video.model_dump(mode="json", exclude=silent)
-    scope, _, group = video.memory_scope.partition(":")
-    folder = out / group if scope == "group" else output_folder(out, video)
+    folder = out / video.group if video.group else output_folder(out, video)
     return Entry(video, identify(asked), str(catalog.source_of(video)), folder, catalog.folder)
 
 
@@ -191,7 +185,7 @@ def _memory_of(entry: Entry, request: CatalogRequest) -> str | None:
 def _output(entry: Entry) -> OutputConfig:
     """How the video is delivered, with its mask found from anywhere."""
     deliver, region = entry.video.deliver, entry.video.deliver.region
-    file = mask_file(region.mask, entry.manifest) if region.mask else None
+    file = mask_file(region.mask, entry.base) if region.mask else None
     if file is None:
         return deliver
     return deliver.model_copy(update={"region": region.model_copy(update={"mask": str(file)})})
@@ -201,9 +195,7 @@ def _request(video: CatalogVideo, common: dict[str, Any], turn: CatalogTurn) -> 
     try:
         return EditRequest.model_validate({**common, "instruction": turn.prompt, "seed": turn.seed})
     except ValidationError as fault:
-        first = fault.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise RequestError(f"{video.video_id}: {name} {first['input']!r}: {first['msg']}") from None
+        raise RequestError(f"{video.video_id}: {mistakes(fault)[0]}") from None
 
 
 def parents_of(turns: Sequence[CatalogTurn]) -> list[int]:

@@ -11,10 +11,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psutil
 
@@ -41,6 +43,26 @@ def start_cluster_for(actors: Callable[[], T]) -> T:
         started = actors()
         prefect_started.result()
     return started
+
+
+class Handover(Generic[T]):
+    """Actors that a call starts beside the server, for the flow to take over; a flow that is run alone finds none."""
+
+    def __init__(self, name: str) -> None:
+        self._actors: ContextVar[T | None] = ContextVar(name, default=None)
+
+    @contextmanager
+    def started(self, actors: Callable[[], T]) -> Iterator[None]:
+        """Start a cluster with `actors`, which are there for the flow that is run inside."""
+        token = self._actors.set(start_cluster_for(actors))
+        try:
+            yield
+        finally:
+            self._actors.reset(token)
+
+    def get(self) -> T | None:
+        """The actors, if there are any."""
+        return self._actors.get()
 
 
 def start_ray() -> None:

@@ -33,7 +33,7 @@ from tasks.ingest import VideoPlan, Work
 from tasks.metrics import count_quarantined, count_reused
 from tasks.pool import EditorPool
 from tasks.prefetch import FetchedSegment, prefetch
-from tasks.progress import EditProgress, QuietProgress
+from tasks.progress import CountedProgress, QuietProgress
 from tasks.turn import Quarantined, SegmentRecord, Turn, TurnRecord, committed
 from tasks.unsearched import unsearched
 
@@ -124,10 +124,10 @@ def edit_segments(turn: Turn, store: Store[Any], editors: EditorPool, care: Care
     )
 
 
-def _progress(plan: VideoPlan[Work], care: Care) -> EditProgress | QuietProgress:
+def _progress(plan: VideoPlan[Work], care: Care) -> CountedProgress | QuietProgress:
     if care.told is not None:
         return QuietProgress(len(plan.segments), care.told)
-    return EditProgress(plan.work.name, len(plan.segments), f"edit-{plan.work.fingerprint[:12]}")
+    return CountedProgress(plan.work.name, len(plan.segments), f"edit-{plan.work.fingerprint[:12]}")
 
 
 def _peak(actor: Any) -> int:
@@ -207,7 +207,7 @@ class Crew:
         leases: _Leases,
         committer: Committer,
         records: dict[int, SegmentRecord],
-        progress: EditProgress | QuietProgress,
+        progress: CountedProgress | QuietProgress,
     ) -> None:
         self._turn, self._leases, self._committer = turn, leases, committer
         self._records, self._progress = records, progress

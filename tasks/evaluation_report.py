@@ -65,7 +65,7 @@ def sum_up(
     Raises:
         RequestError: there is no pair.
     """
-    ours, theirs = ([_scored(job, known) for job in each] for each in jobs)
+    ours, theirs = ([scored(job, known[job.key]) for job in each] for each in jobs)
     notes = _notes([*jobs[0], *jobs[1]])
     if not theirs:
         return Evaluation(names[0], None, summarise_run(ours, list(CATALOGUE)), ours, notes, out / f"{NAME}.md")
@@ -87,13 +87,9 @@ def require_pairs(ours: Sequence[ScoredVideo], theirs: Sequence[ScoredVideo], na
     raise RequestError(f"{names[0]} and {names[1]}: no video of one was made of a source of the other; nothing to pair")
 
 
-def unscored(job: MeasureJob) -> ScoredVideo:
-    """A video before it is measured."""
-    return ScoredVideo(str(job.edit.path), job.edit.turn.source, job.edit.turn.asked, {})
-
-
-def _scored(job: MeasureJob, known: Mapping[str, Scores]) -> ScoredVideo:
-    return ScoredVideo(str(job.edit.path), job.edit.turn.source, job.edit.turn.asked, known[job.key])
+def scored(job: MeasureJob, scores: Scores | None = None) -> ScoredVideo:
+    """A video with its scores; without any before it is measured."""
+    return ScoredVideo(str(job.edit.path), job.edit.turn.source, job.edit.turn.asked, scores or {})
 
 
 def _notes(jobs: Sequence[MeasureJob]) -> tuple[str, ...]:

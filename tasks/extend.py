@@ -39,7 +39,7 @@ from storage.datasets.layouts import open_pairs
 from storage.datasets.pairs import Broken, Entry, Pair, PairSource
 from tasks.actors.extender import ExtendJob
 from tasks.extending import Extended, extend_together
-from tasks.progress import EditProgress, show
+from tasks.progress import CountedProgress, show
 from tasks.weights import codec_id, locate_framepack, locate_weights
 
 PAGE = "dataset.html"
@@ -185,7 +185,7 @@ def extend_pairs(work: ExtendWork, device: str) -> Outcome:
     if left:
         pairs, models = _whole(work.source.read(left), failed), (str(work.framepack), str(work.weights))
         results = extend_together(pairs, *models, device, work.request.workers, partial(_job, work))
-        with EditProgress("extend", len(left), f"extend-{work.model[:12]}", "pairs") as progress:
+        with CountedProgress("extend", len(left), f"extend-{work.model[:12]}", "pairs") as progress:
             for pair, result in results:
                 if isinstance(result, MemoryV2VError):
                     failed.append({"id": pair.entry.id, "reason": str(result)})

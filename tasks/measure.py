@@ -4,7 +4,6 @@ A measurement is named by all that it depends on: the content of the files, the 
 `measure_video` looks at one video; `model/metrics/video_scores.py` says what is looked at.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -31,7 +30,8 @@ from storage.records import add_records, read_records
 from storage.video import eight_bits, read_frames, read_spans
 from storage.vmaf import vmaf
 from tasks.actors.judge import measure_together
-from tasks.progress import LINE_SECONDS, EditProgress, say
+from tasks.progress import CountedProgress
+from tasks.terminal import LINE_SECONDS, Every, say
 
 EDITION = 1  # of measurements: counted up when a metric changes
 VIEW_PAIRS = 16  # moments at which two views are compared
@@ -229,7 +229,7 @@ def measure_videos(jobs: Sequence[MeasureJob], records: Path, workers: int | Non
         MemoryV2VError: raised by a Judge.
     """
     left = left_of(jobs, records)
-    with EditProgress(name, len(left), f"evaluate-{identify({'name': name})[:12]}", "videos measured") as progress:
+    with CountedProgress(name, len(left), f"evaluate-{identify({'name': name})[:12]}", "videos measured") as progress:
         for done, (key, scores) in enumerate(measure_together(left, workers or len(left)), 1):
             add_records(records, [record_fields(key, scores)])
             progress.show(done)
@@ -245,12 +245,10 @@ def measure_here(jobs: Sequence[MeasureJob], records: Path) -> None:
 
 
 def _every_few_seconds(name: str, total: int) -> Callable[[int], None]:
-    last = time.monotonic()
+    lines = Every(LINE_SECONDS, later=True)
 
     def watch(done: int) -> None:
-        nonlocal last
-        if time.monotonic() - last > LINE_SECONDS:
-            last = time.monotonic()
+        if lines.due():
             say(f"{name}: {done} of {total} frames")
 
     return watch

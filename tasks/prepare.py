@@ -46,7 +46,7 @@ from storage.datasets.rendered import Drawing, drawings_of, painters
 from storage.durable import write_whole
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import start_renderers
-from tasks.progress import EditProgress
+from tasks.progress import CountedProgress
 from tasks.weights import NOVEL_VIEWS, codec_id, locate_weights
 
 BATCH = 8  # clips that go from a Renderer to the Trainer at once
@@ -171,7 +171,7 @@ def _make(
         return
     result_of(trainer.open.remote(start, device))
     footage = _footage(list(missing.values()), work.cache)
-    with EditProgress("prepare", len(missing), f"prepare-{work.id[:12]}", "clips") as progress:
+    with CountedProgress("prepare", len(missing), f"prepare-{work.id[:12]}", "clips") as progress:
         clips = _encoded(list(missing.items()), trainer, work.config.preset.window.frames, footage)
         for done, (path, clip) in enumerate(clips, start=1):
             write_clip(path, clip, codec)

@@ -1,18 +1,11 @@
-"""Sessions told: turns and segments as JSON and as text, sizes, and how far a long copy is."""
+"""Sessions told: turns and segments as JSON and as text, and sizes."""
 
-import sys
-import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from storage.remembered import Remembered
 from storage.sessions import Turn
 
-LINE_SECONDS = 5.0
 Places = Mapping[str, tuple[int, int]]
 """Turn and segment of a memory, by id."""
 
@@ -75,28 +68,3 @@ def size_text(size: int) -> str:
         if size >= bytes_of:
             return f"{size / bytes_of:.1f} {unit}"
     return f"{size} B"
-
-
-class Counter:
-    """How far a copy is: a bar in the terminal, a line every few seconds elsewhere. Use as a context manager."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._last_line = name, time.monotonic()
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._row = self._bar.add_task(name, total=None)
-
-    def show(self, done: int, total: int) -> None:
-        """`done` of `total` are copied, whatever is counted."""
-        self._bar.update(self._row, completed=done, total=total)
-        if self._bar.disable and time.monotonic() - self._last_line > LINE_SECONDS:
-            self._last_line = time.monotonic()
-            print(f"{self._name}: {100 * done // max(total, 1)} %", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> "Counter":
-        self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
-        self._bar.stop()

@@ -24,7 +24,7 @@ from storage.plot import draw_lines
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import TrainJob
 from tasks.prepare import Files, Prepared, TrainingWork, claim_folder
-from tasks.progress import EditProgress, show
+from tasks.progress import CountedProgress, show
 
 CURVE, PLOT, RECORD, MODEL = "curve.jsonl", "curve.png", "training.json", "model"
 POLL_SECONDS = 1.0
@@ -65,7 +65,7 @@ def train_on_clips(work: TrainingWork, prepared: Prepared, trainer: Any, device:
     lists = prepared.training, prepared.validation
     job = TrainJob(prepared.start, *lists, config, work.out, device, threads, work.manifests)
     resumed = _steps_saved(work.out)
-    with EditProgress("train", steps, f"train-{work.id[:12]}", "steps") as progress:
+    with CountedProgress("train", steps, f"train-{work.id[:12]}", "steps") as progress:
         running, said = trainer.train.remote(job), _steps(read_curve(work.out))
         while not ray.wait([running], timeout=POLL_SECONDS)[0]:
             said = _follow(work.out, said, steps, progress)
@@ -95,7 +95,7 @@ def read_curve(out: Path) -> list[Point]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def _follow(out: Path, said: int, steps: int, progress: EditProgress) -> int:
+def _follow(out: Path, said: int, steps: int, progress: CountedProgress) -> int:
     """Tell of points after step `said`; returns the last one told."""
     for point in read_curve(out):
         if point["step"] > said:

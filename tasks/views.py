@@ -68,8 +68,8 @@ class ViewWork(Work):
 
 
 @dataclass(frozen=True)
-class Footage:
-    """A video and the name of its content: the user's, or in a chain the result of an earlier turn."""
+class ViewSource:
+    """What a turn renders: the user's video, or in a chain the result of an earlier turn; `id` names its content."""
 
     info: VideoInfo = field(repr=False)
     id: str
@@ -81,22 +81,22 @@ class ViewCall:
     """What the turns of one command share: the user's video, the model, the session, and the cameras in their order."""
 
     request: ViewRequest
-    footage: Footage
+    video: ViewSource
     weights: Path
     model_id: str
     device: str
     session: str
     cameras: tuple[WrittenCamera, ...]
 
-    def turn(self, camera: WrittenCamera, footage: Footage) -> ViewWork:
-        """The turn along `camera` over `footage`: the user's video, or in a chain the result of the turn before."""
+    def turn(self, camera: WrittenCamera, source: ViewSource) -> ViewWork:
+        """The turn along `camera` over `source`: the user's video, or in a chain the result of the turn before."""
         lens = camera.intrinsics or self._lens()
         path = np.ascontiguousarray(camera.trajectory.poses, "<f8")
         settings = identify(
             {
                 **settings_of(self.request, "cameras", "scale", "chain"),
-                "video": self.footage.id,
-                "source": footage.id,
+                "video": self.video.id,
+                "source": source.id,
                 "model": self.model_id,
                 "trajectory": sha256(path.tobytes()).hexdigest(),
                 "lens": lens.matrix.tolist(),
@@ -105,15 +105,15 @@ class ViewCall:
         )
         return ViewWork(
             request=self.request,
-            info=footage.info,
+            info=source.info,
             weights=self.weights,
-            video_id=self.footage.id,
-            source_id=footage.id,
+            video_id=self.video.id,
+            source_id=source.id,
             model_id=self.model_id,
             dtype=precision(self.device),
             device=self.device,
             session=self.session,
-            edits=footage.turn,
+            edits=source.turn,
             settings=settings,
             fingerprint=name_turn(self.request.out, self.session, settings),
             camera=camera,
@@ -123,7 +123,7 @@ class ViewCall:
     def _lens(self) -> Intrinsics:
         """One fixed lens, in pixels of the picture that the model sees."""
         window = self.request.window
-        picture = fit(self.footage.info, window.height, window.width).inner
+        picture = fit(self.video.info, window.height, window.width).inner
         if self.request.fov is None:
             return Intrinsics.from_lens(picture.width, picture.height)
         return Intrinsics.from_angle(self.request.fov, picture.width, picture.height)
@@ -140,10 +140,10 @@ def describe_call(request: ViewRequest, weights: Path, device: str, cache: Path)
     """
     info = examine_video(request)
     cameras = tuple(_rounded(read_camera(text, info.frames, scale=request.scale)) for text in request.cameras)
-    footage, model_id = Footage(info, hash_source(info.path, cache)), hash_folder(weights, cache)
-    own = identify({**settings_of(request, "cameras", "scale"), "source": footage.id, "model": model_id})
+    video, model_id = ViewSource(info, hash_source(info.path, cache)), hash_folder(weights, cache)
+    own = identify({**settings_of(request, "cameras", "scale"), "source": video.id, "model": model_id})
     session = request.session or f"views-{own[:16]}"
-    return ViewCall(request, footage, weights, model_id, device, session, cameras)
+    return ViewCall(request, video, weights, model_id, device, session, cameras)
 
 
 def _rounded(camera: WrittenCamera) -> WrittenCamera:

@@ -200,6 +200,10 @@ def test_serving_loads_no_prefect_before_its_server_is_named() -> None:
     assert loaded_after("import flows.serve, flows.deployments, flows.cli_serve", "prefect") == []
 
 
+def test_what_copies_and_tends_loads_no_prefect() -> None:
+    assert loaded_after("import tasks.terminal, flows.delivery, flows.sessions", "prefect") == []
+
+
 def test_import_contracts_hold() -> None:
     run = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout

@@ -1,11 +1,13 @@
 """What every setting has in common."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 Precision = Literal["float32", "bfloat16"]
 SESSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+FOLLOWS = "default_factory_not_called"  # a default that could not be worked out, since another field is wrong
 
 
 class Config(BaseModel):
@@ -31,10 +33,43 @@ class PresetSettings(Config):
     model_config = ConfigDict(json_schema_extra=of_the_model)
 
 
+class Mistake(NamedTuple):
+    """One mistake in settings: where it stands, what was given there, and what is wrong with it.
+
+    `place` is empty where several settings do not go together, `given` where it would be settings or a list.
+    """
+
+    place: tuple[int | str, ...]
+    given: str
+    what: str
+
+    @property
+    def field(self) -> str:
+        """The place with dots."""
+        return ".".join(map(str, self.place))
+
+    def __str__(self) -> str:
+        """In one line, such as `window.frames 80: must be 4k+1; nearest are 77 and 81`."""
+        return f"{' '.join(filter(None, (self.field, self.given)))}: {self.what}" if self.place else self.what
+
+
+def mistakes(fault: ValidationError) -> list[Mistake]:
+    """Everything that is wrong with settings, except what only follows from the rest."""
+    return [
+        Mistake(
+            error["loc"],
+            "" if isinstance(error["input"], Mapping | BaseModel | list | tuple) else repr(error["input"]),
+            error["msg"].removeprefix("Value error, "),
+        )
+        for error in fault.errors()
+        if error["type"] != FOLLOWS
+    ]
+
+
 def first_mistake(fault: ValidationError) -> tuple[str, str]:
     """The first mistake in settings: its field, with dots, and what is wrong with it."""
-    error = fault.errors()[0]
-    return ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
+    first = mistakes(fault)[0]
+    return first.field, first.what
 
 
 def of_whole_latents(frames: int) -> int:

@@ -79,6 +79,12 @@ class CatalogVideo(CatalogDefaults):
     output: str | None = Field(default=None, min_length=1, max_length=4096)
     """Where the results go: a folder inside the catalog's, or `s3://bucket/prefix`; None is the video's id."""
 
+    @property
+    def group(self) -> str | None:
+        """The group whose memory the video shares; None where it has its own."""
+        scope, _, name = self.memory_scope.partition(":")
+        return name if scope == "group" else None
+
     @model_validator(mode="after")
     def _turns_follow(self) -> "CatalogVideo":
         if not self.turns:

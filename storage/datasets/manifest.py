@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from model.config import Config, DatasetConfig, EncodedSource, ExtendedSource, MultiCamSource, Split, TrainingRunConfig
+from model.config.base import mistakes
 from model.errors import RequestError, StoreError
 from storage.datasets import looks, wording
 from storage.datasets.encoded import INDEX
@@ -145,13 +146,10 @@ def _inside(index: Path, number: int, name: str) -> Path:
 
 def _explain(fault: ValidationError, tree: yaml.Node | None) -> str:
     """The first mistake: its line, its field, what was given, and what is wrong with it."""
-    error = fault.errors()[0]
-    message = error["msg"].removeprefix("Value error, ")
-    names = [part for part in error["loc"] if part not in ("synthetic", "footage", "multicam", "encoded", "extended")]
-    field = ".".join(str(part) for part in names)
+    first = mistakes(fault)[0]
+    names = [part for part in first.place if part not in ("synthetic", "footage", "multicam", "encoded", "extended")]
     line = f"line {_line_of(tree, names)}: " if tree is not None else ""
-    given = "" if isinstance(error["input"], dict | list) else f" {error['input']!r}"
-    return f"{line}{field}{given}: {message}" if field else f"{line}{message}"
+    return f"{line}{first._replace(place=tuple(names))}"
 
 
 def _line_of(node: yaml.Node, names: Sequence[str | int]) -> int:

@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from model.config import ProofConfig
 from tasks.actors.judge import judge_together
-from tasks.progress import EditProgress
+from tasks.progress import CountedProgress
 from tasks.proof.verdicts import add_verdicts, find_models, plan_jobs, read_verdicts
 
 
@@ -22,7 +22,7 @@ def judge_videos(config: ProofConfig, cache: Path) -> None:
     models = find_models(config, cache)
     jobs = plan_jobs(config, models, cache, set(read_verdicts(config.records)))
     name = "+".join(model.name for model in models)
-    with EditProgress(f"proof of {name}", len(jobs), "evaluate-consistency", "jobs") as progress:
+    with CountedProgress(f"proof of {name}", len(jobs), "evaluate-consistency", "jobs") as progress:
         for done, verdicts in enumerate(judge_together(jobs, config.workers), 1):
             add_verdicts(config.records, verdicts)
             progress.show(done)

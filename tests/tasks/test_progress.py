@@ -7,11 +7,12 @@ import sys
 UNREAD = """
 import logging
 from prefect.logging.handlers import PrefectConsoleHandler
-from tasks.progress import EditProgress, say
+from tasks.progress import CountedProgress
+from tasks.terminal import say
 logging.getLogger().addHandler(PrefectConsoleHandler())
 for _ in range(2):
     say("a line")
-    EditProgress("clip", 1, "clip").say("a line above the bar")
+    CountedProgress("clip", 1, "clip").say("a line above the bar")
     logging.error("a line of Prefect's log")
 print("went on", flush=True)
 """

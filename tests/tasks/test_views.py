@@ -39,7 +39,7 @@ def describe(home: Path, *cameras: str, top_k: int = 5, **options: object) -> Vi
 
 
 def names(call: ViewCall) -> list[str]:
-    return [call.turn(camera, call.footage).fingerprint for camera in call.cameras]
+    return [call.turn(camera, call.video).fingerprint for camera in call.cameras]
 
 
 def test_a_turn_has_one_name_whatever_stands_beside_it(home: Path) -> None:
@@ -57,9 +57,9 @@ def test_what_decides_pixels_decides_the_name(change: dict[str, object], home: P
 
 def test_in_a_chain_the_source_decides_the_name(home: Path) -> None:
     call = describe(home, "pan-left", session="s", chain=True)
-    again = call.turn(call.cameras[0], replace(call.footage, id="the result of another turn"))
+    again = call.turn(call.cameras[0], replace(call.video, id="the result of another turn"))
     assert again.fingerprint != names(call)[0] == names(describe(home, "pan-left", session="s"))[0]
-    assert again.video_id == call.footage.id != again.source_id
+    assert again.video_id == call.video.id != again.source_id
 
 
 def test_a_mistake_in_any_camera_is_told_before_anything_is_made(home: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_mistake_in_any_camera_is_told_before_anything_is_made(home: Path) -> 
 
 def test_a_short_segment_sees_its_part_and_is_told_its_cameras(home: Path, tmp_path: Path) -> None:
     call = describe(home, "pan-right")
-    work, store = call.turn(call.cameras[0], call.footage), ViewStore(tmp_path)
+    work, store = call.turn(call.cameras[0], call.video), ViewStore(tmp_path)
     segment = Segment(3, 0, Span(53, 60), 9)
     turn = ViewTurn(VideoPlan(work, (), (segment,)), PLACE, store)
     prepared = turn.prepare(FetchedSegment(segment, None, turn.look(segment, None, range(3))), [], range(3), None)
@@ -82,10 +82,10 @@ def test_a_short_segment_sees_its_part_and_is_told_its_cameras(home: Path, tmp_p
 
 def test_rows_on_their_way_count_as_if_they_had_arrived(home: Path, tmp_path: Path) -> None:
     call = describe(home, "pan-right", session="holiday", top_k=3)
-    work = call.turn(call.cameras[0], call.footage)
-    mine = [replace(make_view(number, video=call.footage.id), model=call.model_id) for number in range(4)]
-    other_shot = replace(make_view(4, turn=0, video=call.footage.id, shot=1), model=call.model_id)
-    other_model = make_view(3, turn=0, video=call.footage.id)
+    work = call.turn(call.cameras[0], call.video)
+    mine = [replace(make_view(number, video=call.video.id), model=call.model_id) for number in range(4)]
+    other_shot = replace(make_view(4, turn=0, video=call.video.id, shot=1), model=call.model_id)
+    other_model = make_view(3, turn=0, video=call.video.id)
     segment = Segment(4, 0, Span(36, 45), 9)
     ids = []
     for stored in (0, 2, 4):
