@@ -10,6 +10,8 @@ from typing import ParamSpec, TypeVar
 
 from prefect.exceptions import TerminationSignal
 
+from flows.ending import INTERRUPTED, TERMINATED, end_soon
+
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
@@ -21,8 +23,15 @@ def cancellable(body: Callable[Given, Made]) -> Callable[Given, Made]:
     def run(*args: Given.args, **kwargs: Given.kwargs) -> Made:
         try:
             return body(*args, **kwargs)
+        except KeyboardInterrupt:
+            end_soon(INTERRUPTED)
+            raise
+        except TerminationSignal:
+            end_soon(TERMINATED)
+            raise
         except SystemError as fault:
             if isinstance(fault.__cause__, TerminationSignal):
+                end_soon(TERMINATED)
                 raise fault.__cause__ from None
             raise
 

@@ -19,6 +19,7 @@ from model.errors import RequestError, RunError
 from storage.calibration import record_rates
 from storage.catalog import read_catalog
 from storage.faults import forgive
+from storage.finished import find_result
 from storage.ledger import Ledger
 from storage.run_lock import Holder, RunLock, holders
 from storage.run_report import REQUEST, RunRecord, keep_request, read_request, read_runs, write_run
@@ -30,7 +31,7 @@ from tasks.catalog_board import Board, show_catalog
 from tasks.catalog_measure import measure_run, require_few_failures
 from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_of
 from tasks.catalog_told import report_markdown
-from tasks.catalog_work import Entry, Setup, entries_of, set_up
+from tasks.catalog_work import Entry, Setup, entries_of, is_remote, set_up
 from tasks.cluster import start_cluster, start_ray
 from tasks.pool import descriptor_of, dismiss, require_room, start_editors, start_embedder
 from tasks.terminal import say
@@ -112,10 +113,18 @@ def status(out: Path) -> tuple[list[Holder], list[VideoState]]:
     """
     folder = _state_of(out)
     running = holders(folder)
-    states = VideoStates(folder).read().values()
+    states = (_as_it_lies(out, state) for state in VideoStates(folder).read().values())
     return running, [
         state if running or state.state != "editing" else replace(state, state="queued") for state in states
     ]
+
+
+def _as_it_lies(out: Path, state: VideoState) -> VideoState:
+    """A state with its result where the catalog's folder is now; one in a bucket stays what it is."""
+    if not state.output or is_remote(state.output):
+        return state
+    found = find_result(out.absolute(), state)
+    return state if found is None else replace(state, output=str(found))
 
 
 def retry(out: Path) -> RunRecord | None:
@@ -127,7 +136,7 @@ def retry(out: Path) -> RunRecord | None:
         CatalogError, RunError: see `run`.
     """
     folder = _state_of(out)
-    request = read_request(folder)
+    request = read_request(folder).model_copy(update={"out": out.absolute()})  # it may have been moved since
     lost = {state.id for state in VideoStates(folder).read().values() if state.state in ("failed", "partial")}
     again = {entry.video.video_id for entry in _understand(request)[1]} & lost
     if lost - again:

@@ -1,8 +1,8 @@
 """`memory-v2v`: the command line. Results go to standard output, everything else to standard error.
 
 Exit codes: 0 done, 1 failed on the way (what was committed stays), 2 the request cannot be carried out as given, 3 done
-for all but some, which are named, 130 interrupted. Heavy libraries load inside the commands, so that `--help` answers
-at once.
+for all but some, which are named, 130 interrupted, 143 terminated. Heavy libraries load inside the commands, so that
+`--help` answers at once.
 """
 
 import signal
@@ -20,10 +20,9 @@ from flows.cli_sessions import sessions
 from flows.cli_training import EXTEND_EXAMPLE, TRAIN_EXAMPLE, extend, train
 from flows.cli_views import VIEW_EXAMPLE, view
 from flows.console import say
+from flows.ending import INTERRUPTED, TERMINATED, be_a_command, say_ended
 from model.errors import MemoryV2VError
 from storage.redaction import redact
-
-INTERRUPTED = 130  # exit code after Ctrl-C
 
 app = typer.Typer(
     name="memory-v2v",
@@ -49,32 +48,35 @@ app.add_typer(cameras)
 
 def main() -> None:
     """Entry point: every error a user can cause is one line, never a traceback."""
+    be_a_command()
     try:
         app(standalone_mode=True)
     except MemoryV2VError as fault:
         say(f"memory-v2v: {redact(str(fault))}")
         raise SystemExit(fault.exit_code) from None
-    except KeyboardInterrupt:
-        _say_interrupted()
-        raise SystemExit(INTERRUPTED) from None
-    except (SystemError, SystemExit) as fault:
-        if isinstance(fault, SystemExit) and fault.code == INTERRUPTED:  # what typer makes of Ctrl-C
-            _say_interrupted()
-        if not _is_sigterm(fault):
+    except BaseException as fault:
+        code = _told_to_end(fault)
+        if code is None:
             raise
-        say("memory-v2v: terminated; what was committed is kept, the same command goes on from there")
-        raise SystemExit(143) from None
+        say_ended(code)
+        raise SystemExit(code) from None
 
 
-def _say_interrupted() -> None:
-    say("memory-v2v: interrupted; what was committed is kept, the same command goes on from there")
+def _told_to_end(fault: BaseException | None) -> int | None:
+    """The exit code where a signal is behind a fault, also one that came of the ending itself; None where none is.
 
-
-def _is_sigterm(fault: SystemError | SystemExit) -> bool:
-    """Ray's own way to end is an exit with the signal's number; where Prefect ends a flow, Ray makes an error of it."""
-    if isinstance(fault, SystemExit):
-        return fault.code == signal.SIGTERM
-    return type(fault.__cause__).__name__ == "TerminationSignal"
+    Typer makes an exit of Ctrl-C. Ray's own way to end is an exit with the signal's number; where Prefect ends a flow,
+    Ray makes an error of it.
+    """
+    while fault is not None:
+        if isinstance(fault, KeyboardInterrupt) or (isinstance(fault, SystemExit) and fault.code == INTERRUPTED):
+            return INTERRUPTED
+        if type(fault).__name__ == "TerminationSignal":
+            return TERMINATED
+        if isinstance(fault, SystemExit):
+            return TERMINATED if fault.code == signal.SIGTERM else None
+        fault = fault.__cause__ or fault.__context__
+    return None
 
 
 if __name__ == "__main__":

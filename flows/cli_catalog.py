@@ -5,6 +5,7 @@ failed than may, 3 if some did.
 """
 
 from dataclasses import asdict
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -196,7 +197,7 @@ def report(
     record, states, text = look(folder)
     if csv is not None:
         write_table(csv, states)
-    answer(text, {**asdict(record), **status_fields([], states)}, as_json)
+    answer(unescape(text), {**asdict(record), **status_fields([], states)}, as_json)
 
 
 def _request(said: dict[str, Any]) -> "CatalogRequest":

@@ -21,6 +21,20 @@ from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, ov
 
 Form = TypeVar("Form", bound=BaseModel)
 
+OPTIONS = {
+    "instruction": "--prompt",
+    "window.frames": "--frames",
+    "window.overlap": "--overlap",
+    "window.width": "--size",
+    "window.height": "--size",
+    "retrieval.top_k": "--top-k",
+    "edit.sampling.steps": "--steps",
+    "edit.sampling.guidance": "--guidance",
+    "output.codec": "--codec",
+    "output.region.feather": "--feather",
+}
+"""Settings by the options that say them, where those have other names."""
+
 
 def speed_of(name: str, quantize: str) -> SpeedConfig:
     """Raises:
@@ -66,7 +80,7 @@ def _build(
         for group in ("window", "retrieval", "sampling")
     )
     said = {"window": window, "retrieval": retrieval, "edit": {"sampling": sampling}}
-    return _over_its_preset(form, {**fixed, **said}, kind)
+    return _over_its_preset(form, {**fixed, **said}, kind, OPTIONS)
 
 
 def completed(request: AnyRequest, kind: ModelKind) -> AnyRequest:
@@ -81,9 +95,11 @@ def completed(request: AnyRequest, kind: ModelKind) -> AnyRequest:
     return _over_its_preset(type(request), request.model_dump(exclude_unset=True), kind)
 
 
-def _over_its_preset(form: type[AnyRequest], said: Mapping[str, Any], kind: ModelKind) -> AnyRequest:
+def _over_its_preset(
+    form: type[AnyRequest], said: Mapping[str, Any], kind: ModelKind, options: Mapping[str, str] | None = None
+) -> AnyRequest:
     folder = locate_weights(said["weights"], user_folder("cache"), kind)
-    return validated(form, {**said, "weights": str(folder), **over_preset(said, read_preset(folder))})
+    return validated(form, {**said, "weights": str(folder), **over_preset(said, read_preset(folder))}, options)
 
 
 def build_extension_request(fixed: Mapping[str, Any], choices: Mapping[str, int | None]) -> ExtensionRequest:
@@ -115,12 +131,15 @@ def _over_its_window(said: Mapping[str, Any]) -> ExtensionRequest:
     return validated(ExtensionRequest, {**usual, **said})
 
 
-def validated(form: type[Form], settings: Mapping[str, Any]) -> Form:
-    """Raises:
-    RequestError: a setting makes no sense; the message names it, and what was expected.
+def validated(form: type[Form], settings: Mapping[str, Any], options: Mapping[str, str] | None = None) -> Form:
+    """`options` are those by which a user says settings of other names.
+
+    Raises:
+        RequestError: a setting makes no sense; the message names it, and what was expected.
     """
     try:
         return form.model_validate(settings)
     except ValidationError as fault:
-        told = (str(one) if one.place else f"settings: {one}" for one in mistakes(fault))
+        by = {"": "settings"} | dict(options or {})
+        told = (f"{by[one.field]}: {one}" if one.field in by else str(one) for one in mistakes(fault))
         raise RequestError("; ".join(told)) from None

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from storage.plot import COLOURS, GRID, INK, PAPER, Number, draw_key, font, round_numbers, save
 
 WIDTH, ROW, HEAD, FOOT = 1920, 72, 120, 100
-LEFT, RIGHT = 640, 1800  # of the scales
+LEFT, RIGHT = 640, 1740  # of the scales
 TEXT, TITLE, SMALL = 32, 40, 24
 
 Spread = tuple[Number, Number | None, Number | None]

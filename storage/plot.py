@@ -42,12 +42,11 @@ def draw_lines(path: Path, lines: Mapping[str, Line], title: str, across: str, u
     points = [point for line in lines.values() for point in line]
     axes = Axes(*(round_numbers([point[axis] for point in points]) for axis in (0, 1)))
     _draw_axes(draw, axes)
-    middle = (LEFT + RIGHT) / 2
-    draw.text((middle, SIZE[1] - 56), across, INK, font(TEXT), anchor="mm")
+    draw.text((RIGHT, SIZE[1] - 31), across, INK, font(TEXT), anchor="rm")
     _write_upright(picture, up, (52, (TOP + BOTTOM) // 2))
     for line, colour in zip(lines.values(), COLOURS, strict=False):
         _draw_line(draw, [axes.place(*point) for point in line], colour)
-    _draw_legend(draw, list(lines))
+    draw_key(draw, list(lines), LEFT, SIZE[1] - 48)
     return save(picture, path)
 
 
@@ -125,17 +124,6 @@ def draw_key(draw: ImageDraw.ImageDraw, names: Sequence[str], left: Number, top:
         at += 110 + draw.textlength(name, font(TEXT))
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, names: Sequence[str]) -> None:
-    """Names in the upper right corner, on paper of their own."""
-    width = max((draw.textlength(name, font(TEXT)) for name in names), default=0)
-    start = RIGHT - width - 150
-    draw.rectangle([start, TOP + 12, RIGHT - 12, TOP + 28 + 52 * len(names)], PAPER, GRID, 2)
-    for number, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
-        row = TOP + 46 + 52 * number
-        draw.line([(start + 24, row), (start + 92, row)], colour, 8)
-        draw.text((start + 112, row), name, INK, font(TEXT), anchor="lm")
-
-
 def _write_upright(picture: Image.Image, text: str, middle: tuple[int, int]) -> None:
     """Text that reads from below to above."""
     label = Image.new("L", (int(font(TEXT).getlength(text)) + 8, 2 * TEXT), 0)
@@ -148,7 +136,8 @@ def round_numbers(values: Sequence[Number]) -> list[float]:
     """About `TICKS` multiples of 1, 2 or 5 times a power of ten, from below all values to above them."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low == high:
-        high = low + max(abs(low), 1.0)
+        around = abs(low) / 10 or 1.0
+        low, high = low - around, high + around
     least = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(least))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least)

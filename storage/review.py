@@ -156,7 +156,7 @@ class Review:
     @cached_property
     def names(self) -> dict[str, str]:
         """What each memory is called on the page, by its id."""
-        here = {one.id: f"segment {one.segment.index + 1}" for one in self.segments}
+        here = {one.id: f"segment {one.segment.index}" for one in self.segments}
         return {one.id: f"turn {one.turn}, frame {one.span.start}" for one in self.earlier} | here
 
     @cached_property

@@ -92,7 +92,7 @@ def start_ray() -> None:
     except Exception as fault:  # Ray raises nothing narrower
         ray.shutdown()
         raise RunError(
-            f"Ray did not start: {fault}; when the machine is less busy, run the same command again"
+            f"Ray did not start: {str(fault).rstrip('.')}; when the machine is less busy, run the same command again"
         ) from fault
     if prefects is not None:
         signal.signal(signal.SIGTERM, prefects)
@@ -119,9 +119,23 @@ def start_prefect() -> None:
     if settings.api.url is not None:
         return
     server = SubprocessASGIServer()
-    server.start(timeout=settings.server.ephemeral.startup_timeout_seconds)
+    with _without_interrupts():
+        server.start(timeout=settings.server.ephemeral.startup_timeout_seconds)
     if server.server_process is not None:
         die_with_us([server.server_process.pid])
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes begun here never hear of Ctrl-C, which a terminal sends to all of a group: they end with us.
+
+    Ray sees to that by itself; a server that ended first would be asked in vain for a minute and a half.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # of this thread, and what it starts
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def choose_device(wish: str) -> str:

@@ -119,9 +119,9 @@ def write_evaluation(found: Evaluation) -> None:
     write_table(out, NAME, [_record(metric, row) for metric, row in found.rows.items()])
     write_table(out, VIDEOS, [_video_record(video) for video in found.videos])
     if bars := _bars(found):
-        draw_rows(
-            out / f"{NAME}.png", bars, f"{Path(found.run).name}: values and 95 % intervals, each row on its own scale"
-        )
+        known = any(low is not None for row in bars.values() for _, low, _ in row.values())
+        what = "values and 95 % intervals" if known else "values"
+        draw_rows(out / f"{NAME}.png", bars, f"{Path(found.run).name}: {what}, each row on its own scale")
     write_scores_page(found.page, _page(found))
 
 

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+from jaxtyping import Float64
+
 from model.camera.projection import Intrinsics
 from model.camera.trajectory import Trajectory
 from model.errors import RequestError
@@ -59,6 +62,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RequestError(f"cannot read cameras from {path}: it holds no object; give JSON that begins with {{")
     return content
+
+
+def trajectory_of(poses: Float64[np.ndarray, "frames 4 4"], where: object) -> Trajectory:
+    """The trajectory of poses that are told in `where`, which the error for one that is no rigid motion names."""
+    try:
+        return Trajectory(poses)
+    except RequestError as fault:
+        raise RequestError(f"{where}: {fault}") from None
 
 
 def finite(value: object, where: str) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from model.camera.camera_file import read_json
+from model.camera.camera_file import read_json, trajectory_of
 from model.camera.trajectory import Trajectory
 from model.errors import RequestError
 
@@ -72,7 +72,7 @@ def _trajectory(frames: Mapping[str, Any], camera: str, file: str) -> Trajectory
         if not isinstance(cameras, dict) or camera not in cameras:
             raise RequestError(f"{file} has no {camera} in frame{index}; give every camera in every frame")
         matrices.append(_parse(cameras[camera], f"{camera} of frame{index} in {file}"))
-    return Trajectory(unreal_to_opencv(np.stack(matrices)))
+    return trajectory_of(unreal_to_opencv(np.stack(matrices)), f"{camera} in {file}")
 
 
 def _parse(text: object, where: str) -> Float64[np.ndarray, "4 4"]:

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from model.camera.camera_file import RecordedCamera, by_number, finite, image_size
+from model.camera.camera_file import RecordedCamera, by_number, finite, image_size, trajectory_of
 from model.camera.projection import Intrinsics
-from model.camera.trajectory import Trajectory
 from model.errors import RequestError
 
 OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -43,7 +42,7 @@ def parse_transforms(content: Mapping[str, Any], path: Path) -> RecordedCamera:
     frames = sorted(frames, key=lambda frame: by_number(frame["file_path"]))
     poses = np.stack([_matrix(frame, path) for frame in frames])
     lenses = [_lens({**content, **frame}, f"{frame['file_path']} in {path}") for frame in frames]
-    return RecordedCamera(Trajectory(opengl_to_opencv(poses)), lenses[0], _notes(content, frames, lenses))
+    return RecordedCamera(trajectory_of(opengl_to_opencv(poses), path), lenses[0], _notes(content, frames, lenses))
 
 
 def _matrix(frame: Mapping[str, Any], path: Path) -> Float64[np.ndarray, "4 4"]:

@@ -1,12 +1,13 @@
 """What every setting has in common."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 Precision = Literal["float32", "bfloat16"]
 SESSION_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+SHOWN = 60  # letters of what was given, in a message
 FOLLOWS = "default_factory_not_called"  # a default that could not be worked out, since another field is wrong
 
 
@@ -14,6 +15,16 @@ class Config(BaseModel):
     """Frozen; unknown keys are errors; docstrings below a field are its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _says_something(sentence: str) -> str:
+    if not sentence.strip():
+        raise ValueError("is blank; say what to change")
+    return sentence
+
+
+Sentence = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_says_something)]
+"""An instruction: what to change, in words."""
 
 
 def precision(device: str) -> Precision:
@@ -36,7 +47,8 @@ class PresetSettings(Config):
 class Mistake(NamedTuple):
     """One mistake in settings: where it stands, what was given there, and what is wrong with it.
 
-    `place` is empty where several settings do not go together, `given` where it would be settings or a list.
+    `place` is empty where several settings do not go together, `given` where it would be settings or a list; what is
+    long is cut.
     """
 
     place: tuple[int | str, ...]
@@ -56,14 +68,21 @@ class Mistake(NamedTuple):
 def mistakes(fault: ValidationError) -> list[Mistake]:
     """Everything that is wrong with settings, except what only follows from the rest."""
     return [
-        Mistake(
-            error["loc"],
-            "" if isinstance(error["input"], Mapping | BaseModel | list | tuple) else repr(error["input"]),
-            error["msg"].removeprefix("Value error, "),
-        )
+        Mistake(error["loc"], _shown(error["input"]), _said(error["type"], error["msg"]))
         for error in fault.errors()
         if error["type"] != FOLLOWS
     ]
+
+
+def _shown(given: Any) -> str:
+    if isinstance(given, Mapping | BaseModel | list | tuple):
+        return ""
+    text = repr(given)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _said(kind: str, message: str) -> str:
+    return "is no setting; check its spelling" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def first_mistake(fault: ValidationError) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from model.config.base import SESSION_NAME, Config
+from model.config.base import SESSION_NAME, Config, Sentence
 from model.config.gate import GateConfig
 from model.config.requests import OutputConfig, Schedule
 from model.config.speed import PLAIN, SpeedConfig
@@ -21,7 +21,7 @@ Scope = Annotated[str, Field(pattern=r"^(video|group:[A-Za-z0-9][A-Za-z0-9._-]{0
 class CatalogTurn(Config):
     """One edit of a catalog's video."""
 
-    prompt: str = Field(min_length=1, max_length=4000)
+    prompt: Sentence
     """What to change, in one sentence."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     on: NonNegativeInt | Literal["last"] = 0

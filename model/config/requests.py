@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from model.config.base import SESSION_NAME, Config, of_the_model
+from model.config.base import SESSION_NAME, Config, Sentence, of_the_model
 from model.config.editing import EditConfig, RetrievalConfig, WindowConfig
 from model.config.gate import GateConfig
 from model.config.speed import PLAIN, SpeedConfig
@@ -93,7 +93,7 @@ class VideoRequest(Config):
 class EditRequest(VideoRequest):
     """One turn: a video and an instruction."""
 
-    instruction: str = Field(min_length=1, max_length=4000)
+    instruction: Sentence
     """What to change, in one sentence."""
     descriptor: str = "thumbnail"
     """`thumbnail` (documented fallback, no weights) or a DINOv2 folder or hub id."""

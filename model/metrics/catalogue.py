@@ -145,7 +145,7 @@ CATALOGUE: Mapping[str, Metric] = {
         Metric(
             "flickering_beyond_source",
             "Temporal flickering of the edit less that of its source.",
-            "-1 to 1, 0 is alike", True, "edit", (), "ours, of VBench's", "vbench.py:flickering_beyond_source",
+            "from -1 to 1, 0 is alike", True, "edit", (), "ours, of VBench's", "vbench.py:flickering_beyond_source",
         ),
         Metric(
             "motion_smoothness",
@@ -201,7 +201,7 @@ CATALOGUE: Mapping[str, Metric] = {
             "of the mean squared error", "fidelity.py:psnr",
         ),
         Metric(
-            "ssim", "How near the edit's structure is to its source's.", "-1 to 1", True, "edit", (),
+            "ssim", "How near the edit's structure is to its source's.", "from -1 to 1", True, "edit", (),
             "Wang et al. 2004", "fidelity.py:ssim",
         ),
         Metric(

@@ -134,7 +134,7 @@ class _Examiner:
         wrong = list(row.wrong)
         bad = {place[0] if place else "" for place, _ in wrong}
         video = None
-        if "" not in bad:
+        if "" not in bad and not row.header:
             sound = {name: value for name, value in row.fields.items() if name not in bad}
             merged = merge(self.common, sound)
             video, mistakes = _validate(merged, bad)

@@ -30,12 +30,15 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 
 @dataclass(frozen=True)
 class Row:
-    """One row as fields; `names` are the columns by place, for telling faults; `wrong` those of the row itself."""
+    """One row as fields; `names` are the columns by place, for telling faults; `wrong` those of the row itself, which
+    names a video unless it is the `header`.
+    """
 
     number: int
     fields: dict[str, Any]
     names: dict[Place, str]
     wrong: list[tuple[Place, str]]
+    header: bool = False
 
 
 def read_rows(lines: Iterable[Line]) -> Iterator[Row]:
@@ -55,7 +58,7 @@ def read_rows(lines: Iterable[Line]) -> Iterator[Row]:
             places = {name: place for name in columns if (place := _place(name)) is not None}
             wrong = _wrong_columns(columns)
             if wrong:
-                yield Row(number, {}, {}, wrong)
+                yield Row(number, {}, {}, wrong, header=True)
         elif any(cell.strip() for cell in cells):
             yield _row(number, columns, places, cells)
 

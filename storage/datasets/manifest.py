@@ -22,6 +22,7 @@ from storage.datasets.shapes import OUTLINES
 from storage.foreign_text import TextError, parse_json, parse_yaml, read_text
 
 Settings = TypeVar("Settings", bound=BaseModel)
+KINDS = ("synthetic", "footage", "panorama", "multicam", "encoded", "extended")  # pydantic puts them into places
 
 
 class IndexLine(Config):
@@ -147,8 +148,8 @@ def _inside(index: Path, number: int, name: str) -> Path:
 def _explain(fault: ValidationError, tree: yaml.Node | None) -> str:
     """The first mistake: its line, its field, what was given, and what is wrong with it."""
     first = mistakes(fault)[0]
-    names = [part for part in first.place if part not in ("synthetic", "footage", "multicam", "encoded", "extended")]
-    line = f"line {_line_of(tree, names)}: " if tree is not None else ""
+    names = [part for part in first.place if part not in KINDS]
+    line = f"line {_line_of(tree, names)}: " if tree is not None and names else ""
     return f"{line}{first._replace(place=tuple(names))}"
 
 

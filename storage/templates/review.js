@@ -52,7 +52,7 @@ function show(index) {
   element("timecode").textContent = label;
   scrub.value = frame;
   mark(segmentAt(frame));
-  scrub.setAttribute("aria-valuetext", `frame ${frame}, ${label}, segment ${current + 1}`);
+  scrub.setAttribute("aria-valuetext", `frame ${frame}, ${label}, segment ${current}`);
   document.body.dataset.frame = frame;
 }
 
@@ -168,7 +168,7 @@ function nextFlag() {
   if (!flagged.length) return say("No segment is flagged");
   const next = flagged.find((index) => index > current) ?? flagged[0];
   goTo(next);
-  say(`Segment ${next + 1}: ${cards[next].querySelector(".flags").textContent}`);
+  say(`Segment ${next}: ${cards[next].querySelector(".flags").textContent}`);
 }
 
 function say(text) {

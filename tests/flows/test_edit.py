@@ -269,7 +269,7 @@ def launch(out: Path, log: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "flows.cli", "edit", str(CLIP), "--prompt", "give the ball a new colour"]
     options = ["--out", str(out), "--weights", "untrained", "--steps", "2", "--guidance", "1", "--json"]
     with log.open("wb") as file:
-        return subprocess.Popen(command + options, stdout=file, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command + options, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def committed_ids(out: Path) -> set[str]:
@@ -280,7 +280,10 @@ def committed_ids(out: Path) -> set[str]:
 
 @pytest.mark.slow
 def test_killed_again_and_again(finished_clip: tuple[Path, EditReport], tmp_path: Path) -> None:
-    """Ended once 1, 4 and 8 segments are committed: none is ever edited again, and all ends in the same frames."""
+    """Ended once 1, 4 and 8 segments are committed: none is ever edited again, and all ends in the same frames.
+
+    Ctrl-C goes to the whole group of processes, as a terminal sends it.
+    """
     out, log = tmp_path / "out", tmp_path / "log"
     kept: set[str] = set()
     kill, term, interrupt = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
@@ -288,7 +291,7 @@ def test_killed_again_and_again(finished_clip: tuple[Path, EditReport], tmp_path
         run = launch(out, log)
         wait_for(lambda run=run, segments=segments: len(committed_ids(out)) >= segments or run.poll() is not None)
         family = psutil.Process(run.pid).children(recursive=True)
-        os.kill(run.pid, ended)
+        (os.killpg if ended is interrupt else os.kill)(run.pid, ended)
         assert run.wait(timeout=120) in codes
         assert psutil.wait_procs(family, timeout=60)[1] == [], "a run that was ended leaves processes behind"
         assert "Traceback" not in log.read_text()

@@ -154,7 +154,7 @@ def test_scores_flags_and_merges_are_on_the_page(tmp_path: Path) -> None:
     assert "2 of 4 measured" in text
     assert text.count("A seam at segment") == 2
     assert "worst 3, bound 2" in text
-    assert "Merged 4 latent frames of 1 memory segment 1: before block 2 frames 0, 2; before block 4" in text
+    assert "Merged 4 latent frames of 1 memory segment 0: before block 2 frames 0, 2; before block 4" in text
     assert text.count("Merged frames: not recorded") == 1
     assert len(page.all("rect", "flag")) == 2
     assert len(page.all("path", "within")) == len(page.all("path", "beyond")) == 2
@@ -472,9 +472,9 @@ def test_flags_are_jumped_to_and_sorted_first(browse: Callable, videos: Path) ->
     first, second, again, sorted_, unsorted, clicked = drive(page, browse, script)
     starts = [one.segment.span.start for one in make_review().segments]
     assert [found[0] for found in (first, second, again, clicked)] == [starts[1], starts[3], starts[1], starts[3]]
-    assert first[1] == "Segment 2: A seam at segment 2."
-    assert sorted_ == ["2", "4", "1", "3"]
-    assert unsorted == ["1", "2", "3", "4"]
+    assert first[1] == "Segment 1: A seam at segment 2."
+    assert sorted_ == ["1", "3", "0", "2"]
+    assert unsorted == ["0", "1", "2", "3"]
 
 
 def test_the_divider_and_the_timeline_are_sliders_that_say_where_they_are(browse: Callable, videos: Path) -> None:
