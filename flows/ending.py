@@ -4,7 +4,6 @@ Where the signal went to Ray and to Prefect's server as well, as service manager
 for a minute and more before they are given up.
 """
 
-import logging
 import os
 import threading
 
@@ -25,7 +24,6 @@ def end_soon(code: int) -> None:
     """End a command that has been told to in `GRACE_SECONDS`, unless it does so by itself."""
     if not _commands.is_set():
         return
-    logging.disable(logging.ERROR)  # what can no longer be told to servers is no news
     patience = threading.Timer(GRACE_SECONDS, _end, [code])
     patience.daemon = True
     patience.start()

@@ -53,6 +53,7 @@ def user_folder(kind: str) -> Path:
 def prepare_environment(verbose: bool = False) -> None:
     """Fill in what the user has not set. Prefect's own log lines reach the terminal only when `verbose`."""
     quiet = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO" if verbose else "CRITICAL"}
+    quiet |= {} if verbose else {"PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL"}  # events that an ended server misses
     home = {"PREFECT_HOME": str(user_folder("data") / "prefect")}
     for name, value in {**SILENT, **SAFE, **PATIENT, **quiet, **home}.items():
         os.environ.setdefault(name, value)

@@ -510,6 +510,24 @@ def test_the_report_tells_why(cluster: None, clip: Path, tmp_path: Path) -> None
         catalog.report(tmp_path)
 
 
+def test_a_folder_that_was_moved_is_where_it_is(cluster: None, clip: Path, tmp_path: Path) -> None:
+    """What is lost is made there again, and results are told as they lie."""
+    manifest, moved = write_catalog(tmp_path, clip, ["good", "bad"]), tmp_path / "moved"
+    film = (tmp_path / "bad.mp4").read_bytes()
+    (tmp_path / "bad.mp4").write_text("no video")
+    with pytest.raises(CatalogError):
+        catalog.run(request(manifest))
+    (tmp_path / "out").rename(moved)
+    (tmp_path / "bad.mp4").write_bytes(film)
+    record = catalog.retry(moved)
+    assert record is not None
+    assert record.videos["done"] == 1
+    outputs = [Path(state.output) for state in catalog.status(moved)[1]]
+    assert sorted(output.relative_to(moved).parts[0] for output in outputs) == ["bad", "good"]
+    assert all(output.is_file() for output in outputs)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
     with RunLock(tmp_path, None, "", lambda: "film"):
         with pytest.raises(StoreBusyError, match=f"process {os.getpid()} on .*at hand: film"):

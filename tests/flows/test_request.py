@@ -82,7 +82,9 @@ def test_what_somebody_said_is_not_held_against_what_nobody_said() -> None:
         ({"seed": -1}, {}, "seed"),
         ({}, {"window": {"frames": 80}}, "nearest are 77 and 81"),
         ({}, {"window": {"frames": 9, "overlap": 8}}, "overlap 8 must be at most half"),
-        ({}, {"sampling": {"steps": 0}}, "edit.sampling.steps 0"),
+        ({}, {"sampling": {"steps": 0}}, "--steps: edit.sampling.steps 0"),
+        ({"instruction": " \n"}, {}, r"--prompt: instruction ' \\n': is blank; say what to change"),
+        ({"instruction": "x" * 5000}, {}, rf"^--prompt: instruction '{'x' * 59}...: String should have at most 4000"),
     ],
 )
 def test_nonsense_is_named(fixed: dict[str, object], choices: dict[str, dict[str, object]], message: str) -> None:

@@ -34,6 +34,12 @@ def test_every_line_is_drawn(tmp_path: Path) -> None:
     assert COLOURS[2] not in found
 
 
+def test_a_lone_value_lies_in_the_middle_of_its_scale() -> None:
+    for value in (0.0, 0.0015, 0.97, 1000, -3):
+        ticks = round_numbers([value])
+        assert 0.25 < (value - ticks[0]) / (ticks[-1] - ticks[0]) < 0.75
+
+
 def test_one_point_is_a_curve_too(tmp_path: Path) -> None:
     assert COLOURS[0] in colours_of(draw_lines(tmp_path / "curve.png", {"training": [(5, 0.3)]}, "", "step", "loss"))
 

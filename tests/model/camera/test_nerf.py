@@ -96,7 +96,7 @@ def matrix(**changes: object) -> dict:
         (matrix(transform_matrix=[["x", 0.0, 0.0, 0.0]] * 4), "is 'x'; expected a finite number"),
         (matrix(transform_matrix=[[True, 0.0, 0.0, 0.0]] * 4), "is 'True'; expected a finite number"),
         (matrix(transform_matrix=[[float("inf"), 0.0, 0.0, 0.0]] * 4), "is 'inf'; expected a finite number"),
-        (matrix(transform_matrix=np.diag([2.0, 2, 2, 1]).tolist()), "no rigid motion"),
+        (matrix(transform_matrix=np.diag([2.0, 2, 2, 1]).tolist()), "transforms.json: the pose of frame 0 is no rigid"),
         (matrix(transform_matrix=np.diag([-1.0, 1, 1, 1]).tolist()), "no rigid motion"),
         (content(camera_model="OPENCV_FISHEYE"), "'OPENCV_FISHEYE'; expected one of PINHOLE"),
         (content(w=640.5), "640.5x400; expected whole pixels"),

@@ -50,6 +50,12 @@ def test_turns_may_come_from_the_defaults(tmp_path: Path) -> None:
     assert video.turns[0].prompt == "x"
 
 
+def test_a_header_names_no_video(tmp_path: Path) -> None:
+    manifest = write_file(tmp_path, "m.csv", "uri,video_id,prompt,colour\na.mp4,a,x,red\n")
+    (tmp_path / "a.mp4").touch()
+    assert [(fault.line, fault.field) for fault in find_faults(manifest)] == [(1, "colour")]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "field", "said"),
     [
