@@ -23,7 +23,7 @@ from tasks.cluster import Handover, choose_device, start_ray
 from tasks.edit import edit_turn
 from tasks.footprint import footprint
 from tasks.gate import pass_gate
-from tasks.ingest import EditWork, describe_work, enter_turn, ingest
+from tasks.ingest import ingest
 from tasks.pool import EditorPool, descriptor_of, dismiss, start_editors, start_embedder
 from tasks.publish import publish
 from tasks.recall import TextTurn
@@ -31,6 +31,7 @@ from tasks.stitch import stitch_video
 from tasks.terminal import say
 from tasks.turn import TurnRecord
 from tasks.weights import TEXT_EDITS, locate_descriptor, require_kind
+from tasks.work import EditWork, describe_work, enter_turn
 
 _handover = Handover[tuple[EditorPool, Any]]("actors of an edit")
 

@@ -22,7 +22,7 @@ from storage.video_note import read_video_note
 from storage.views import ViewStore
 from tasks.cluster import Handover, choose_device, start_ray
 from tasks.edit import edit_turn
-from tasks.ingest import VideoPlan, enter_turn, ingest
+from tasks.ingest import VideoPlan, ingest
 from tasks.pool import EditorPool, start_editors
 from tasks.publish import publish
 from tasks.stitch import stitch_video
@@ -30,6 +30,7 @@ from tasks.terminal import say
 from tasks.turn import TurnRecord
 from tasks.views import RecalledView, ViewCall, ViewSource, ViewTurn, ViewWork, describe_call, recalled_in
 from tasks.weights import NOVEL_VIEWS, require_kind
+from tasks.work import enter_turn
 
 _handover = Handover[EditorPool]("Editors of views")
 

@@ -6,7 +6,8 @@ from pathlib import PurePath
 from statistics import mean
 
 from model.config import PLAIN, OutputConfig, RegionConfig, SpeedConfig
-from tasks.ingest import VideoPlan, Work
+from tasks.ingest import VideoPlan
+from tasks.work import Work
 
 WITH_ALPHA = ("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16")  # FFmpeg's names of pixel formats
 

@@ -41,12 +41,13 @@ from storage.video_states import VideoState, VideoStates
 from tasks.catalog_work import Entry, Setup, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
 from tasks.gate import pass_gate
-from tasks.ingest import EditWork, describe_work, enter_turn, ingest
+from tasks.ingest import ingest
 from tasks.pool import EditorPool
 from tasks.publish import publish
 from tasks.recall import TextTurn
 from tasks.stitch import stitch_video
 from tasks.turn import TurnRecord
+from tasks.work import EditWork, describe_work, enter_turn
 
 FLUSH_SECONDS = 1.0  # between two looks at what has changed
 AHEAD = 1  # videos made ready for each Editor beside the one that it edits: read, searched, waiting

@@ -27,7 +27,7 @@ from storage.store import MEMORY, existing
 from storage.table_place import has_tables
 from storage.video_states import VideoState
 from tasks.catalog_work import Entry, Setup, is_remote, known_source, requests_of
-from tasks.ingest import examine_video
+from tasks.work import examine_video
 
 PROBES = 4  # videos that are looked at side by side
 ASSUMED_FLOPS = {"cuda": 150e12, "cpu": 5e10}  # of an Editor, where nothing was measured

@@ -29,13 +29,14 @@ from storage.store import Store
 from tasks.commit import Committer
 from tasks.desk import EditingDesk
 from tasks.editor_handle import EditorHandle
-from tasks.ingest import VideoPlan, Work
+from tasks.ingest import VideoPlan
 from tasks.metrics import count_quarantined, count_reused
 from tasks.pool import EditorPool
 from tasks.prefetch import FetchedSegment, prefetch
 from tasks.progress import CountedProgress, QuietProgress
 from tasks.turn import Quarantined, SegmentRecord, Turn, TurnRecord, committed
 from tasks.unsearched import unsearched
+from tasks.work import Work
 
 RETRY_SECONDS = [1.0, 10.0, 60.0]
 

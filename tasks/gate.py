@@ -33,12 +33,13 @@ from storage.video import eight_bits, read_frames
 from tasks.commit import Committer
 from tasks.desk import EditingDesk
 from tasks.edit import Care
-from tasks.ingest import EditWork, VideoPlan
+from tasks.ingest import VideoPlan
 from tasks.pool import EditorPool
 from tasks.prefetch import prefetch
 from tasks.recall import TextTurn
 from tasks.turn import PreparedSegment, Quarantined, SegmentRecord, TurnRecord
 from tasks.unsearched import unsearched
+from tasks.work import EditWork
 
 SHORT_SIDE = 120  # pixels of what is looked at: a quarter of the work of 240, and the same faults are seen (benchmarks)
 DIGITS = 4  # of scores that are kept

@@ -10,7 +10,7 @@ import ray
 
 from model.types import Segment
 from storage.video import read_spans
-from tasks.ingest import Work
+from tasks.work import Work
 
 AHEAD = 1  # segments waiting; one more is being decoded
 

@@ -19,9 +19,10 @@ from storage.ledger import TurnKey, TurnPlace
 from storage.memory import MemoryRow, MemoryStore
 from storage.remembered import Reach, Remembered
 from tasks.actors.editor import EditJob
-from tasks.ingest import EditWork, VideoPlan
+from tasks.ingest import VideoPlan
 from tasks.prefetch import FetchedSegment
 from tasks.turn import PreparedSegment, SegmentRecord, named, noise_seed, origin
+from tasks.work import EditWork
 
 COVERAGE_POOL = 8  # candidates looked at per memory wanted, when picks must not repeat one another
 

@@ -16,8 +16,9 @@ from storage.making import Making
 from storage.remembered import Remembered, Row
 from storage.store import Store
 from tasks.actors.editor import EditJob, ViewJob
-from tasks.ingest import VideoPlan, Work
+from tasks.ingest import VideoPlan
 from tasks.prefetch import FetchedSegment
+from tasks.work import Work
 
 FIRST = 0  # attempt at a segment
 

@@ -26,9 +26,10 @@ from storage.probe import VideoInfo
 from storage.remembered import Reach, Remembered
 from storage.views import ViewRow, ViewStore
 from tasks.actors.editor import ViewJob
-from tasks.ingest import VideoPlan, Work, examine_video, name_turn, numerics, settings_of
+from tasks.ingest import VideoPlan
 from tasks.prefetch import FetchedSegment
 from tasks.turn import PreparedSegment, named, origin
+from tasks.work import Work, examine_video, name_turn, numerics, settings_of
 
 ORIGIN = np.eye(4)  # the first camera of the user's video, to which every trajectory of a session is relative
 NANOMETRES = 9  # decimals kept of poses, so that a preset is the same path on every machine

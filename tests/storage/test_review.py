@@ -490,7 +490,7 @@ def test_the_divider_and_the_timeline_are_sliders_that_say_where_they_are(browse
     divider, own, timeline = drive(page, browse, script)
     assert divider == ["30 %", "30%"]
     assert own == [False, "0"], "the divider keeps its arrows"
-    assert timeline == ["47", "frame 47, 00:00:01:22, segment 4"]
+    assert timeline == ["47", "frame 47, 00:00:01:22, segment 3"]
 
 
 def test_a_recalled_memory_leads_to_its_segment(browse: Callable, videos: Path) -> None:

@@ -15,10 +15,10 @@ from model.segments import plan_segments
 from model.shots import shots_from_cuts
 from model.types import Segment
 from storage.video import read_frames
-from tasks.ingest import Work, describe_work
 from tasks.pool import start_embedder
 from tasks.prefetch import prefetch
 from tasks.weights import locate_weights
+from tasks.work import Work, describe_work
 from tests.clips import make_bad_input, make_clip
 
 
