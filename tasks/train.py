@@ -111,7 +111,8 @@ def _steps(curve: Sequence[Point]) -> int:
 
 def _steps_saved(out: Path) -> int:
     """The step of the newest state."""
-    return max((int(path.stem.removeprefix("step-")) for path in (out / "state").glob("step-*.safetensors")), default=0)
+    states = (out / "state").glob(f"step-{'[0-9]' * 8}.safetensors")
+    return max((int(path.stem.removeprefix("step-")) for path in states), default=0)
 
 
 def _record(work: TrainingWork, prepared: Prepared, trained: Trained, device: str) -> dict[str, Any]:
