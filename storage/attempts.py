@@ -6,14 +6,22 @@ of a stitched video has the attempts that it is made of.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from storage.ledger import Entry, Ledger, TurnKey, TurnPlace
 from storage.making import Making
 
 Place = tuple[str, int, int]
 """Session and number of a turn, and the index of a segment."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Which attempt at a segment it is, from 1, and whether it is the one that is kept."""
+
+    number: int = 1
+    kept: bool = True
 
 
 def attempt_of(entry: Entry) -> int:
@@ -39,17 +47,31 @@ def settle_attempts(ledger: Ledger, turn: TurnKey, kept: Collection[str]) -> Non
 def passed_over(ledger: Ledger, place: TurnPlace) -> frozenset[str]:
     """The memories that a turn must not recall: attempts that were not kept, and of its own turn all but the first."""
     entries = ledger.entries(kind="segment", turns=list(place.keys.values()))
+    return frozenset(
+        entry.id
+        for (session, turn, _), attempts in _edited_again(entries).items()
+        for entry in attempts
+        if entry.id != _recalled(attempts, own=(session, turn) == place.key)
+    )
+
+
+def name_attempts(entries: Sequence[Entry]) -> dict[str, Attempt]:
+    """The attempts at segments that have several, by id."""
+    return {
+        entry.id: Attempt(attempt_of(entry) + 1, entry.id == _recalled(attempts, own=False))
+        for attempts in _edited_again(entries).values()
+        for entry in attempts
+    }
+
+
+def _edited_again(entries: Sequence[Entry]) -> dict[Place, list[Entry]]:
+    """All attempts at the segments that have several."""
     again = {_place(entry) for entry in entries if attempt_of(entry)}
     attempts: dict[Place, list[Entry]] = defaultdict(list)
     for entry in entries:
         if _place(entry) in again:
             attempts[_place(entry)].append(entry)
-    return frozenset(
-        entry.id
-        for (session, turn, _), those in attempts.items()
-        for entry in those
-        if entry.id != _recalled(those, own=(session, turn) == place.key)
-    )
+    return attempts
 
 
 def _place(entry: Entry) -> Place:

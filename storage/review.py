@@ -110,7 +110,8 @@ class Replay:
 
 @dataclass(frozen=True)
 class EarlierMemory:
-    """A memory of an earlier turn of the session that some segment recalled; `edited` is its JPEG thumbnail."""
+    """A memory of an earlier turn of the session, or an attempt of this one that was replaced, which some segment
+    recalled; `edited` is its JPEG thumbnail."""
 
     id: str
     turn: int
@@ -155,9 +156,10 @@ class Review:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """What each memory is called on the page, by its id."""
+        """What each memory is called on the page, by its id; attempts of this turn that were replaced as such."""
         here = {one.id: f"segment {one.segment.index}" for one in self.segments}
-        return {one.id: f"turn {one.turn}, frame {one.span.start}" for one in self.earlier} | here
+        turns = {one.id: "replaced" if one.turn == self.turn.number else f"turn {one.turn}" for one in self.earlier}
+        return {one.id: f"{turns[one.id]}, frame {one.span.start}" for one in self.earlier} | here
 
     @cached_property
     def scores_of(self) -> dict[int, ShownScores]:

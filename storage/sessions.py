@@ -5,7 +5,7 @@ A session is a list of turns. Where it branched off another one, the two share t
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from model.config import SESSION_NAME
 from model.errors import RequestError
+from storage.attempts import Attempt, name_attempts
 from storage.garbage import Garbage, find_garbage, size_of, sweep
 from storage.kinds import payload_sizes, remembered
 from storage.ledger import Entry, Ledger, TurnRow, turn_id
@@ -35,11 +36,15 @@ class Session:
 
 @dataclass(frozen=True)
 class Turn:
-    """A turn with what it made: its segments in order and its finished videos."""
+    """A turn with what it made: its segments in order and its finished videos.
+
+    `attempts` are of segments that were edited again, by id: each attempt is one of `segments`.
+    """
 
     row: TurnRow
     segments: tuple[Remembered, ...]
     videos: tuple[Entry, ...]
+    attempts: Mapping[str, Attempt]
 
 
 @dataclass(frozen=True)
@@ -111,13 +116,16 @@ def read_session(folder: Path, name: str) -> list[Turn]:
     """
     ledger = Ledger(folder / MEMORY)
     rows = require_session(folder, name)
-    segments = remembered(folder / MEMORY, [row.key for row in rows])
+    keys = [row.key for row in rows]
+    segments = remembered(folder / MEMORY, keys)
+    attempts = name_attempts(ledger.entries(kind="segment", turns=keys))
     videos = ledger.entries(kind="video")
     return [
         Turn(
             row,
             tuple(segment for segment in segments if segment.key == row.key),
             tuple(video for video in videos if video.key == row.key),
+            attempts,
         )
         for row in rows
     ]

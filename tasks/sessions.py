@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from storage.attempts import Attempt
 from storage.remembered import Remembered
 from storage.sessions import Turn
 
@@ -18,20 +19,23 @@ def turn_fields(turn: Turn, places: Places) -> dict[str, Any]:
         **{"settings": row.settings, "fingerprint": row.fingerprint, "created": row.created.isoformat()},
         "finished": bool(turn.videos),
         "outputs": [video.path for video in turn.videos],
-        "segments": [_segment_fields(segment, places) for segment in turn.segments],
+        "segments": [_segment_fields(segment, turn, places) for segment in turn.segments],
     }
 
 
-def _segment_fields(segment: Remembered, places: Places) -> dict[str, Any]:
+def _segment_fields(segment: Remembered, turn: Turn, places: Places) -> dict[str, Any]:
+    attempt = turn.attempts.get(segment.id, Attempt())
     recalls = zip(segment.recalled, segment.scores, segment.reasons, strict=True)
     return {
         "segment": segment.segment,
         "id": segment.id,
+        "attempt": attempt.number,
+        "kept": attempt.kept,
         "created": segment.created.isoformat(),
         "recalled": [
-            {"id": id, "turn": turn, "segment": number, "score": score, "reason": reason}
+            {"id": id, "turn": number, "segment": at, "score": score, "reason": reason}
             for id, score, reason in recalls
-            for turn, number in [places.get(id, (None, None))]
+            for number, at in [places.get(id, (None, None))]
         ],
     }
 
@@ -43,13 +47,15 @@ def turn_text(turn: Turn, places: Places) -> str:
     shared = f", shared with {row.branch}" if row.branch != row.session else ""
     outputs = ", ".join(video.path for video in turn.videos) or "not finished"
     head = f"turn {row.number}  {row.asked!r} on {of}  {row.created:%Y-%m-%d %H:%M} UTC{shared}\n  output  {outputs}"
-    return "\n".join([head, *(_segment_text(segment, places) for segment in turn.segments)])
+    return "\n".join([head, *(_segment_text(segment, turn, places) for segment in turn.segments)])
 
 
-def _segment_text(segment: Remembered, places: Places) -> str:
+def _segment_text(segment: Remembered, turn: Turn, places: Places) -> str:
     recalls = zip(segment.recalled, segment.scores, segment.reasons, strict=True)
     said = [f"{_place(id, places)} {score:.3f} {reason}" for id, score, reason in recalls]
-    return f"  segment {segment.segment:<3} {segment.id[:8]}  recalled {', '.join(said) or 'nothing'}"
+    attempt = turn.attempts.get(segment.id)
+    which = f"attempt {attempt.number}, {'kept' if attempt.kept else 'not kept'}, " if attempt else ""
+    return f"  segment {segment.segment:<3} {segment.id[:8]}  {which}recalled {', '.join(said) or 'nothing'}"
 
 
 def _place(id: str, places: Places) -> str:

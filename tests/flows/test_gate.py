@@ -9,6 +9,7 @@ import pytest
 from flows import catalog
 from flows.edit import EditReport, edit, understand
 from flows.request import build_request
+from flows.sessions import show_session
 from model.config import CatalogRequest, EditRequest
 from model.metrics.course import Course
 from model.metrics.gate import score
@@ -99,6 +100,19 @@ def test_it_is_edited_again_alone_and_the_better_one_kept(story: Story) -> None:
     assert len(rows[second].recalled) == len(rows[first].recalled) + 1
     assert first not in rows[second].recalled
     assert any(rows[id].segment > story.bad for id in rows[second].recalled), "the whole video is there to be recalled"
+
+
+def test_a_session_says_which_attempt_is_kept(story: Story) -> None:
+    (session,) = {row.session for row in story.rows(turn=1)}
+    view = show_session(story.out, session, 1)
+    (turn,) = view.fields()["turns"]
+    told = {one["id"]: (one["segment"], one["attempt"], one["kept"]) for one in turn["segments"]}
+    first, second = story.attempts
+    assert (told.pop(first), told.pop(second)) == ((story.bad, 1, False), (story.bad, 2, True))
+    assert {(number, kept) for _, number, kept in told.values()} == {(1, True)}
+    lines = [line for line in view.summary().splitlines() if f"segment {story.bad} " in line]
+    assert ["attempt 1, not kept, recalled" in line for line in lines] == [True, False]
+    assert "attempt 2, kept, recalled" in lines[1]
 
 
 def test_a_run_that_goes_on_finds_the_attempt(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
