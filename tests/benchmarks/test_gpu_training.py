@@ -11,7 +11,7 @@ from tests.training_files import write_files
 
 ROOT = Path(__file__).resolve().parents[2]
 BARE = "import sys; sys.modules.update(prefect=None, ray=None)\n"  # importing them fails
-TRAIN = f"{BARE}from benchmarks.gpu_training import main\nmain(sys.argv[1:])"
+TRAIN = f"{BARE}import json\nfrom benchmarks.gpu_training import main\nfor run in json.loads(sys.argv[1]): main(run)"
 
 
 def run_bare(code: str, *arguments: object) -> str:
@@ -26,12 +26,13 @@ def run_bare(code: str, *arguments: object) -> str:
 
 def test_a_recipe_is_trained_and_trained_shorter(tmp_path: Path) -> None:
     manifest, config = write_files(tmp_path)
-    given = (manifest, "--config", config, "--footage", tmp_path, "--json")
-    whole = json.loads(run_bare(TRAIN, *given, "--out", tmp_path / "whole").splitlines()[-1])
+    given = [str(manifest), "--config", str(config), "--footage", str(tmp_path), "--json"]
+    runs = [*given, "--out", str(tmp_path / "whole")], [*given, "--out", str(tmp_path / "short"), "--minutes", "0"]
+    lines = run_bare(TRAIN, json.dumps(runs)).splitlines()
+    whole, short = [json.loads(line) for line in lines if line.startswith("{")]
     assert (whole["clips"], whole["steps"]) == (6, 40)
     assert json.loads(whole["curve"])["step"] == 40
     assert MemoryEditor.from_pretrained(tmp_path / "whole/model").backbone.patch_pixels
-    short = json.loads(run_bare(TRAIN, *given, "--out", tmp_path / "short", "--minutes", "0").splitlines()[-1])
     assert short["steps"] == 1
 
 

@@ -33,7 +33,7 @@ from tasks.recall import TextTurn
 from tests.clips import ODD_CLIPS, make_clip, sound_packets
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.usefixtures("loaded")
+pytestmark = pytest.mark.usefixtures("cluster")
 CLIP = Path("tests/garden.mp4").resolve()
 REPRESENTATIVE = ("vfr", "rotated_90", "odd_size", "anamorphic", "drop_frame", "start_offset", "ten_bit", "hdr")
 ALL_BUT_RAW_SOUND = tuple(kind for kind in ODD_CLIPS if kind != "transport_stream")  # its AAC loses ADTS headers
@@ -181,7 +181,7 @@ def test_sessions_share_a_memory_only_when_asked(film: Path, cluster: None, tmp_
     ("name", "shots"), [pytest.param("bikes.mp4", 6, marks=pytest.mark.slow), ("bigbuckbunny.mp4", 1)]
 )
 def test_real_footage(name: str, shots: int, footage: Path, cluster: None, tmp_path: Path) -> None:
-    report = edit(request(footage / name, tmp_path))
+    report = edit(request(footage / name, tmp_path, frames=33, overlap=4))
     assert_same_timing_and_sound(footage / name, report)
     assert report.shots == shots
 

@@ -29,7 +29,7 @@ from storage.views import ViewStore
 from tests.clips import SHORT_GOPS, chart, run_ffmpeg, sound_packets, tone
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.usefixtures("loaded")
+pytestmark = pytest.mark.usefixtures("cluster")
 SMALL = {"frames": 9, "overlap": 4, "height": 32, "width": 48}
 OPTIONS = ["--frames", "9", "--overlap", "4", "--size", "48x32", "--steps", "1", "--guidance", "1"]
 

@@ -12,7 +12,7 @@ from storage.planes import layout_of, read_planes
 from storage.probe import probe
 from tests.flows.test_edit import request
 
-pytestmark = pytest.mark.usefixtures("loaded")
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def masked(film: Path, out: Path, mask: str, **output: object) -> EditRequest:

@@ -21,7 +21,7 @@ from storage.sessions import locked, plan_removal, read_session, remove
 from tests.flows.test_edit import CHEAP, CLIP, committed_ids, decode_all
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.usefixtures("loaded")
+pytestmark = pytest.mark.usefixtures("cluster")
 HELD_UP = """
 import runpy
 from storage.ledger import Ledger

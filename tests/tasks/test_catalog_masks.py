@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.environment import user_folder
 from model.config import CatalogRequest
 from storage.catalog import read_catalog
 from tasks.catalog_work import entries_of, requests_of, set_up
@@ -20,6 +21,6 @@ def test_a_mask_is_relative_to_its_manifest(
     request = CatalogRequest(manifest=manifest, out=tmp_path / "out", weights="untrained")
     monkeypatch.chdir("/")
     (entry,) = entries_of(read_catalog(manifest), request)
-    (asked,) = requests_of(entry, set_up(request, tmp_path / "cache"), Path("a.mp4"))
+    (asked,) = requests_of(entry, set_up(request, user_folder("cache")), Path("a.mp4"))
     assert asked.output.region.mask == wanted.format(folder=tmp_path)
     assert asked.output.transfer == "guided"

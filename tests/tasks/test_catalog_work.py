@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.environment import user_folder
 from model.config import CatalogRequest
 from model.errors import RequestError
 from storage.catalog import read_catalog
@@ -19,4 +20,4 @@ def test_settings_that_do_not_fit_the_model_are_told_without_their_neighbours(tm
     request = CatalogRequest(manifest=manifest, out=tmp_path / "out", weights="untrained")
     (entry,) = entries_of(read_catalog(manifest), request)
     with pytest.raises(RequestError, match=r"^clip: window: overlap 40 must be at most half of frames \(8\)$"):
-        requests_of(entry, set_up(request, tmp_path / "cache"), Path("a.mp4"))
+        requests_of(entry, set_up(request, user_folder("cache")), Path("a.mp4"))

@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -160,12 +161,11 @@ def test_one_of_two_that_is_lost_at_work_is_not_leased_again(cluster: None, weig
         pass
 
 
-def test_an_editor_whose_model_is_gone_goes_back_and_tells_the_next(cluster: None, tmp_path: Path) -> None:
+def test_an_editor_whose_model_is_gone_goes_back_and_tells_the_next(cluster: None, weights: str) -> None:
     """Whoever waited for it would wait for ever."""
-    folder = build_tiny_lucy_edit(tmp_path)
-    pool = start_editors(str(folder), "float32", "cpu")
+    pool = start_editors(weights, "float32", "cpu")
     with pool.lease() as editor:
-        (folder / "model_index.json").unlink()
+        rmtree(weights)
         editor.restart()
         with pytest.raises(WeightsError):
             editor.load()
