@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 
 from flows.cancelling import cancellable
 from flows.environment import user_folder
+from flows.request import made_anywhere
 from model.config import CatalogRequest
 from model.errors import RequestError, RunError
 from storage.calibration import record_rates
@@ -82,7 +83,7 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
     setup.state.mkdir(parents=True, exist_ok=True)
     with RunLock(setup.state, request.shard, flow_run.get_id() or "", partial(_at_hand, setup), request.wait, say):
         states = VideoStates(setup.state)
-        keep_request(setup.state, _from_anywhere(request))
+        keep_request(setup.state, made_anywhere(request).model_copy(update={"only": (), "shard": None}))
         editors = start_editors(
             str(setup.weights), setup.dtype, setup.device, request.editors, request.faults, request.speed
         )
@@ -202,14 +203,6 @@ def _understand(request: CatalogRequest) -> tuple[Setup, list[Entry]]:
         require_prefix(request.memory)
     setup = set_up(request, user_folder("cache"))
     return setup, entries_of(read_catalog(request.manifest, request.defaults, request.out), request)
-
-
-def _from_anywhere(request: CatalogRequest) -> CatalogRequest:
-    """The request for all videos, as it can be made again wherever one stands."""
-    paths = {name: path.absolute() for name in ("manifest", "defaults", "out") if (path := getattr(request, name))}
-    models = {name: Path(getattr(request, name)) for name in ("weights", "descriptor")}
-    folders = {name: str(folder.absolute()) for name, folder in models.items() if folder.is_dir()}
-    return request.model_copy(update={**paths, **folders, "only": (), "shard": None})
 
 
 def _plan(entries: Sequence[Entry], setup: Setup, states: VideoStates | None = None) -> CatalogPlan:

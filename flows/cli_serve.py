@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.console import Device, Json, tell
+from flows.console import Device, Json, Memory, Quantize, Speed, tell
 from flows.environment import prepare_environment
 
 SERVE_EXAMPLE = (
@@ -38,9 +38,18 @@ def serve(
         Path | None, typer.Option(help="What the catalog's videos have in common (YAML).", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the catalog's results.")] = Path("out"),
+    memory: Memory = None,
     weights: Annotated[str, typer.Option(help="Model of the catalog.")] = "demo",
+    descriptor: Annotated[
+        str, typer.Option(help="What its segments are compared by: 'thumbnail', or a DINOv2 folder or hub id.")
+    ] = "thumbnail",
     editors: Annotated[int, typer.Option(min=1, help="Editors of the catalog, one GPU each.")] = 1,
+    max_failed_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of its videos that may fail before the night counts as failed.")
+    ] = 0.0,
     device: Device = "auto",
+    speed: Speed = "plain",
+    quantize: Quantize = "none",
     at: Annotated[str | None, typer.Option(help="Hour of the catalog.", show_default="as in prefect.yaml")] = None,
     timezone: Annotated[
         str | None, typer.Option(help="Time zone of that hour.", show_default="as in prefect.yaml")
@@ -51,9 +60,20 @@ def serve(
     prepare_environment(verbose=True)
     from flows.automations import choose_alert
     from flows.deployments import choose_nightly
+    from flows.request import speed_of
     from flows.serve import ServePlan, serve_flows
 
-    catalog = {"defaults": defaults, "out": out, "weights": weights, "editors": editors, "device": device}
+    catalog = {
+        "defaults": defaults,
+        "out": out,
+        "memory": memory,
+        "weights": weights,
+        "descriptor": descriptor,
+        "editors": editors,
+        "max_failed_fraction": max_failed_fraction,
+        "device": device,
+        "speed": speed_of(speed, quantize),
+    }
     plan = ServePlan(
         port=port,
         join=join,

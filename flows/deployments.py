@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flows.environment import user_folder
-from flows.request import validated
+from flows.request import made_anywhere, validated
 from model.config import CatalogRequest
 from model.errors import RequestError, RunError
 from storage.catalog import read_catalog
 from storage.foreign_text import parse_yaml, read_text
 from storage.store import place_for
+from storage.table_place import require_prefix
 from tasks.cluster import choose_device
 from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, require_kind
 
@@ -60,11 +61,10 @@ def choose_nightly(
         _cron(at)
     if timezone is not None:
         _require_timezone(timezone)
-    paths = {"manifest": manifest.absolute(), "out": settings["out"].absolute()}
-    if settings["defaults"] is not None:
-        paths["defaults"] = settings["defaults"].absolute()
-    request = validated(CatalogRequest, {**settings, **paths})
+    request = made_anywhere(validated(CatalogRequest, {**settings, "manifest": manifest}))
     place_for(request.out)
+    if request.memory is not None:
+        require_prefix(request.memory)
     require_kind(locate_weights(request.weights, user_folder("cache")), TEXT_EDITS)
     locate_descriptor(request.descriptor)
     choose_device(request.device)

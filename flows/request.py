@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from flows.environment import user_folder
 from model.config import (
     SPEEDS,
+    CatalogRequest,
     EditRequest,
     ExtensionRequest,
     SpeedConfig,
@@ -17,7 +18,7 @@ from model.config import (
 )
 from model.config.base import mistakes
 from model.errors import RequestError
-from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, locate_weights, over_preset, read_preset
+from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, from_anywhere, locate_weights, over_preset, read_preset
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -45,6 +46,13 @@ def speed_of(name: str, quantize: str) -> SpeedConfig:
     speed = validated(SpeedConfig, {**SPEEDS[name].model_dump(), "quantize": quantize})
     require_torchao(speed.quantize)
     return speed
+
+
+def made_anywhere(request: CatalogRequest) -> CatalogRequest:
+    """The same request, as it can be made wherever one stands: its paths absolute."""
+    paths = {name: path.absolute() for name in ("manifest", "defaults", "out") if (path := getattr(request, name))}
+    models = {name: from_anywhere(getattr(request, name)) for name in ("weights", "descriptor")}
+    return request.model_copy(update={**paths, **models})
 
 
 def build_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[str, Any]]) -> EditRequest:

@@ -19,7 +19,7 @@ from model.config import (
     ViewRequest,
 )
 from storage.review import Replay
-from tasks.weights import THUMBNAIL
+from tasks.weights import THUMBNAIL, from_anywhere
 
 SAID = {"retrieval.top_k", "edit.sampling.steps"}
 """Settings beside the window's that options of the commands name."""
@@ -42,10 +42,10 @@ def _verb(request: VideoRequest, edits: int) -> list[str]:
     if isinstance(request, ViewRequest):
         named = {"instruction": request.instruction or None, "fov": request.fov, "scale": request.scale}
         named["recall"] = None if request.recall == "views" else request.recall
-        cameras = [word for camera in request.cameras for word in ("--camera", _from_anywhere(camera))]
+        cameras = [word for camera in request.cameras for word in ("--camera", _absolute(camera))]
         return ["view", video, *cameras, *_named(named), *(["--chain"] if request.chain else [])]
     assert isinstance(request, EditRequest)
-    descriptor = None if request.descriptor == THUMBNAIL else _from_anywhere(request.descriptor)
+    descriptor = None if request.descriptor == THUMBNAIL else from_anywhere(request.descriptor)
     return ["edit", video, *_named({"prompt": request.instruction, "descriptor": descriptor, "on": edits or None})]
 
 
@@ -74,7 +74,7 @@ def _options(request: VideoRequest) -> list[str]:
         "device": _other(request.device, "auto"),
         "speed": _other(_speed_name(request.speed), "plain"),
         "quantize": _other(request.speed.quantize, "none"),
-        "weights": _from_anywhere(request.weights),
+        "weights": from_anywhere(request.weights),
         "out": str(request.out.absolute()),
     }
     if isinstance(request, EditRequest):
@@ -86,7 +86,7 @@ def _options(request: VideoRequest) -> list[str]:
 def _finishing(output: OutputConfig) -> list[str]:
     """Where the edit goes, and how it gets the source's size."""
     region = output.region
-    mask = None if region.mask is None else _from_anywhere(region.mask)
+    mask = None if region.mask is None else _absolute(region.mask)
     named = {"mask": mask, "feather": region.feather, "transfer": _other(output.transfer, "upscale")}
     return [*_named(named), *(["--keep-unchanged"] if region.keep_unchanged else [])]
 
@@ -147,7 +147,7 @@ def _other(value: Any, usual: Any) -> Any:
     return None if value == usual else value
 
 
-def _from_anywhere(name: str) -> str:
+def _absolute(name: str) -> str:
     """A path that holds wherever one stands; names that are none stay."""
     there = os.path.exists(name)  # noqa: PTH110 - a sentence too long for a path is no error
     return str(Path(name).absolute()) if there else name

@@ -63,7 +63,7 @@ def locate_weights(name: str, cache: Path, kind: ModelKind = TEXT_EDITS, *, offl
         return _build(cache / "models" / kind.untrained, "model.backbones.tiny", PRESET_FILE, kind.pipeline)
     if rehearsed := REHEARSAL.fullmatch(name):
         return _rehearse(cache, rehearsed[1] or REHEARSED_SECONDS)
-    if re.fullmatch(r"[a-z0-9-]+", name) and (BUNDLED / name / "model_index.json").is_file():
+    if _is_bundled(name):
         return BUNDLED / name
     if name in OF_A_CHECKOUT and not Path(name).exists():
         raise WeightsError(
@@ -71,6 +71,16 @@ def locate_weights(name: str, cache: Path, kind: ModelKind = TEXT_EDITS, *, offl
             f"expected {kind.words}, or '{UNTRAINED}'"
         )
     return _find(name, "model_index.json", f"{kind.words}, '{UNTRAINED}'", offline=offline)
+
+
+def from_anywhere(name: str) -> str:
+    """The same model, named so that it is found wherever one stands: folders by their whole paths."""
+    ours = name in (UNTRAINED, THUMBNAIL) or _is_bundled(name) or REHEARSAL.fullmatch(name)
+    return name if ours or not Path(name).is_dir() else str(Path(name).absolute())
+
+
+def _is_bundled(name: str) -> bool:
+    return bool(re.fullmatch(r"[a-z0-9-]+", name)) and (BUNDLED / name / "model_index.json").is_file()
 
 
 def require_kind(folder: Path, kind: ModelKind) -> None:

@@ -2,20 +2,27 @@
 
 from importlib import import_module
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 import yaml
 
 from flows.deployments import SETTINGS, choose_nightly, describe_hours, read_deployments
+from flows.request import speed_of
 from model.errors import InputError, RequestError, RunError
+from tasks.weights import BUNDLED
 
 SETTINGS_FOR_CATALOG: dict[str, Any] = {
     "defaults": None,
     "out": Path("edited"),
+    "memory": None,
     "weights": "demo",
+    "descriptor": "thumbnail",
     "editors": 2,
+    "max_failed_fraction": 0.05,
     "device": "auto",
+    "speed": speed_of("exact", "none"),
 }
 LINE = '{"video_id": "one", "uri": "one.mp4", "turns": [{"prompt": "make it night"}]}\n'
 WITH_A_CATALOG = """\
@@ -91,10 +98,22 @@ def test_a_catalog_runs_at_the_hour_of_the_file_or_of_the_operator(catalog: Path
         "manifest": str(catalog.with_name("catalog.jsonl")),
         "out": str(catalog.with_name("edited")),
         "defaults": None,
+        "memory": None,
         "weights": "demo",
+        "descriptor": "thumbnail",
         "editors": 2,
+        "max_failed_fraction": 0.05,
         "device": "auto",
+        "speed": speed_of("exact", "none").model_dump(mode="json", exclude_unset=True),
     }
+
+
+def test_a_night_finds_its_model_wherever_it_is_run(catalog: Path) -> None:
+    """It is run by another process, in whatever folder that stands."""
+    copytree(BUNDLED / "demo", "mine")
+    nightly = choose_nightly(Path("catalog.jsonl"), SETTINGS_FOR_CATALOG | {"weights": "mine"}, None, None)
+    assert nightly is not None
+    assert nightly.request.weights == str(catalog.with_name("mine"))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +145,7 @@ def test_a_setting_of_the_night_that_cannot_be_is_refused(catalog: Path) -> None
         ({}, LINE.replace("uri", "url"), r"catalog\.jsonl.*ur[il]"),
         ({"defaults": Path("missing.yaml")}, LINE, r"missing\.yaml"),
         ({"out": Path("catalog.jsonl/out")}, LINE, r"catalog\.jsonl"),
+        ({"memory": "/mnt/memory"}, LINE, r"--memory /mnt/memory: expected s3://bucket/prefix"),
     ],
 )
 def test_a_night_that_would_fail_in_the_evening_is_refused_at_once(

@@ -19,6 +19,7 @@ from tasks.weights import (
     NOVEL_VIEWS,
     TEXT_EDITS,
     UNTRAINED,
+    from_anywhere,
     locate_descriptor,
     locate_weights,
     read_preset,
@@ -46,6 +47,16 @@ def test_missing_folder_is_named(name: str, tmp_path: Path) -> None:
 def test_folder_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"model_index\.json"):
         locate_weights(str(tmp_path), tmp_path)
+
+
+def test_a_model_is_named_so_that_it_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder beside one that has the name of a bundled model is not what that name means."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("lucy", "demo"):
+        (tmp_path / name).mkdir()
+    assert from_anywhere("lucy") == str(tmp_path / "lucy")
+    for name in ("demo", "untrained", "thumbnail", "rehearsal:2", "owner/lucy", "gone"):
+        assert from_anywhere(name) == name
 
 
 def test_unreachable_hub_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
