@@ -4,8 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 SELECT ?= -m "not slow"
+TESTERS ?= 3
+TESTS := tests/test_demo_claim.py tests/flows tests/tasks tests/benchmarks tests/examples tests/model tests/storage \
+  $(filter-out tests/test_demo_claim.py, $(wildcard tests/test_*.py)) # what takes longest first
 
-.PHONY: demo train-demo train-demo-views test test-all test-method test-pipeline check bench serve clean
+.PHONY: demo train-demo train-demo-views test test-all tests check bench serve clean
 
 demo: $(VENV)/.installed
 	$(BIN)/memory-v2v edit examples/clip.mp4 --prompt "give the circle a new colour" --transfer guided --out $(OUT)
@@ -20,16 +23,13 @@ train-demo-views: $(VENV)/.installed
 	$(BIN)/memory-v2v train checkpoints/demo-views/manifest.yaml --config checkpoints/demo-views/training.yaml --out $(OUT)/train-demo-views
 
 test: $(VENV)/.installed
-	$(MAKE) --no-print-directory -j 3 check test-method test-pipeline
+	$(MAKE) --no-print-directory -j 2 check tests
 
 test-all:
 	$(MAKE) --no-print-directory test SELECT=
 
-test-method: $(VENV)/.installed
-	$(BIN)/python -m pytest $(SELECT) tests/model tests/storage tests/benchmarks tests/examples tests/tasks tests/test_*.py
-
-test-pipeline: $(VENV)/.installed
-	$(BIN)/python -m pytest $(SELECT) tests/flows
+tests: $(VENV)/.installed
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(SELECT) $(TESTS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
