@@ -1,4 +1,4 @@
-"""Which codec can be had on a laptop: a small Wan VAE trained for some minutes, or a fitted linear one.
+"""Which codec can be had on two processor cores: a small Wan VAE trained for some minutes, or a fitted linear one.
 
 The metric is PSNR on held-out clips of the synthetic world; there is no ceiling. Both work 4x in time and space with 16
 channels, on the same clips. Minutes are the processor's, not the clock's, so that a busy machine tells the same.

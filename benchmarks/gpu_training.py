@@ -1,4 +1,4 @@
-"""Train a recipe in this process, without Prefect and Ray: on a rented GPU that has neither, in the minutes at hand.
+"""Train a recipe in this process, without Prefect and Ray: on a GPU machine that has neither, in so many minutes.
 
 The same clips, the same loop and the same model folder as `memory-v2v train`, which is the way wherever it runs. Clips
 are drawn and encoded by all cores; where `--minutes` would not suffice for the recipe's steps it is given fewer, by the

@@ -2,7 +2,8 @@
 
     python examples/three_views.py MODEL_FOLDER frames.npy OUT_FOLDER
 
-Frames are uint8 `[frame, height, width, 3]`. Every turn recalls the earlier views that saw most of what it will see.
+Frames are uint8 `[frame, height, width, 3]`, 4k+1 of them: one window. OUT_FOLDER must not exist. Every turn recalls
+the earlier views that saw most of what it will see.
 """
 
 import sys

@@ -23,7 +23,7 @@ Mask = Annotated[
     typer.Option(help="Where to edit: X,Y,W,H in pixels or percent, or a picture or video with white there."),
 ]
 Feather = Annotated[
-    float | None, typer.Option(help="Pixels over which the edit comes in.", show_default="1% of the height")
+    float | None, typer.Option(help="Pixels over which the edit fades in.", show_default="1% of the height")
 ]
 KeepUnchanged = Annotated[
     bool, typer.Option("--keep-unchanged", help="Keep the source's own pixels wherever the edit changes nothing.")
@@ -34,7 +34,7 @@ Transfer = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Speed = Annotated[
-    str, typer.Option(help="plain; exact: compiled, for long work; fast: also skips steps that are easily told.")
+    str, typer.Option(help="plain; exact: compiled, for long work; fast: also extrapolates steps easy to predict.")
 ]
 Quantize = Annotated[str, typer.Option(help="Linear layers in 8 bits, by torchao: int8, fp8, or none.")]
 Memory = Annotated[

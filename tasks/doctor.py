@@ -19,7 +19,7 @@ from tasks.weights import locate_weights
 FLOORS = ((8, 1, 3), (9, 0, 2))  # FFmpeg with the fixes known in November 2026, by its major version
 DISK_GB = 20
 TORCH = "import torch; print(torch.__version__, torch.cuda.is_available())"  # apart: it is slow to load, and may fail
-PORTS = {4200: "the Prefect page (memory-v2v serve)", 8265: "the Ray page"}
+PORTS = {4200: "the Prefect page (memory-v2v serve)"}  # a Ray of our own has no page
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ CATALOGUE: Mapping[str, Metric] = {
         ),
         Metric(
             "warping_error",
-            "What of a frame the next one, moved back along the source's motion, does not show.",
+            "Difference between a frame and the next one warped back along the source's motion.",
             "squared, pixels in [0, 1]", False, "edit", (), "Lai et al. 2018, with DIS flow at 240 lines",
             "steadiness.py:warping_error",
         ),
@@ -188,7 +188,7 @@ CATALOGUE: Mapping[str, Metric] = {
         ),
         Metric(
             "worst_seam",
-            "The jump where one segment takes over from another, in parts of jumps inside them.",
+            "The jump where one segment takes over from another, relative to jumps inside them.",
             "ratio, 1 is no seam", False, "edit", (), "ours", "steadiness.py:worst_seam",
         ),
         Metric(
