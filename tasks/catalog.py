@@ -16,7 +16,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from prefect import get_run_logger
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from model.config import EditRequest
 from model.errors import (
@@ -38,6 +38,7 @@ from storage.scores import count_flagged
 from storage.store import Patience, existing, is_disk_full, open_store, read_turns
 from storage.video_note import read_video_note
 from storage.video_states import VideoState, VideoStates
+from tasks.actors.answers import DEATHS
 from tasks.catalog_work import Entry, Setup, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
 from tasks.gate import pass_gate
@@ -284,7 +285,7 @@ def common_fault(fault: BaseException, out: Path) -> MemoryV2VError | None:
         return fault
     if is_disk_full(fault) or shutil.disk_usage(existing(out)).free < LEAST_FREE:
         return DiskFullError(f"{out}: the disk is full; make room, then run the same command again")
-    if isinstance(fault, RayError) and not isinstance(fault, RayActorError | RayTaskError):
+    if isinstance(fault, RayError) and not isinstance(fault, (*DEATHS, RayTaskError)):
         return RunError(f"Ray does not answer ({in_words(fault)}); run the same command again")
     return None
 
