@@ -16,7 +16,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from prefect import get_run_logger
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from model.config import EditRequest
 from model.errors import (
@@ -38,6 +38,7 @@ from storage.scores import count_flagged
 from storage.store import Patience, existing, is_disk_full, open_store, read_turns
 from storage.video_note import read_video_note
 from storage.video_states import VideoState, VideoStates
+from tasks.actors.answers import DEATHS
 from tasks.catalog_work import Entry, Setup, local_source, parents_of, requests_of
 from tasks.edit import Care, edit_segments
 from tasks.gate import pass_gate
@@ -114,6 +115,7 @@ class CatalogRun:
         self.states = {entry.video.video_id: _queued(entry, known) for entry in self.entries}
         self.progress: dict[str, tuple[int, int]] = {}
         self._changed = set(self.states)
+        self._begun: set[str] = set()
 
     def run(self, told: Callable[["CatalogRun"], None]) -> None:
         """Edit all videos; `told` is called every second.
@@ -160,8 +162,8 @@ class CatalogRun:
             self._fault = self._fault or common_fault(fault, self._setup.request.out) or fault
 
     def _waiting(self) -> int:
-        """Videos that nobody has begun."""
-        return len(self._units)
+        """Videos that will need an Editor and have none: those that nobody has begun, and those being made ready."""
+        return len(self._units) + max(0, len(self._begun) - self._actors.editors.leased)
 
     def _work(self) -> None:
         """Take units while there are some; what nobody expected ends the run, for a thread that dies looks finished."""
@@ -184,6 +186,7 @@ class CatalogRun:
             nothing = dict.fromkeys(("edited", "reused", "quarantined", "faults", "flagged"), 0)
             self._change(id, state="skipped", error="", seconds=0.0, **nothing)
             return
+        self._begun.add(id)
         self._change(id, state="editing", error="")
         try:
             self._edit(entry, tally)
@@ -194,6 +197,8 @@ class CatalogRun:
                 return
             tally.reason = in_words(fault)
             self._log.error("%s failed: %s", id, tally.reason, exc_info=not isinstance(fault, MemoryV2VError))
+        finally:
+            self._begun.discard(id)
         self._conclude(entry, tally)
 
     def _edit(self, entry: Entry, tally: Tally) -> None:
@@ -201,6 +206,7 @@ class CatalogRun:
         source = local_source(entry, self._setup)
         requests = requests_of(entry, self._setup, source)
         for request, parent in zip(requests, parents_of(entry.video.turns), strict=True):
+            self._begun.add(entry.video.video_id)
             on = tally.numbers[parent - 1] if parent else 0
             work = self._describe(entry, request.model_copy(update={"on": on}))
             tally.length = float(work.info.seconds)
@@ -241,10 +247,13 @@ class CatalogRun:
         ) as store:
             turn = TextTurn(plan, enter_turn(work, store), store.memory, actors.embedder, actors.descriptor_name)
             record = edit_segments(turn, store, actors.editors, care, datetime.now(UTC))
+            if not work.request.gate.redoes:
+                self._begun.discard(id)  # what is left of it needs no Editor
             if record.quarantined:
                 tally.add(record, None)
                 return None
             record, verdict = pass_gate(turn, record, store, actors.editors, care)
+            self._begun.discard(id)
             video = stitch_video(plan, record, store)
             tally.add(record, publish(plan, record, video, store, time.time() - started, verdict))
         return video
@@ -284,7 +293,7 @@ def common_fault(fault: BaseException, out: Path) -> MemoryV2VError | None:
         return fault
     if is_disk_full(fault) or shutil.disk_usage(existing(out)).free < LEAST_FREE:
         return DiskFullError(f"{out}: the disk is full; make room, then run the same command again")
-    if isinstance(fault, RayError) and not isinstance(fault, RayActorError | RayTaskError):
+    if isinstance(fault, RayError) and not isinstance(fault, (*DEATHS, RayTaskError)):
         return RunError(f"Ray does not answer ({in_words(fault)}); run the same command again")
     return None
 

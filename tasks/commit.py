@@ -6,6 +6,7 @@ ledger row, which is the commit point. A process killed before that edits the se
 
 import time
 from collections import deque
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,6 +69,11 @@ class Committer:
         """Wait until everything handed in is committed."""
         if self._last:
             self._last.result()
+
+    def wait_for(self, ids: Collection[str]) -> None:
+        """Wait until what was handed in of these is committed. Raises what its commit raised."""
+        if self._recent and self._recent[-1].id in ids:  # no other one can be on its way
+            self.flush()
 
     def _write(self, work: EditedWork) -> None:
         row, store, started = work.row, self._store, time.perf_counter()

@@ -51,9 +51,9 @@ class EditingDesk:
                 return self._commit(prepared, self._attempt(prepared, frames, report))
             except SegmentError as fault:
                 self._docket.add(row, Fault(fault.kind, fault.reason))
-                self._recover(fault)
-                tried = len(self._docket.of(row.id))
-                self._log.warning("segment %d: attempt %d failed: %s", row.segment, tried, fault.reason)
+                faults = self._docket.of(row.id)
+                self._log.warning("segment %d: attempt %d failed: %s", row.segment, len(faults), fault.reason)
+                self._recover(fault, faults)
         faults = self._docket.of(row.id)
         self._log.error("segment %d is quarantined: %s", row.segment, faults[-1].reason)
         return Quarantined(prepared.segment, len(faults), faults[-1].reason)
@@ -70,9 +70,18 @@ class EditingDesk:
         making = Making(job.config.tile, merges, prepared.attempt)
         return EditedWork(row.made(edited, source), pixels, edited, source, seconds, making)
 
-    def _recover(self, fault: SegmentError) -> None:
-        """Make the Editor ready for another attempt; what wanted too much memory gets by with less from now on."""
-        if fault.kind == "death":
+    def _recover(self, fault: SegmentError, faults: Sequence[Fault]) -> None:
+        """Make the Editor ready for another attempt; what wanted too much memory gets by with less from now on.
+
+        After an error it starts anew before the segment's last attempt, and only then: its process may be what fails,
+        as after an illegal access on its GPU, and would fail at all that comes.
+        """
+        self._shared.clear()  # some may be lost with the node that made them; the store has them all
+        if fault.kind == "error" and _failures(faults) == max(1, self._policy.errors - 1):
+            self._log.warning("the Editor starts anew, as what fails may be its process")
+            self.editor.restart()
+            self.editor.load()
+        elif fault.kind == "death":
             self.editor.load()
         elif fault.kind == "memory":
             self._relief = min(self._relief + 1, OFFLOADED)
@@ -89,6 +98,7 @@ class EditingDesk:
     def _latents(self, ids: Sequence[str]) -> list[Any]:
         """Ray references to the memories' latents, fetched from the store where they are not shared yet."""
         missing = [id for id in ids if id not in self._shared]
+        self._committer.wait_for(missing)  # the last one edited, maybe at another desk, may still be on its way
         fetched = zip(missing, self._store.memory.latents(missing), strict=True)
         known = self._shared | {id: ray.put(latents) for id, latents in fetched}
         references = [known[id] for id in ids]
@@ -105,5 +115,10 @@ class EditingDesk:
 
 def is_exhausted(faults: Sequence[Fault], policy: FaultPolicy) -> bool:
     """Whether a segment with these faults is given up."""
-    deaths = sum(fault.kind == "death" for fault in faults)
-    return deaths >= policy.deaths or len(faults) - deaths >= policy.errors
+    failures = _failures(faults)
+    return len(faults) - failures >= policy.deaths or failures >= policy.errors
+
+
+def _failures(faults: Sequence[Fault]) -> int:
+    """Those that the Editor's process outlived."""
+    return sum(fault.kind != "death" for fault in faults)

@@ -18,7 +18,6 @@ from typing import Any
 import ray
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from ray.exceptions import RayActorError
 
 from model.config import FaultPolicy
 from model.errors import EditError, LostEditorError, first_line
@@ -26,6 +25,7 @@ from model.schedule import SEGMENTS_PER_ANCHOR, order
 from model.types import Segment
 from storage.faults import Docket
 from storage.store import Store
+from tasks.actors.answers import DEATHS
 from tasks.commit import Committer
 from tasks.desk import EditingDesk
 from tasks.editor_handle import EditorHandle
@@ -64,7 +64,7 @@ def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool) -> TurnRecord:
     now = datetime.now(UTC)
     try:
         record = edit_segments(turn, store, editors, Care(FaultPolicy(), since=now), now)
-    except RayActorError as fault:
+    except DEATHS as fault:
         raise EditError(
             f"{turn.plan.work.name}: a process of the run died at every one of {len(RETRY_SECONDS) + 1} attempts "
             f"({first_line(fault)}); free memory, then run the same command again"
@@ -80,7 +80,7 @@ def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool) -> TurnRecord:
 
 def _actor_died(_task: object, _run: object, state: Any) -> bool:
     """Retry only what another attempt can mend: Ray restarts a dead actor, a bad input stays bad."""
-    return isinstance(state.result(raise_on_failure=False), RayActorError)
+    return isinstance(state.result(raise_on_failure=False), DEATHS)
 
 
 @unsearched

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, ObjectLostError, RayError, RayTaskError
 
 from model.config import FaultPolicy
 from model.errors import InputError, LostActorError, LostEditorError, OutOfMemoryError, first_line
 from model.types import Merge
 from storage.faults import FaultKind
-from tasks.actors.answers import as_raised
+from tasks.actors.answers import DEATHS, as_raised
 from tasks.actors.editor import EditJob, LatentPair, ViewJob
 from tasks.metrics import count_death, count_segment
 
@@ -42,7 +42,7 @@ class Usage:
     """What Editors did: seconds at work, and the wait before each segment but an Editor's first.
 
     `segments` counts attempts. `first` and `last` are when the first segment reached an Editor and the last one left
-    it, None before.
+    it, None before. `loaded`: some Editor has had its model.
     """
 
     segments: int = 0
@@ -50,6 +50,7 @@ class Usage:
     waits: list[float] = field(default_factory=list)
     first: float | None = None
     last: float | None = None
+    loaded: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def utilisation(self, editors: int) -> float | None:
@@ -64,7 +65,7 @@ class EditorHandle:
 
     `waited` is how long it had nothing to do before its last segment. `is_late`: as a spare it was waited
     for in vain, and is waited for no more until it has loaded (its pool says so); `is_lost`: it was waited for in vain
-    for as long as the policy says.
+    for as long as the policy says, or does not load while others could. `why` says what became of it then.
     """
 
     def __init__(self, actor: Any, policy: FaultPolicy, usage: Usage, ended: threading.Event) -> None:
@@ -74,7 +75,8 @@ class EditorHandle:
         self._process = self._ended_process = 0
         self.waited: float | None = None
         self._waited_for, self._asked = 0.0, None
-        self.is_late = self.is_lost = False
+        self.is_late = self.is_lost = self._is_offloaded = False
+        self.why = ""
 
     def load(self, seconds: float | None = None) -> None:
         """Wait until the weights are loaded, also where the Editor has just died and starts anew.
@@ -83,9 +85,9 @@ class EditorHandle:
         until it has loaded.
 
         Raises:
-            WeightsError: they do not load.
-            RequestError: its machine cannot do what the speed asks for.
-            LostEditorError: it did not come back in time, or dies while it loads.
+            WeightsError: they do not load, nor did they ever in this pool.
+            RequestError: its machine cannot do what the speed asks for; the same holds.
+            LostEditorError: it did not come back in time, dies while it loads, or cannot load what loaded before.
             LostActorError: the run is being ended.
         """
         began, left = time.monotonic(), self._policy.load_seconds - self._waited_for
@@ -98,17 +100,17 @@ class EditorHandle:
                     return
                 why = "its last process has not ended"
             except RayTaskError as fault:
-                raise as_raised(fault) from None
-            except (RayActorError, GetTimeoutError) as fault:
+                if not self._usage.loaded:
+                    raise as_raised(fault) from None
+                self.is_lost = True
+                raise self._lost(f"does not load any more: {_cause(fault)}") from None
+            except (*DEATHS, GetTimeoutError) as fault:
                 self._require_going_on()
                 why = first_line(fault)
             if time.monotonic() >= deadline:
                 self._waited_for += time.monotonic() - began
                 self.is_lost = self._waited_for >= self._policy.load_seconds
-                raise LostEditorError(
-                    f"an Editor did not come back within {self._waited_for:.3g} s ({why}); "
-                    "free memory, or start its node again, then run the same command"
-                )
+                raise self._lost(f"did not come back within {self._waited_for:.3g} s ({why})")
             time.sleep(RETURN_SECONDS)
 
     def edit(
@@ -143,6 +145,7 @@ class EditorHandle:
 
         Raises: as `edit` does.
         """
+        self._is_offloaded = True
         with self._attempting():
             ray.get(self.actor.offload.remote())
 
@@ -156,11 +159,20 @@ class EditorHandle:
         return ray.get(self.actor.peak_bytes.remote())
 
     def settle(self) -> None:
-        """Between two videos: start anew after so many segments, or where memory has grown too far."""
+        """Between two videos: start anew after so many segments, or where memory has grown too far.
+
+        Also where weights had to make room, since it is slow from then on, and where not even this can be asked.
+        """
+        if self._is_offloaded:
+            self.restart()
+            return
         try:
             segments, held = ray.get(self.actor.condition.remote(), timeout=RETURN_SECONDS)
-        except (RayActorError, RayTaskError, GetTimeoutError):
-            return  # whoever leases it next waits for it, and is told where its model does not load
+        except RayTaskError:
+            self.restart()
+            return
+        except (*DEATHS, GetTimeoutError):
+            return  # whoever leases it next waits for it
         if segments == 0:
             return
         first = self._first_held = self._first_held or held
@@ -180,14 +192,20 @@ class EditorHandle:
         """Its model is loaded, in this process: what was known of another one is out of date."""
         if process != self._process:
             self._first_held = self._idle_since = None
+            self._is_offloaded = False
         self._process, self._waited_for, self.is_late = process, 0.0, False
+        self._usage.loaded = True
+
+    def _lost(self, why: str) -> LostEditorError:
+        self.why = why
+        return LostEditorError(f"an Editor {why}; free memory, or start its node again, then run the same command")
 
     @contextmanager
     def _attempting(self) -> Iterator[None]:
         """Whatever Ray raises meanwhile, as what went wrong with an attempt."""
         try:
             yield
-        except RayActorError as fault:
+        except DEATHS as fault:
             self._require_going_on()
             count_death()
             raise SegmentError("death", f"the model's process died: {first_line(fault)}") from fault
@@ -195,7 +213,7 @@ class EditorHandle:
             raise as_raised(fault) from None
         except OutOfMemoryError as fault:
             raise SegmentError("memory", first_line(fault)) from fault
-        except RayTaskError as fault:
+        except (RayTaskError, ObjectLostError) as fault:  # lost with the node that had made it
             raise SegmentError("error", _cause(fault)) from fault
 
     def _require_going_on(self) -> None:
@@ -247,7 +265,7 @@ def is_due(segments: int, growth: float, policy: FaultPolicy) -> bool:
     return segments >= policy.recycle_after or growth > policy.growth
 
 
-def _cause(fault: RayTaskError) -> str:
+def _cause(fault: RayError) -> str:
     """The error raised in the Editor, without the traceback that Ray adds."""
     cause = getattr(fault, "cause", fault)
     return f"{type(cause).__name__}: {first_line(cause)}"

@@ -17,6 +17,7 @@ from tasks.actors.answers import result_of
 from tasks.actors.editor import Editor, Embedder
 from tasks.cluster import require_capacity
 from tasks.editor_handle import RETURN_SECONDS, EditorHandle, Usage
+from tasks.terminal import say
 
 SPARE_SECONDS = 60.0  # that a turn which has an Editor waits for another one's weights
 
@@ -25,7 +26,7 @@ class EditorPool:
     """A fixed set of Editors, leased one video at a time. What they did is in `usage`.
 
     `create` makes the actor of one, which loads at once. `expected` counts the videos that will need one soon; a
-    catalog sets it.
+    catalog sets it. `leased` are held by a video as its own, not as spare ones.
     """
 
     def __init__(self, create: Callable[[], Any], count: int, policy: FaultPolicy) -> None:
@@ -33,7 +34,7 @@ class EditorPool:
         self._ended = threading.Event()
         self._all = [EditorHandle(create(), policy, self.usage, self._ended) for _ in range(count)]
         self._free: queue.Queue[EditorHandle | None] = queue.Queue()
-        self._left = len(self._all)
+        self._left, self._why, self.leased = len(self._all), "", 0
         self.expected: Callable[[], int] = lambda: 0
         for editor in self._all:
             self._free.put(editor)
@@ -42,16 +43,18 @@ class EditorPool:
     def lease(self) -> Iterator[EditorHandle]:
         """Hold an Editor with its model loaded; waits until one is free.
 
-        One that dies meanwhile, and does not come back, is not leased again.
+        One that dies meanwhile, and does not come back or load, is not leased again.
 
         Raises:
-            WeightsError: the model does not load.
+            WeightsError: the model does not load, nor did it ever.
             LostActorError: no Editor is left.
         """
         editor = self._take()
+        self._count_leased(1)
         try:
             yield editor
         finally:
+            self._count_leased(-1)
             self._give_back(editor)
 
     @contextmanager
@@ -61,7 +64,7 @@ class EditorPool:
         Waits for nobody, and for weights that are still being loaded a minute at most.
 
         Raises:
-            WeightsError: the model does not load.
+            WeightsError: the model does not load, nor did it ever.
         """
         editor = self._take_spare()
         try:
@@ -94,7 +97,7 @@ class EditorPool:
 
     def _give_back(self, editor: EditorHandle) -> None:
         if editor.is_lost:
-            self._lose_one()
+            self._lose(editor)
             return
         try:
             editor.settle()
@@ -106,7 +109,10 @@ class EditorPool:
             free = self._free.get()
             if free is None:
                 self._free.put(None)  # for whoever else waits
-                raise LostActorError("no Editor is left; free memory, or start the lost nodes, and run it again")
+                raise LostActorError(
+                    f"no Editor is left (the last one {self._why}); "
+                    "free memory, or start the lost nodes, and run it again"
+                )
             if (editor := self._loaded(free, RETURN_SECONDS)) is not None:  # else another one may be there
                 return editor
 
@@ -138,16 +144,22 @@ class EditorPool:
                 editor.is_late = editor.is_late or seconds > RETURN_SECONDS
                 if editor.is_lost:
                     undo.pop_all()
-                    self._lose_one()
+                    self._lose(editor)
                 return None
             undo.pop_all()
             return editor
 
-    def _lose_one(self) -> None:
+    def _lose(self, editor: EditorHandle) -> None:
         with self.usage.lock:
             self._left -= 1
+            self._why = editor.why
+            say(f"an Editor {editor.why}; {self._left} of {self.size} are left")
             if self._left == 0:
                 self._free.put(None)
+
+    def _count_leased(self, more: int) -> None:
+        with self.usage.lock:
+            self.leased += more
 
 
 def start_editors(

@@ -3,11 +3,13 @@
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 
 from model.errors import LostActorError, MemoryV2VError
 
 DIED = "a process of this run died, most often for want of memory; the same command goes on from there"
+DEATHS = (RayActorError, OutOfMemoryError)
+"""How Ray tells that an actor died: the second one where its memory monitor ended one that does not start again."""
 POLL_SECONDS = 1.0  # between looks at whether somebody wants this process to end
 
 
@@ -30,9 +32,9 @@ def result_of(reference: Any) -> Any:
         while not ray.wait([reference], timeout=POLL_SECONDS)[0]:
             pass
         return ray.get(reference)
-    except RayActorError as fault:
+    except DEATHS as fault:
         raise LostActorError(DIED) from fault
     except RayTaskError as fault:
-        if isinstance(fault.cause, RayActorError):  # of the actor whose answer this one was waiting for
+        if isinstance(fault.cause, DEATHS):  # of the actor whose answer this one was waiting for
             raise LostActorError(DIED) from fault
         raise as_raised(fault) from None

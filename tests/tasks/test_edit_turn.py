@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError
+from ray.exceptions import OutOfMemoryError, RayActorError
 
 from model.errors import EditError
 from model.types import Segment, Span
@@ -16,9 +16,13 @@ TURN: Any = SimpleNamespace(plan=SimpleNamespace(work=SimpleNamespace(name="film
 NONE: Any = None  # neither a store nor Editors: nothing is edited here
 
 
-def test_a_process_that_dies_at_every_attempt_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+DEATH = "The actor died: out of memory.\nIts log:\n..."
+
+
+@pytest.mark.parametrize("death", [RayActorError(error_msg=DEATH), OutOfMemoryError(DEATH)])
+def test_a_process_that_dies_at_every_attempt_is_one_line(monkeypatch: pytest.MonkeyPatch, death: Exception) -> None:
     def die(*_: object) -> None:
-        raise RayActorError(error_msg="The actor died: out of memory.\nIts log:\n...")
+        raise death
 
     monkeypatch.setattr(edit, "edit_segments", die)
     with pytest.raises(EditError) as told:

@@ -167,11 +167,73 @@ def test_an_editor_whose_model_is_gone_goes_back_and_tells_the_next(cluster: Non
     with pool.lease() as editor:
         rmtree(weights)
         editor.restart()
-        with pytest.raises(WeightsError):
+        with pytest.raises(LostEditorError, match=f"does not load any more: .*{weights}"):
             editor.load()
-    with pytest.raises(WeightsError), pool.lease():
-        pass
+    for _ in range(2):
+        with (
+            pytest.raises(LostActorError, match=f"no Editor is left .*does not load any more: .*{weights}"),
+            pool.lease(),
+        ):
+            pass
     pool.close()
+
+
+def test_a_model_that_never_loaded_is_the_affair_of_all(cluster: None, tmp_path: Path) -> None:
+    """It is wrong, not an Editor: who mends it need not wait for all of them to be lost."""
+    folder = build_tiny_lucy_edit(tmp_path)
+    rmtree(folder / "transformer")
+    pool = start_editors(str(folder), "float32", "cpu")
+    for _ in range(2):
+        with pytest.raises(WeightsError), pool.lease():
+            pass
+    pool.close()
+
+
+def test_one_of_two_whose_model_does_not_load_any_more_is_lost(
+    cluster: None, weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where its card has no room left. The others go on, and whoever waits is told."""
+    pool = start_editors(weights, "float32", "cpu", 2)
+    with pool.lease() as lost, pool.lease() as left:
+        edit_once(left)
+        rmtree(weights)
+        lost.restart()
+
+    def is_given_up() -> bool:
+        with pool.lease() as editor:
+            assert editor is left
+            edit_once(editor)
+        return lost.is_lost
+
+    wait_for(is_given_up)
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("an Editor does not load any more: ")
+    assert told.endswith("; 1 of 2 are left")
+    pool.close()
+
+
+def test_an_editor_that_made_room_starts_anew(cluster: None, weights: str) -> None:
+    """Its weights would come and go at every step of all videos that follow."""
+    pool = start_editors(weights, "float32", "cpu")
+    with pool.lease() as editor:
+        first = edit_once(editor)
+        editor.offload()
+    with pool.lease() as editor:
+        second = edit_once(editor)
+    assert processes(pool, 1) == [second] != [first], "once is enough"
+
+
+def spoil(actor: Any) -> None:
+    """From now on the process cannot even say what it holds."""
+    object.__setattr__(actor._model.result(), "held_bytes", lambda: 1 / 0)
+
+
+def test_an_editor_that_cannot_tell_how_it_is_starts_anew(cluster: None, weights: str) -> None:
+    pool = start_editors(weights, "float32", "cpu")
+    with pool.lease() as editor:
+        first = edit_once(editor)
+        ray.get(editor.actor.__ray_call__.remote(spoil))
+    assert processes(pool, 1) != [first]
 
 
 def test_more_editors_than_there_is_room_for_are_refused(cluster: None, tmp_path: Path) -> None:
@@ -207,8 +269,10 @@ def test_who_asks_for_a_spare_editor_never_waits(cluster: None, weights: str) ->
     pool = start_editors(weights, "float32", "cpu", count=2)
     with pool.lease(), pool.lease_spare() as spare:
         assert spare is not None
+        assert pool.leased == 1, "a spare one is nobody's own"
         with pool.lease_spare() as none_left:
             assert none_left is None
+    assert pool.leased == 0
     pool.expected = lambda: 2
     with pool.lease_spare() as needed:
         assert needed is None, "two videos are about to need both"
