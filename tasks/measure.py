@@ -25,6 +25,7 @@ from storage.content_id import hash_folder, hash_source, identify
 from storage.edited_videos import EditedVideo
 from storage.ffmpeg import has_filter
 from storage.geometry import scaled
+from storage.originals import find_original
 from storage.probe import VideoInfo, probe
 from storage.records import add_records, read_records
 from storage.video import eight_bits, read_frames, read_spans
@@ -125,13 +126,15 @@ def _job(
 
 
 def _find_original(edit: EditedVideo, original: Path | None, cache: Path) -> Path | None:
-    """The file with the very content that was edited: the one that is named, or that of its name in a folder."""
+    """The file with the very content that was edited: the one that is named, or one of its name in a folder."""
     if original is None:
         return None
-    path = original / Path(edit.turn.video).name if original.is_dir() else original
-    if not path.is_file():
+    turn = edit.turn
+    found = find_original(original, Path(turn.video).name, turn.source, lambda path: hash_source(path, cache))
+    if found is None:
         return None
-    if hash_source(path, cache) == edit.turn.source:
+    path, content = found
+    if content == turn.source:
         return path
     if original.is_dir():
         raise RequestError(f"{path}: is not the video that {edit.path.name} was made of; its content has changed")

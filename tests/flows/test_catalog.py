@@ -192,6 +192,8 @@ def test_a_video_in_a_bucket_is_no_fault_of_the_plan(
             catalog.run(asked)
         after = catalog.plan(asked)
         assert (after.unknown, after.segments, after.done, after.measured) == (0, SEGMENTS, 1, False)
+    assert Path(states_of(asked.out)["one"].output).name == "one_edit_v001.mp4"
+    assert [turn.video for turn in Ledger(asked.out / "one" / MEMORY).turns()] == ["one.mp4"], "as it is called there"
     monkeypatch.setattr("storage.object_store.RETRIES", 0)
     silent = catalog.plan(asked)
     assert (silent.unknown, silent.faulty) == (2, [])

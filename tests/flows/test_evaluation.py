@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,18 @@ def test_the_original_is_preferred_and_must_be_the_one(
     code, _, said = call(steady, "--source", other)
     assert code == 2
     assert f"none of the {VIDEOS} videos was made of it" in said
+
+
+def test_originals_are_found_at_any_depth(originals: list[Path], tmp_path: Path, call: Call) -> None:
+    """Also where others have their names: content tells."""
+    run, footage = write_run(tmp_path / "run", originals[:2], brighter), tmp_path / "footage"
+    for number, original in enumerate(originals[:2]):
+        write_frames(footage / original.name, scene(7 + number))
+        (footage / f"day {number}" / "a").mkdir(parents=True)
+        copy(original, footage / f"day {number}" / "a" / original.name)
+    code, found, said = call(run, "--source", footage)
+    assert (code, found["psnr"]["n"]) == (0, 2)
+    assert "small copy" not in said
 
 
 def test_the_newest_version_of_each_turn_counts(originals: list[Path], tmp_path: Path, call: Call) -> None:
