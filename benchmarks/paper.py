@@ -275,11 +275,15 @@ def _measured(options: argparse.Namespace, names: Sequence[str] | Mapping[str, A
     """The columns of a table for every method, from its finished edits; methods of others are not measured."""
     from flows.evaluation import evaluate
     from model.config import EvaluationRequest
+    from model.errors import RunError
 
     rows: Rows = {}
     for name in names:
-        found = evaluate(EvaluationRequest(run=_place(options, name), instruments=options.instruments)).fields()
-        rows[name] = {column: found[column] for column in columns}
+        found = evaluate(EvaluationRequest(run=_place(options, name), instruments=options.instruments))
+        if found.refused:
+            raise RunError(found.refused[0])
+        fields = found.fields()
+        rows[name] = {column: fields[column] for column in columns}
     for name in OTHERS.get(options.what, ()):
         rows[name] = {column: {"not_measured": f"needs {name}'s own code and weights"} for column in columns}
     return rows

@@ -30,7 +30,7 @@ from storage.video_states import STATE, VideoState, VideoStates
 from tasks.catalog import Actors, CatalogRun
 from tasks.catalog_board import Board, show_catalog
 from tasks.catalog_measure import measure_run, require_few_failures
-from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_of
+from tasks.catalog_plan import CatalogPlan, known_rates, plan_catalog, setting_of, units_of
 from tasks.catalog_told import report_markdown
 from tasks.catalog_work import Entry, Setup, entries_of, is_remote, set_up
 from tasks.cluster import start_cluster, start_ray
@@ -90,9 +90,10 @@ def edit_catalog(request: CatalogRequest, started: float | None = None) -> dict[
         embedder = start_embedder(setup.descriptor, setup.device)
         try:
             planned = _plan(entries, setup, states)
+            lefts = {one.id: one.left for one in planned.planned}
             actors = Actors(editors, embedder, *descriptor_of(embedder))
             with Board(planned) as board:
-                catalog = CatalogRun(_units(entries, planned), setup, actors, states)
+                catalog = CatalogRun(units_of(entries, lefts), setup, actors, states)
                 catalog.run(board.tell)
                 measured = measure_run(catalog, planned, editors, started)
                 write_run(setup.state, measured.record)
@@ -210,19 +211,6 @@ def _plan(entries: Sequence[Entry], setup: Setup, states: VideoStates | None = N
         states = VideoStates(setup.state)
     known = states.read() if states else {}
     return plan_catalog(entries, known, setup, known_rates(user_folder("data"), setup))
-
-
-def _units(entries: Sequence[Entry], planned: CatalogPlan) -> list[list[Entry]]:
-    """What is edited in line: a video, or a group. Higher priorities first, then what takes longest."""
-    left = {one.id: one.left for one in planned.planned}
-    units: dict[str, list[Entry]] = {}
-    for entry in entries:
-        units.setdefault(f"group {entry.video.group}" if entry.video.group else entry.video.video_id, []).append(entry)
-
-    def precedence(unit: list[Entry]) -> tuple[int, int]:
-        return -max(entry.video.priority for entry in unit), -sum(left[entry.video.video_id] for entry in unit)
-
-    return sorted(units.values(), key=precedence)
 
 
 def _at_hand(setup: Setup) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.console import Device, Json, Verbose, answer, say
+from flows.console import PARTLY, Device, Json, Verbose, answer, say
 from flows.environment import prepare_environment
 
 EVALUATE_EXAMPLE = "Example: memory-v2v evaluate edited --against edited-alone --source footage/ --instruments metrics/"
@@ -60,3 +60,5 @@ def evaluate(
     if as_json:
         say(found.summary())  # also what the figures do not tell: against what they were measured
     answer(found.summary(), found.fields(), as_json)
+    if found.refused:
+        raise typer.Exit(PARTLY)

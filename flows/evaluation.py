@@ -1,5 +1,6 @@
 """Measure: the claim on held-out videos, and what any finished run is worth. The flows only wire; tasks do the work."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tasks.cluster import choose_device, start_cluster, start_ray
 from tasks.evaluation_report import Evaluation, publish_evaluation, require_pairs, scored, sum_up, write_evaluation
 from tasks.measure import (
     MeasureJob,
+    Refused,
     find_instruments,
     left_of,
     measure_here,
@@ -68,10 +70,9 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     frames = sum(job.edit.shots[-1].span.stop for job in left)
     if left and (request.instruments is not None or (len(left) > 1 and frames > HERE_FRAMES)):
         start_cluster()
-        evaluate_edits(request)
-        return study.conclude()
-    measure_here(left, study.records)
-    found = study.conclude()
+        return study.conclude(evaluate_edits(request).get("refused", ()))
+    refused = measure_here(study.jobs, study.records)
+    found = study.conclude(study.told(refused))
     write_evaluation(found)
     return found
 
@@ -81,13 +82,15 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
 def evaluate_edits(request: EvaluationRequest) -> dict[str, Any]:
     """Measure the finished videos of a run, alone or in pairs with those of another, and return every metric.
 
+    A video that cannot be measured is named under `refused`, and the others are measured all the same.
+
     Args:
         request: Which run, against which other, with which instruments.
     """
     study = understand(request)
     start_ray()
-    measure_videos(study.jobs, study.records, request.workers, f"evaluate {request.run.name}")
-    found = study.conclude()
+    refused = measure_videos(study.jobs, study.records, request.workers, f"evaluate {request.run.name}")
+    found = study.conclude(study.told(refused))
     write_evaluation(found)
     publish_evaluation(found)
     return found.fields()
@@ -95,11 +98,15 @@ def evaluate_edits(request: EvaluationRequest) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Study:
-    """What a request asks to measure: the videos of its run, and those of the run that it is compared with."""
+    """What a request asks to measure: the videos of its run, and those of the run that it is compared with.
+
+    `refused` are those of both that cannot be measured.
+    """
 
     request: EvaluationRequest
     ours: tuple[MeasureJob, ...]
     theirs: tuple[MeasureJob, ...]
+    refused: tuple[Refused, ...] = ()
 
     @property
     def jobs(self) -> list[MeasureJob]:
@@ -115,9 +122,14 @@ class Study:
         request = self.request
         return _name(request.run, request.session), _name(request.other or request.run, request.against_session)
 
-    def conclude(self) -> Evaluation:
+    def told(self, refused: Sequence[Refused]) -> list[str]:
+        """One line on each video that has no figures; `refused` are those that could not be measured after all."""
+        return list(dict.fromkeys(map(str, (*self.refused, *refused))))
+
+    def conclude(self, refused: Sequence[str]) -> Evaluation:
         """Every figure, of what is measured by now."""
-        return sum_up((self.ours, self.theirs), read_measurements(self.records), self.names, self.request.tables)
+        known, tables = read_measurements(self.records), self.request.tables
+        return sum_up((self.ours, self.theirs), known, self.names, tables, refused)
 
 
 def understand(request: EvaluationRequest) -> Study:
@@ -131,11 +143,17 @@ def understand(request: EvaluationRequest) -> Study:
     others = find_edits(request.other, request.against_session) if request.other else []
     place_for(request.tables)
     instruments = find_instruments(request.instruments, choose_device(request.device), cache)
-    jobs = plan_jobs([*edits, *others], request.source, instruments, cache)
-    study = Study(request, tuple(jobs[: len(edits)]), tuple(jobs[len(edits) :]))
+    planned = plan_jobs([*edits, *others], request.source, instruments, cache)
+    refused = tuple(one for one in planned if isinstance(one, Refused))
+    study = Study(request, _jobs(planned[: len(edits)]), _jobs(planned[len(edits) :]), refused)
     if others:
-        require_pairs([scored(job) for job in study.ours], [scored(job) for job in study.theirs], study.names)
+        ours, theirs = ([scored(job) for job in each] for each in (study.ours, study.theirs))
+        require_pairs(ours, theirs, study.names, study.told(()))
     return study
+
+
+def _jobs(planned: Sequence[MeasureJob | Refused]) -> tuple[MeasureJob, ...]:
+    return tuple(one for one in planned if isinstance(one, MeasureJob))
 
 
 def _name(folder: Path, session: str | None) -> str:

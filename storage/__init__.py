@@ -4,7 +4,7 @@ Video files   probe, packets, time_stamps, source_file, matroska; decoding, enco
               colour, colour_tags, planes; mask, rectangle, picture; segment_file, proxy, vmaf; footage (what is told)
 Memory        memory (text edits), views, what both share in remembered and kinds; latents; tables, table_place
 What is done  ledger, store, store_lock; making and attempts (of segments), faults; sessions, garbage; archive, exchange
-Finished      finished, edited_videos, video_note; scores, score_tables
+Finished      finished, edited_videos, video_note, originals (what was edited); scores, score_tables
 Pages         page, review, camera_page, catalog_page, dataset_page; plot, interval_plot, sheet
 Deliveries    delivery, delivery_folder, timeline, sidecar, checksums
 Catalogs      catalog (manifests), run_lock, video_states, run_report, calibration, spreadsheet

@@ -30,13 +30,18 @@ def hash_file(path: Path) -> str:
 
 def hash_source(path: Path, cache: Path) -> str:
     """The same of a large file; `cache` keeps earlier answers by place, size and modification time."""
-    state = path.stat()
-    remembered = cache / "hashes" / identify({"file": [str(path.resolve()), state.st_size, state.st_mtime_ns]})
-    if remembered.is_file():
-        return remembered.read_text()
+    if (known := known_hash(path, cache)) is not None:
+        return known
+    remembered = _answer_of(path, cache)
     name = hash_file(path)
     _remember(remembered, name)
     return name
+
+
+def known_hash(path: Path, cache: Path) -> str | None:
+    """What `hash_source` would answer at once; None where it would read the file."""
+    remembered = _answer_of(path, cache)
+    return remembered.read_text() if remembered.is_file() else None
 
 
 def hash_folder(folder: Path, cache: Path) -> str:
@@ -53,6 +58,12 @@ def hash_folder(folder: Path, cache: Path) -> str:
     name = identify({path.relative_to(folder).as_posix(): hash_file(path) for path in files})
     _remember(remembered, name)
     return name
+
+
+def _answer_of(path: Path, cache: Path) -> Path:
+    """Where the hash of a file is kept, as it is now."""
+    state = path.stat()
+    return cache / "hashes" / identify({"file": [str(path.resolve()), state.st_size, state.st_mtime_ns]})
 
 
 def _is_hidden(relative: Path) -> bool:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile
@@ -18,6 +19,7 @@ from storage.content_id import hash_file
 from storage.delivery_folder import Staged, staged
 from storage.finished import Finished
 from storage.footage import KEPT, Footage, changes, footage_of
+from storage.originals import find_original
 from storage.probe import probe
 from storage.proxy import write_handed_proxy
 from storage.scores import Scores, read_scores
@@ -50,7 +52,7 @@ What else was changed on the way is listed there under "conversions". To check a
 class Order:
     """What is asked of a delivery: where to, the task in its name, the video's name, and where the source lies.
 
-    `source` is the video that was edited, or a folder that it is in under its own name.
+    `source` is the video that was edited, or a folder that it is in under its own name, at any depth.
     """
 
     to: Path
@@ -137,10 +139,12 @@ def _source(finished: Finished, place: Path | None) -> SourceTold:
     """The source as it is, where it is at hand, or as it was noted when the video was written."""
     turn = finished.turn
     if place is not None:
-        path = place / Path(turn.video).name if place.is_dir() else place
+        name = Path(turn.video).name
+        named = place / name if place.is_dir() else place
+        path, content = find_original(place, name, turn.source, _hash) or (named, "")
         found = footage_of(probe(path))
-        if (sum_ := hash_file(path)) != turn.source:
-            raise RequestError(f"{path}: is not the video that was edited (sha256 {sum_}, not {turn.source})")
+        if content != turn.source:
+            raise RequestError(f"{path}: is not the video that was edited (sha256 {content}, not {turn.source})")
         return SourceTold(name=turn.video, sha256=turn.source, verified=True, footage=found)
     noted = finished.noted.source
     if noted is None:
@@ -149,6 +153,17 @@ def _source(finished: Finished, place: Path | None) -> SourceTold:
             f"give the source, {turn.video}, with --source"
         )
     return SourceTold(name=turn.video, sha256=turn.source, verified=False, footage=noted)
+
+
+def _hash(path: Path) -> str:
+    """sha256 of a source; of a folder's thousand videos of one name each is read once."""
+    state = path.stat()
+    return _hash_as_it_is(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=2**16)
+def _hash_as_it_is(path: Path, size: int, changed: int) -> str:
+    return hash_file(path)
 
 
 def _take(finished: Finished, stage: Staged) -> Path:

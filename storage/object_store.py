@@ -39,7 +39,8 @@ PIECE = 2**24  # bytes asked for at once; each request has its own time limit
 LEAST_PART, MOST_PARTS = 2**23, 9_000  # of an upload; S3 takes 10,000 parts
 CONNECT, REQUEST, RETRYING = timedelta(seconds=10), timedelta(seconds=120), timedelta(seconds=180)
 RETRIES = 4
-NAME = 32  # letters of the hash that names a copy
+NAME = 32  # letters of the hash that names the folder of a copy
+LONGEST_NAME = 255  # bytes of a file's name
 WITHOUT_KEYS = ("Missing AccessKeyId", "Missing SecretAccessKey", "latest/")
 """What the client says where it has no keys; the last is the place where it asks the machine for them."""
 PROBE = ".memory-v2v-probe"
@@ -77,8 +78,8 @@ def stat(uri: str) -> Located:
 def fetch(uri: str, folder: Path, progress: Progress | None = None) -> Path:
     """A video as a file: itself if it lies on this machine, else a copy in `folder`, downloaded unless it is there.
 
-    The copy is named after the object and its version, and appears whole or not at all. A download that was broken off
-    goes on where it stopped; where two processes want one object, one of them waits.
+    The copy has the object's name, in a folder of its version, and appears whole or not at all. A download that was
+    broken off goes on where it stopped; where two processes want one object, one of them waits.
 
     Raises:
         RequestError: the address is none that is accepted, or there are no credentials.
@@ -91,7 +92,7 @@ def fetch(uri: str, folder: Path, progress: Progress | None = None) -> Path:
     found, path = _copy_of(address, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{path.name}.lock"):
+        with FileLock(folder / f".{path.parent.name}.lock"):
             if not _is_complete(path, found):
                 _download(address, found, path, progress)
     except OSError as fault:
@@ -241,8 +242,13 @@ def _copy_of(address: ObjectAddress, folder: Path) -> tuple[Located, Path]:
     found = stat(str(address))
     if found.size == 0:
         raise VideoError(f"{address}: is empty (zero bytes)")
-    name, suffix = identify({"uri": str(address), "version": found.version}), Path(address.key).suffix.lower()
-    return found, folder / f"{name[:NAME]}{suffix if suffix.isascii() else ''}"
+    version = identify({"uri": str(address), "version": found.version})[:NAME]
+    return found, folder / version / _file_name(address)
+
+
+def _file_name(address: ObjectAddress) -> str:
+    """The last part of a key; of one that is too long for a file its end, which has the suffix."""
+    return address.key.rpartition("/")[2].encode()[-LONGEST_NAME:].decode(errors="ignore")
 
 
 def _is_complete(path: Path, found: Located) -> bool:
@@ -251,7 +257,7 @@ def _is_complete(path: Path, found: Located) -> bool:
 
 def _download(address: ObjectAddress, found: Located, path: Path, progress: Progress | None) -> None:
     """Piece by piece onto what an earlier try left; pieces of another version are refused by the server."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.parent.with_name(f".{path.parent.name}.unfinished")
     store = _open(address)
     with unfinished.open("ab") as file:
         if file.tell() > found.size:
@@ -262,6 +268,7 @@ def _download(address: ObjectAddress, found: Located, path: Path, progress: Prog
                 file.write(obstore.get(store, address.key, options=_piece(found, done, end)).bytes())
             if progress is not None:
                 progress(end, found.size)
+    path.parent.mkdir(exist_ok=True)
     publish(unfinished, path)
 
 

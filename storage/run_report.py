@@ -1,6 +1,7 @@
 """What a catalog's run was asked for and what it did, kept as JSON beside the states of its videos."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,14 +14,15 @@ from storage.video_states import VideoState
 
 FOLDER = "runs"
 REQUEST = "request.json"  # the last one
+SHARD = re.compile(r"-(\d+)-of-(\d+)$")  # at the end of a run's id
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Figures of one run. Times are in seconds, waits in milliseconds, an Editor's between two segments.
+    """Figures of one run, which may have been of one shard, or of some videos.
 
-    `planned_seconds` is what the plan had said of `seconds`; None where it had only guessed. `flagged` are segments
-    that a person should look at.
+    Times are in seconds, waits in milliseconds, an Editor's between two segments. `planned_seconds` is what the plan
+    had said of `seconds`; None where it had only guessed. `flagged` are segments that a person should look at.
     """
 
     id: str
@@ -33,6 +35,12 @@ class RunRecord:
     overhead_p50_ms: float | None
     overhead_p95_ms: float | None
     flagged: int = 0
+
+    @property
+    def shard(self) -> str | None:
+        """The part of the catalog that the run took, such as `1/2`; None is all of it."""
+        found = SHARD.search(self.id)
+        return f"{found[1]}/{found[2]}" if found else None
 
     @property
     def plan_error(self) -> float | None:

@@ -81,12 +81,13 @@ def require_few_failures(record: RunRecord, most: float) -> None:
     """Say that a run failed.
 
     Raises:
-        CatalogError: a larger share than `most` of the videos is not done; it has the record.
+        CatalogError: a larger share than `most` of the videos that were not skipped is not done; it has the record.
     """
-    lost, all_videos = record.videos["failed"] + record.videos["partial"], sum(record.videos.values())
-    if lost > most * all_videos:
+    lost, wanted = record.videos["failed"] + record.videos["partial"], sum(record.videos.values())
+    wanted -= record.videos["skipped"]
+    if lost > most * wanted:
         raise CatalogError(
-            f"{lost} of {all_videos} videos are not done; memory-v2v catalog report says why, "
+            f"{lost} of {wanted} videos are not done; memory-v2v catalog report says why, "
             "and retry --failed tries them again",
             record,
         )

@@ -21,12 +21,12 @@ from model.rehearsal import Rehearsal
 from model.segments import plan_segments
 from model.types import Shot, Span
 from storage.calibration import Rates, Setting, read_rates, this_machine
-from storage.content_id import hash_folder
-from storage.ledger import Ledger
+from storage.content_id import hash_folder, known_hash
+from storage.ledger import USERS_VIDEO, Ledger, TurnRow
 from storage.store import MEMORY, existing
 from storage.table_place import has_tables
 from storage.video_states import VideoState
-from tasks.catalog_work import Entry, Setup, is_remote, known_source, requests_of
+from tasks.catalog_work import Entry, Setup, is_remote, known_source, parents_of, requests_of
 from tasks.work import examine_video
 
 PROBES = 4  # videos that are looked at side by side
@@ -100,7 +100,9 @@ def plan_catalog(
     left = math.ceil(sum(one.left for one in sound) * known.cut_factor)
     step = (known.segment_seconds + known.wait_seconds) * known.cut_factor
     request = setup.request
-    span = makespan([one.left * step for one in sorted(sound, key=lambda one: -one.left)], request.editors)
+    lefts = {one.id: one.left for one in planned}
+    loads = [sum(lefts[entry.video.video_id] for entry in unit) * step for unit in units_of(entries, lefts)]
+    span = makespan(loads, request.editors)
     return CatalogPlan(
         planned=planned,
         done=sum(one.segments > 0 and one.left == 0 for one in sound),
@@ -117,6 +119,21 @@ def plan_catalog(
         measured=measured,
         rates=known,
     )
+
+
+def units_of(entries: Sequence[Entry], left: Mapping[str, int]) -> list[list[Entry]]:
+    """What is edited in line: a video, or a group. Higher priorities first, then what takes longest.
+
+    `left` is how many segments of each video are to be edited, by its id.
+    """
+    units: dict[str, list[Entry]] = {}
+    for entry in entries:
+        units.setdefault(f"group {entry.video.group}" if entry.video.group else entry.video.video_id, []).append(entry)
+
+    def precedence(unit: list[Entry]) -> tuple[int, int]:
+        return -max(entry.video.priority for entry in unit), -sum(left[entry.video.video_id] for entry in unit)
+
+    return sorted(units.values(), key=precedence)
 
 
 def makespan(loads: Sequence[float], editors: int) -> float:
@@ -178,7 +195,7 @@ def _look(entry: Entry, state: VideoState | None, setup: Setup, silent: Event) -
         turn = requests_of(entry, setup, source)[0]
         info = examine_video(turn)
         finished = state is not None and state.state == "done" and state.line == entry.line
-        committed = None if finished else _committed(turn.out)
+        committed = None if finished else _committed(entry, source, setup.cache)
     except MemoryV2VError as fault:
         return PlannedVideo(id, 0, 0, str(fault))
     window = turn.window
@@ -198,15 +215,35 @@ def _known_source(entry: Entry, setup: Setup, silent: Event) -> Path | None:
         return None
 
 
-def _committed(folder: Path) -> int:
-    """Segments in the ledger of a folder; those of an earlier wording count too, which a plan may bear.
+def _committed(entry: Entry, source: Path, cache: Path) -> int:
+    """Segments in the ledger that are of a video, and of what its line asks for.
+
+    Which model made them, and with which seed and settings, is not looked at: a plan may bear that.
 
     Raises:
         StoreError: the memory is damaged, or was written by another version.
     """
-    if not has_tables(folder / MEMORY):
+    memory = entry.folder / MEMORY
+    if not has_tables(memory):
         return 0
     try:
-        return len(Ledger(folder / MEMORY).entries(kind="segment"))
+        ledger = Ledger(memory)
+        wanted = _asked(entry, ledger.turns(entry.session), source, known_hash(source, cache))
+        return len(
+            {(one.key, one.segment) for one in ledger.entries(kind="segment", turns=[row.key for row in wanted])}
+        )
     except (RuntimeError, ValueError, OSError) as fault:
-        raise StoreError(f"{folder / MEMORY}: cannot be read ({type(fault).__name__}); restore the folder") from fault
+        raise StoreError(f"{memory}: cannot be read ({type(fault).__name__}); restore the folder") from fault
+
+
+def _asked(entry: Entry, turns: Sequence[TurnRow], source: Path, content: str | None) -> list[TurnRow]:
+    """The turns of a session that are those of a line, whose video is `source`; its `content` tells, else its name.
+
+    A turn that edits the result of another one is the same only if that one is.
+    """
+    mine = [row for row in turns if (row.source == content if content else row.video == source.name)]
+    found: list[list[TurnRow]] = []
+    for turn, parent in zip(entry.video.turns, parents_of(entry.video.turns), strict=True):
+        numbers = {row.number for row in found[parent - 1]} if parent else {USERS_VIDEO}
+        found.append([row for row in mine if row.asked == turn.prompt and row.parent in numbers])
+    return [row for rows in found for row in rows]

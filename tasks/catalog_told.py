@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.page import duration
 from storage.run_lock import Holder
-from storage.run_report import RunRecord
+from storage.run_report import RunRecord, summarise
 from storage.spreadsheet import write_csv
 from storage.video_states import ORDER, VideoState
 from tasks.catalog_plan import CatalogPlan
@@ -98,21 +98,25 @@ def write_table(path: Path, states: Sequence[VideoState]) -> None:
 
 
 def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:
-    """The report, for people: totals, what failed and why, what took longest, and how far the plan was off."""
-    took, segments = duration(record.seconds), counted(record.segments)
-    lines = [f"**{counted(record.videos)}** in {took}; segments: {segments}.", ""]
+    """The report, for people: totals, what failed and why, what took longest, and how far the plan was off.
+
+    Totals are those of all `states`; times and rates are those of the run alone, which may have been a shard's.
+    """
+    lines, part = [*_totals(record, states), ""], f" of shard {record.shard}" if record.shard else ""
     if flagged := sorted((state for state in states if state.flagged), key=lambda state: (-state.flagged, state.id)):
         lines += ["| to be looked at | flagged segments | |", "|---|---|---|"]
         lines += [f"| {plain(one.id)} | {one.flagged} of {one.segments} | {plain(one.output)} |" for one in flagged]
         lines += [""]
     if record.editor_utilisation is not None and record.overhead_p50_ms is not None:
         waits = f"{record.overhead_p50_ms:.0f} ms (median), {record.overhead_p95_ms:.0f} ms (95 %)"
-        lines += [
-            f"Editors were at work {100 * record.editor_utilisation:.1f} % of the time; between segments {waits}."
-        ]
+        busy = f"{100 * record.editor_utilisation:.1f} % of the time; between segments {waits}."
+        lines += [f"Editors{part} were at work {busy}"]
     if record.plan_error is not None:
         planned = duration(record.planned_seconds or 0)
-        lines += ["", f"The plan said {planned}: off by {100 * record.plan_error:+.0f} %."]
+        lines += [
+            "",
+            f"The plan{part} said {planned}: off by {100 * record.plan_error:+.0f} %.",
+        ]
     if lost := [state for state in states if state.state in ("failed", "partial")]:
         causes = Counter(state.error.split(":")[-1].strip() for state in lost)
         lines += ["", "| failed or partial | why |", "|---|---|"]
@@ -123,3 +127,15 @@ def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:
         lines += ["", "| took longest | Editor s | segments | drift |", "|---|---|---|---|"]
         lines += [f"| {plain(one.id)} | {one.seconds:.1f} | {one.segments} | {one.drift:.1f} |" for one in slowest]
     return "\n".join(lines)
+
+
+def _totals(record: RunRecord, states: Sequence[VideoState]) -> list[str]:
+    """What became of all videos, and of the run where it was not of all of them."""
+    videos, segments = summarise(states)
+    under_way = {name: count for name, count in by_state(states).items() if name in ("editing", "queued")}
+    told, took = counted(videos | under_way, zeros=False) or "no videos", duration(record.seconds)
+    if record.shard is None and sum(record.videos.values()) == len(states):
+        return [f"**{told}** in {took}; segments: {counted(record.segments)}."]
+    run = "The last run" if record.shard is None else f"The last run, of shard {record.shard},"
+    did = f"{counted(record.videos, zeros=False) or 'no videos'}; segments: {counted(record.segments)}"
+    return [f"**{told}**; segments: {counted(segments)}.", "", f"{run} took {took}: {did}."]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -36,7 +37,10 @@ NAME, VIDEOS = "evaluation", "videos"  # of the files
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Every metric of a run, or of the pairs of two, and what a reader must know of how it was measured."""
+    """Every metric of a run, or of the pairs of two, and what a reader must know of how it was measured.
+
+    `refused` is one line on each video that could not be measured, and is in no figure.
+    """
 
     run: str
     against: str | None
@@ -44,47 +48,63 @@ class Evaluation:
     videos: Sequence[ScoredVideo]
     notes: tuple[str, ...]
     page: Path
+    refused: tuple[str, ...] = ()
 
-    def fields(self) -> dict[str, dict[str, object]]:
-        """For a program: by metric its figure, or why there is none."""
-        return {metric: row_fields(row) for metric, row in self.rows.items()}
+    def fields(self) -> dict[str, Any]:
+        """For a program: by metric its figure, or why there is none; and what was refused, if anything was."""
+        figures = {metric: row_fields(row) for metric, row in self.rows.items()}
+        return {**figures, "refused": list(self.refused)} if self.refused else figures
 
     def summary(self) -> str:
         """For a person: what was measured in a line each, then what was not, in one."""
         told = [f"{metric:26}{_cell(row)}" for metric, row in self.rows.items() if not isinstance(row, NotMeasured)]
         missing = [metric for metric, row in self.rows.items() if isinstance(row, NotMeasured)]
         told += [f"not measured: {', '.join(missing)}"] if missing else []
-        return "\n".join([*told, *self.notes, f"tables  {self.page}"])
+        return "\n".join([*told, *self.notes, *self.refused, f"tables  {self.page}"])
 
 
 def sum_up(
-    jobs: Sequence[Sequence[MeasureJob]], known: Mapping[str, Scores], names: Sequence[str], out: Path
+    jobs: Sequence[Sequence[MeasureJob]],
+    known: Mapping[str, Scores],
+    names: Sequence[str],
+    out: Path,
+    refused: Sequence[str] = (),
 ) -> Evaluation:
     """All figures of the first jobs, or of their pairs with the second ones where there are any.
+
+    What is not `known` is left out; `refused` says why.
 
     Raises:
         RequestError: there is no pair.
     """
-    ours, theirs = ([scored(job, known[job.key]) for job in each] for each in jobs)
-    notes = _notes([*jobs[0], *jobs[1]])
-    if not theirs:
-        return Evaluation(names[0], None, summarise_run(ours, list(CATALOGUE)), ours, notes, out / f"{NAME}.md")
-    pairs = require_pairs(ours, theirs, names)
+    measured = [[job for job in each if job.key in known] for each in jobs]
+    ours, theirs = ([scored(job, known[job.key]) for job in each] for each in measured)
+    notes, page = _notes([*measured[0], *measured[1]]), out / f"{NAME}.md"
+    if refused:
+        notes = (f"{len(refused)} videos could not be measured", *notes)
+    if not jobs[1]:
+        rows = summarise_run(ours, list(CATALOGUE))
+        return Evaluation(names[0], None, rows, ours, notes, page, tuple(refused))
+    pairs = require_pairs(ours, theirs, names, refused)
     notes = (f"{len(pairs)} pairs of videos, of {len(ours)} and {len(theirs)}", *notes)
     rows = compare_runs(pairs, list(CATALOGUE))
     videos = [video for run in zip(*pairs, strict=True) for video in run]
-    return Evaluation(names[0], names[1], rows, videos, notes, out / f"{NAME}.md")
+    return Evaluation(names[0], names[1], rows, videos, notes, page, tuple(refused))
 
 
-def require_pairs(ours: Sequence[ScoredVideo], theirs: Sequence[ScoredVideo], names: Sequence[str]) -> list[Pair]:
-    """The pairs of two runs.
+def require_pairs(
+    ours: Sequence[ScoredVideo], theirs: Sequence[ScoredVideo], names: Sequence[str], refused: Sequence[str] = ()
+) -> list[Pair]:
+    """The pairs of two runs; `refused` says of videos of theirs why they are not among these.
 
     Raises:
         RequestError: there is none.
     """
     if pairs := pair_videos(ours, theirs):
         return pairs
-    raise RequestError(f"{names[0]} and {names[1]}: no video of one was made of a source of the other; nothing to pair")
+    why = f"; {refused[0]}" if refused else ""
+    told = "no video of one was made of a source of the other; nothing to pair"
+    raise RequestError(f"{names[0]} and {names[1]}: {told}{why}")
 
 
 def scored(job: MeasureJob, scores: Scores | None = None) -> ScoredVideo:
@@ -185,6 +205,8 @@ def _page(found: Evaluation) -> str:
         head = ["metric", "better", "this run", "the other", "difference", "n", "verdict"]
     parts = [f"# {title}", *(f"{plain(note)}." for note in found.notes), INTERVALS, markdown_table(head, rows)]
     parts += ["## Not measured", "\n".join(missing)] if missing else []
+    lost = [f"- {plain(one)}" for one in found.refused]
+    parts += ["## Videos that could not be measured", "\n".join(lost)] if lost else []
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from model.errors import RequestError
+from model.errors import InputError, MemoryV2VError, RequestError, RunError, first_line
 from model.metrics.catalogue import CATALOGUE, InstrumentSet, missing
 from model.metrics.score import Measurement, NotMeasured, Score
 from model.metrics.video_scores import score_video
@@ -25,6 +25,7 @@ from storage.content_id import hash_folder, hash_source, identify
 from storage.edited_videos import EditedVideo
 from storage.ffmpeg import has_filter
 from storage.geometry import scaled
+from storage.originals import find_original
 from storage.probe import VideoInfo, probe
 from storage.records import add_records, read_records
 from storage.video import eight_bits, read_frames, read_spans
@@ -86,28 +87,59 @@ def find_instruments(folder: Path | None, device: str, cache: Path) -> Instrumen
     return Instruments(folder, device, identify({"able": able, "content": content}))
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A video that cannot be measured, and why."""
+
+    edit: EditedVideo
+    fault: MemoryV2VError
+
+    def __str__(self) -> str:
+        path, told = str(self.edit.path), first_line(self.fault)
+        return told if told.startswith(path) else f"{path}: {told}"
+
+
 def plan_jobs(
     edits: Sequence[EditedVideo], original: Path | None, instruments: Instruments, cache: Path
-) -> list[MeasureJob]:
-    """What is measured, and against what: the original where it is at hand, else the copy on the review page.
+) -> list[MeasureJob | Refused]:
+    """What is measured of each video, and against what: the original where it is at hand, else the copy on the review
+    page. One without either, or whose original has changed, is refused.
 
     Raises:
-        RequestError: an original is not the video that was edited, belongs to none, or there is no source at all.
+        RequestError: all are refused, or the original belongs to none.
     """
     if original is not None and not original.exists():
         raise RequestError(f"--source {original}: no such file or folder; give the video that was edited")
-    jobs = [_job(edit, edits, original, instruments, cache) for edit in edits]
+    planned = [_job(edit, edits, original, instruments, cache) for edit in edits]
+    jobs = [job for job in planned if isinstance(job, MeasureJob)]
+    refused = [one for one in planned if isinstance(one, Refused)]
     if original is not None and all(job.is_copy for job in jobs):
-        raise RequestError(f"--source {original}: none of the {len(edits)} videos was made of it; give the original")
-    return jobs
+        why = str(refused[0]) if refused else "give the original"
+        raise RequestError(f"--source {original}: none of the {len(edits)} videos was made of it; {why}")
+    if not jobs:
+        raise _none_of(refused)
+    return planned
+
+
+def _none_of(refused: Sequence[Refused]) -> MemoryV2VError:
+    """What is raised where all videos are refused."""
+    first = refused[0]
+    if len(refused) == 1:
+        return first.fault
+    kind = RequestError if isinstance(first.fault, InputError) else RunError
+    return kind(f"none of the {len(refused)} videos can be measured; {first}")
 
 
 def _job(
     edit: EditedVideo, edits: Sequence[EditedVideo], original: Path | None, instruments: Instruments, cache: Path
-) -> MeasureJob:
-    found = _find_original(edit, original, cache)
+) -> MeasureJob | Refused:
+    try:
+        found = _find_original(edit, original, cache)
+    except RequestError as fault:
+        return Refused(edit, fault)
     if found is None and not edit.proxy.is_file():
-        raise RequestError(f"{edit.path}: its review page has no copy of the source; name the original with --source")
+        told = f"{edit.path}: its review page has no copy of the source; name the original with --source"
+        return Refused(edit, RequestError(told))
     source = found or edit.proxy
     earlier = _earlier_views(edit, edits)
     fields: dict[str, Any] = {
@@ -125,13 +157,15 @@ def _job(
 
 
 def _find_original(edit: EditedVideo, original: Path | None, cache: Path) -> Path | None:
-    """The file with the very content that was edited: the one that is named, or that of its name in a folder."""
+    """The file with the very content that was edited: the one that is named, or one of its name in a folder."""
     if original is None:
         return None
-    path = original / Path(edit.turn.video).name if original.is_dir() else original
-    if not path.is_file():
+    turn = edit.turn
+    found = find_original(original, Path(turn.video).name, turn.source, lambda path: hash_source(path, cache))
+    if found is None:
         return None
-    if hash_source(path, cache) == edit.turn.source:
+    path, content = found
+    if content == turn.source:
         return path
     if original.is_dir():
         raise RequestError(f"{path}: is not the video that {edit.path.name} was made of; its content has changed")
@@ -222,26 +256,44 @@ def _stills(info: VideoInfo, like: VideoInfo, numbers: Sequence[int]) -> list[np
 
 
 @task(task_run_name="measure {name}", cache_policy=NO_CACHE, persist_result=False)
-def measure_videos(jobs: Sequence[MeasureJob], records: Path, workers: int | None, name: str) -> None:
-    """Measure what is not written down yet, on several Judges at once.
+def measure_videos(jobs: Sequence[MeasureJob], records: Path, workers: int | None, name: str) -> list[Refused]:
+    """Measure what is not written down yet, on several Judges at once. Returns what could not be measured.
 
     Raises:
-        MemoryV2VError: raised by a Judge.
+        WeightsError: an instrument does not load.
+        MemoryV2VError: no job has a measurement, for this reason.
     """
-    left = left_of(jobs, records)
+    left, faults = left_of(jobs, records), dict[str, MemoryV2VError]()
     with CountedProgress(name, len(left), f"evaluate-{identify({'name': name})[:12]}", "videos measured") as progress:
-        for done, (key, scores) in enumerate(measure_together(left, workers or len(left)), 1):
-            add_records(records, [record_fields(key, scores)])
+        for done, (key, gave) in enumerate(measure_together(left, workers or len(left)), 1):
+            if isinstance(gave, MemoryV2VError):
+                faults[key] = gave
+            else:
+                add_records(records, [record_fields(key, gave)])
             progress.show(done)
+    return _refused(jobs, faults, records)
 
 
-def measure_here(jobs: Sequence[MeasureJob], records: Path) -> None:
+def measure_here(jobs: Sequence[MeasureJob], records: Path) -> list[Refused]:
     """The same in this process, without instruments: starting Ray takes longer than measuring a short video."""
-    left = left_of(jobs, records)
+    left, faults = left_of(jobs, records), dict[str, MemoryV2VError]()
     for number, job in enumerate(left, 1):
         told = f"{job.edit.path.name} ({number} of {len(left)})"
-        scores = measure_video(job, watch=_every_few_seconds(told, job.edit.shots[-1].span.stop))
-        add_records(records, [record_fields(job.key, scores)])
+        try:
+            scores = measure_video(job, watch=_every_few_seconds(told, job.edit.shots[-1].span.stop))
+        except MemoryV2VError as fault:
+            faults[job.key] = fault
+        else:
+            add_records(records, [record_fields(job.key, scores)])
+    return _refused(jobs, faults, records)
+
+
+def _refused(jobs: Sequence[MeasureJob], faults: Mapping[str, MemoryV2VError], records: Path) -> list[Refused]:
+    refused = [Refused(job.edit, faults[job.key]) for job in jobs if job.key in faults]
+    known = read_measurements(records) if refused else {}
+    if refused and not any(job.key in known for job in jobs):
+        raise _none_of(refused)
+    return refused
 
 
 def _every_few_seconds(name: str, total: int) -> Callable[[int], None]:

@@ -26,9 +26,11 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
 from flows import catalog
+from flows.environment import user_folder
 from model.config import CatalogRequest, FaultPolicy
 from model.errors import CatalogError, DiskFullError, RequestError, RunError, StoreBusyError, StoreError
 from storage.catalog_page import PAGE
+from storage.content_id import hash_file, hash_source
 from storage.ledger import Entry, Ledger
 from storage.memory import MemoryStore
 from storage.object_store import upload
@@ -41,7 +43,7 @@ from tasks import commit
 from tasks.catalog_work import STATE
 from tasks.editor_handle import EditorHandle
 from tests.clips import X264, chart, make_bad_input, run_ffmpeg
-from tests.storage.memories import make_entry, make_row
+from tests.storage.memories import enter_turn, make_entry, make_row
 from tests.storage.object_servers import running_moto
 from tests.users import as_nobody
 from tests.waiting import end, wait_for
@@ -64,14 +66,20 @@ def last_run(out: Path) -> RunRecord:
 
 def write_catalog(folder: Path, clip: Path, ids: Sequence[str], **settings: Any) -> Path:
     """A manifest of copies of a clip that ask for the same, but for `settings` that are functions of the id."""
-    lines = []
     for id in ids:
         copy(clip, folder / f"{id}.mp4")
+    path = folder / "catalog.jsonl"
+    path.write_text(asked_for(ids, **settings))
+    return path
+
+
+def asked_for(ids: Sequence[str], **settings: Any) -> str:
+    """The lines of such a manifest."""
+    lines = []
+    for id in ids:
         own = {name: value(id) if callable(value) else value for name, value in settings.items()}
         lines.append({"video_id": id, "uri": f"{id}.mp4", "turns": [{"prompt": "make it night"}], **own})
-    path = folder / "catalog.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def request(manifest: Path, **options: Any) -> CatalogRequest:
@@ -184,6 +192,8 @@ def test_a_video_in_a_bucket_is_no_fault_of_the_plan(
             catalog.run(asked)
         after = catalog.plan(asked)
         assert (after.unknown, after.segments, after.done, after.measured) == (0, SEGMENTS, 1, False)
+    assert Path(states_of(asked.out)["one"].output).name == "one_edit_v001.mp4"
+    assert [turn.video for turn in Ledger(asked.out / "one" / MEMORY).turns()] == ["one.mp4"], "as it is called there"
     monkeypatch.setattr("storage.object_store.RETRIES", 0)
     silent = catalog.plan(asked)
     assert (silent.unknown, silent.faulty) == (2, [])
@@ -441,6 +451,59 @@ def test_a_plan_is_made_from_past_runs(cluster: None, clip: Path, tmp_path: Path
     catalog.run(request(together, weights="rehearsal:0.07", out=tmp_path / "group"))
     shared = catalog.plan(other)
     assert shared.memory_bytes < 1.5 * after.memory_bytes, "videos of a group share a folder, which is counted once"
+
+
+def edit_by_hand(folder: Path, film: Path, prompt: str, parent: int = 0) -> int:
+    """A turn of the group `show` over a film, as a run that was killed afterwards leaves it; its number."""
+    ledger = Ledger(folder / MEMORY)
+    told = {"asked": prompt, "video": film.name, "source": hash_file(film), "parent": parent}
+    number = enter_turn(ledger, "show", f"{prompt} {film} {parent}", **told)
+    for segment in range(SEGMENTS):
+        ledger.record(make_entry(make_row(segment, session="show", turn=number)))
+    return number
+
+
+def test_what_is_done_of_a_group_is_counted_by_video(clip: Path, tmp_path: Path) -> None:
+    """And by what is asked now: another prompt is still to be done, and so is what edits its result."""
+    turns = [{"prompt": "make it night"}, {"prompt": "add snow", "on": "last"}]
+    ids = ["one", "two", "three"]
+    asked = request(write_catalog(tmp_path, clip, ids, memory_scope="group:show", turns=turns))
+    for id, hue in (("two", 90), ("three", 180)):
+        run_ffmpeg("-y", "-i", clip, "-vf", f"hue=h={hue}", *X264, tmp_path / f"{id}.mp4")
+    assert catalog.plan(asked).left == 6 * SEGMENTS
+    number = edit_by_hand(asked.out / "show", tmp_path / "one.mp4", "make it night")
+    assert [one.left for one in catalog.plan(asked).planned] == [SEGMENTS, 2 * SEGMENTS, 2 * SEGMENTS]
+    edit_by_hand(asked.out / "show", tmp_path / "one.mp4", "add snow", number)
+    planned = catalog.plan(asked)
+    assert [one.left for one in planned.planned] == [0, 2 * SEGMENTS, 2 * SEGMENTS]
+    assert planned.done == 1
+    changed = [{"prompt": "make it day"}, turns[1]]
+    asked.manifest.write_text(asked_for(ids, memory_scope="group:show", turns=changed))
+    assert (catalog.plan(asked).done, catalog.plan(asked).left) == (0, 6 * SEGMENTS)
+
+
+def test_videos_of_one_name_are_told_apart_where_their_content_is_known(clip: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    first, second = copy(clip, tmp_path / "a" / "film.mp4"), tmp_path / "b" / "film.mp4"
+    run_ffmpeg("-i", clip, "-vf", "hue=h=90", *X264, second)
+    manifest = tmp_path / "catalog.jsonl"
+    manifest.write_text(asked_for(["a", "b"], memory_scope="group:show", uri=lambda id: f"{id}/film.mp4"))
+    edit_by_hand(tmp_path / "out" / "show", first, "make it night")
+    for film in (first, second):
+        hash_source(film, user_folder("cache"))
+    assert [one.left for one in catalog.plan(request(manifest)).planned] == [0, SEGMENTS]
+
+
+def test_a_group_takes_as_long_as_its_videos_one_by_one(clip: Path, tmp_path: Path) -> None:
+    took = {}
+    for scope in ("video", "group:show"):
+        manifest = write_catalog(tmp_path, clip, ["one", "two", "three", "four"], memory_scope=scope)
+        planned = catalog.plan(request(manifest, weights="rehearsal:15", editors=4))
+        rates = planned.rates
+        took[scope] = planned.finish_seconds - rates.start_seconds - rates.end_seconds
+    assert took["video"] == pytest.approx(SEGMENTS * 15, rel=0.1)
+    assert took["group:show"] == pytest.approx(4 * SEGMENTS * 15, rel=0.1)
 
 
 @pytest.mark.parametrize("damage", ["_versions", "data"])

@@ -4,7 +4,9 @@ import csv
 import json
 import sys
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import numpy as np
@@ -141,6 +143,76 @@ def test_the_original_is_preferred_and_must_be_the_one(
     code, _, said = call(steady, "--source", other)
     assert code == 2
     assert f"none of the {VIDEOS} videos was made of it" in said
+
+
+def test_originals_are_found_at_any_depth(originals: list[Path], tmp_path: Path, call: Call) -> None:
+    """Also where others have their names: content tells."""
+    run, footage = write_run(tmp_path / "run", originals[:2], brighter), tmp_path / "footage"
+    for number, original in enumerate(originals[:2]):
+        write_frames(footage / original.name, scene(7 + number))
+        (footage / f"day {number}" / "a").mkdir(parents=True)
+        copy(original, footage / f"day {number}" / "a" / original.name)
+    code, found, said = call(run, "--source", footage)
+    assert (code, found["psnr"]["n"]) == (0, 2)
+    assert "small copy" not in said
+
+
+@pytest.mark.parametrize("judges", [False, True])
+def test_what_cannot_be_measured_is_named_and_keeps_nobody(
+    judges: bool,
+    originals: list[Path],
+    tmp_path: Path,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """A page without its copy of the source, and a copy that is damaged; a repetition ends as this did."""
+    if judges:
+        request.getfixturevalue("cluster")
+        monkeypatch.setattr("flows.evaluation.HERE_FRAMES", 0)
+    run = write_run(tmp_path / "run", originals[:4], brighter)
+    (run / "film0" / "film0_edit_v001_review" / "source.mp4").unlink()
+    (run / "film1" / "film1_edit_v001_review" / "source.mp4").write_bytes(b"no video")
+    for _ in range(2):
+        code, found, said = call(run)
+        assert (code, found["psnr"]["n"]) == (3, 2)
+        assert set(found) == {*CATALOGUE, "refused"}
+        lost, damaged = found["refused"]
+        assert lost.endswith(
+            "film0_edit_v001.mp4: its review page has no copy of the source; name the original with --source"
+        )
+        assert "film1_edit_v001.mp4: " in damaged
+        assert "not a video of an accepted kind" in damaged
+        assert lost in said
+        page = unescape((run / "evaluation" / "evaluation.md").read_text())
+        assert "2 videos could not be measured" in page
+        assert f"- {lost}" in page
+        assert len((run / "evaluation" / "measurements.jsonl").read_text().splitlines()) == 2
+    code, found, said = call(run, "--source", originals[0].parent)
+    assert (code, found["psnr"]["n"]) == (0, 4)
+
+
+def test_pairs_are_those_that_can_be_measured(originals: list[Path], tmp_path: Path, call: Call) -> None:
+    runs = [write_run(tmp_path / name, originals[:2], change) for name, change in (("a", brighter), ("b", flickering))]
+    (runs[1] / "film0" / "film0_edit_v001_review" / "source.mp4").write_bytes(b"no video")
+    code, found, said = call(runs[0], "--against", runs[1])
+    assert (code, found["flicker"]["n"]) == (3, 1)
+    assert "1 pairs of videos, of 2 and 1" in said
+    (runs[1] / "film1" / "film1_edit_v001_review" / "source.mp4").unlink()
+    code, _, said = call(runs[0], "--against", runs[1])
+    assert code == 2
+    assert "nothing to pair" in said
+    assert "film1_edit_v001.mp4: its review page has no copy" in said
+
+
+def test_where_nothing_can_be_measured_it_is_an_error(originals: list[Path], tmp_path: Path, call: Call) -> None:
+    run = write_run(tmp_path / "run", originals[:2], brighter)
+    for number in range(2):
+        (run / f"film{number}" / f"film{number}_edit_v001_review" / "source.mp4").write_bytes(b"no video")
+    code, found, said = call(run)
+    assert (code, found) == (2, {})
+    assert "none of the 2 videos can be measured" in said
+    assert not (run / "evaluation").exists()
 
 
 def test_the_newest_version_of_each_turn_counts(originals: list[Path], tmp_path: Path, call: Call) -> None:

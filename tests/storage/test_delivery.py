@@ -19,7 +19,7 @@ import jsonschema
 import opentimelineio as otio
 import pytest
 
-from model.errors import MemoryV2VError, RequestError, RunError, StoreError
+from model.errors import MemoryV2VError, RequestError, RunError, StoreError, VideoError
 from storage.checksums import verify
 from storage.delivery import Delivered, Order, deliver
 from storage.delivery_folder import staged
@@ -351,6 +351,23 @@ def test_another_source_is_refused(finished: Finished, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="is not the video that was edited"):
         hand_over(finished, tmp_path / "to", source=other)
     assert not (tmp_path / "to").exists()
+
+
+def test_the_source_is_found_at_any_depth(finished: Finished, source: Path, tmp_path: Path) -> None:
+    """Of several files of its name the one that was edited, whatever lies nearer."""
+    footage = tmp_path / "footage"
+    below = footage / "season 1" / "day 2" / "film.mov"
+    below.parent.mkdir(parents=True)
+    with pytest.raises(VideoError, match=r"footage/film.mov: does not exist"):
+        hand_over(finished, tmp_path / "to", source=footage)
+    for other in (footage / "film.mov", footage / "season 0" / "film.mov"):
+        other.parent.mkdir(exist_ok=True)
+        make_clip("plain", tmp_path).replace(other)
+    with pytest.raises(RequestError, match=r"footage/film.mov: is not the video that was edited"):
+        hand_over(finished, tmp_path / "to", source=footage)
+    os.link(source, below)
+    told = hand_over(finished, tmp_path / "to", source=footage).sidecar.source
+    assert (told.name, told.verified) == ("film.mov", True)
 
 
 def test_without_the_source_it_says_that_it_was_not_verified(finished: Finished, tmp_path: Path) -> None:

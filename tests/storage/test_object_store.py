@@ -66,10 +66,20 @@ def test_a_video_comes_and_goes_whole(key: str, films: S3Store, tmp_path: Path) 
     assert fetched(f"s3://films/{key}", tmp_path / "cache") is None
     path = fetch(f"s3://films/{key}", tmp_path / "cache", lambda done, total: told.append((done, total)))
     assert path.read_bytes() == CONTENT
-    assert path.suffix == Path(key).suffix.lower()
-    assert path.parent == tmp_path / "cache"
+    assert path.name == Path(key).name
+    assert path.parent.parent == tmp_path / "cache"
     assert fetched(f"s3://films/{key}", tmp_path / "cache") == path
     assert told == [(min(done, len(CONTENT)), len(CONTENT)) for done in range(1000, len(CONTENT) + 1000, 1000)]
+
+
+def test_a_copy_has_a_name_that_a_file_can_have(films: S3Store, tmp_path: Path) -> None:
+    """Of a name that is too long its end, which is what the video is."""
+    key = f"season/{'é' * 300}.mov"
+    obstore.put(films, key, CONTENT)
+    path = fetch(f"s3://films/{key}", tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert path.name.endswith("é.mov")
+    assert fetched(f"s3://films/{key}", tmp_path) == path
 
 
 def test_what_is_whole_is_not_fetched_again(films: S3Store, tmp_path: Path) -> None:
