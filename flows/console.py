@@ -37,6 +37,11 @@ Speed = Annotated[
     str, typer.Option(help="plain; exact: compiled, for long work; fast: also skips steps that are easily told.")
 ]
 Quantize = Annotated[str, typer.Option(help="Linear layers in 8 bits, by torchao: int8, fp8, or none.")]
+Schedule = Annotated[
+    str,
+    typer.Option(help="Order of segments: sequential, or for several Editors anchors:K or auto."),
+]
+Editors = Annotated[int, typer.Option(help="Editors at work at once, one GPU each.")]
 Memory = Annotated[
     str | None,
     typer.Option(help="s3://bucket/prefix for the tables of the memory.", show_default="in the folder"),

@@ -10,9 +10,8 @@ from prefect import flow
 
 from flows.cancelling import cancellable
 from flows.environment import user_folder
-from flows.request import completed
+from flows.request import completed, require_busy_editors
 from model.config import EditRequest
-from model.errors import RequestError
 from storage.ledger import Entry
 from storage.review import find_shown
 from storage.scores import count_flagged
@@ -126,9 +125,7 @@ def understand(request: EditRequest) -> EditWork:
     place_for(request.out)
     require_place(request.out / MEMORY, request.memory)
     request = completed(request, TEXT_EDITS)
-    if request.editors > 1 and request.schedule == "sequential":
-        told = f"editors {request.editors}: a sequential schedule keeps one of them busy"
-        raise RequestError(f"{told}; add --schedule auto, or leave them out")
+    require_busy_editors(request)
     weights, descriptor = Path(request.weights), locate_descriptor(request.descriptor)
     require_kind(weights, TEXT_EDITS)
     return describe_work(request, weights, descriptor, choose_device(request.device), cache)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from flows.cancelling import cancellable
 from flows.environment import user_folder
-from flows.request import completed
+from flows.request import completed, require_busy_editors
 from model.config import ViewRequest
 from storage.ledger import Entry
 from storage.probe import probe
@@ -115,6 +115,7 @@ def understand(request: ViewRequest) -> ViewCall:
     place_for(request.out)
     require_place(request.out / MEMORY, request.memory)
     request = completed(request, NOVEL_VIEWS)
+    require_busy_editors(request)
     weights = Path(request.weights)
     require_kind(weights, NOVEL_VIEWS)
     return describe_call(request, weights, choose_device(request.device), cache)

@@ -120,7 +120,7 @@ def test_options_of_view_are_frozen(call: Callable[..., Done]) -> None:
     found = {word.strip(",") for word in text.split() if word.startswith("--")}
     shared = "--out --weights --session --frames --overlap --size --top-k --steps --guidance --seed --codec --tone-map"
     own = "--camera --instruction --recall --coverage --chain --fov --scale --device --wait --json --verbose --help"
-    assert found == {*shared.split(), *own.split(), "--memory", "--speed", "--quantize"}
+    assert found == {*shared.split(), *own.split(), "--memory", "--speed", "--quantize", "--schedule", "--editors"}
 
 
 def test_options_of_evaluate_are_frozen(call: Callable[..., Done]) -> None:
@@ -200,6 +200,8 @@ def test_bad_option_is_one_clear_line(
         (["--camera", "pan-left", "--top-k", "-1"], "top_k"),
         (["--camera", "pan-left", "--recall", "luck"], "recall"),
         (["--camera", "pan-left", "--fov", "180"], "fov"),
+        (["--camera", "pan-left", "--editors", "2"], "editors 2: a sequential schedule keeps one of them busy"),
+        (["--camera", "pan-left", "--schedule", "backwards"], "schedule 'backwards'"),
         (["--camera", "pan-left", "--size", "72x64"], "72x64: this model needs multiples of 16, such as 64x64"),
         (["--camera", "pan-left", "--weights", "demo"], "memory-v2v edit"),
         (["--camera", "pan-left", "--weights", "demo-absent"], "'untrained'"),
