@@ -24,7 +24,7 @@ from flows.console import (
     Steps,
     ToneMap,
     Transfer,
-    Verbose,
+    VerboseRecall,
     Wait,
     parse_size,
     tell,
@@ -73,7 +73,7 @@ def edit(
     memory: Memory = None,
     wait: Wait = 3600.0,
     as_json: Json = False,
-    verbose: Verbose = False,
+    verbose: VerboseRecall = False,
 ) -> None:
     """Edit VIDEO as PROMPT says: same length, same sound, with a page to review it.
 

@@ -22,7 +22,7 @@ from flows.console import (
     Speed,
     Steps,
     ToneMap,
-    Verbose,
+    VerboseRecall,
     Wait,
     parse_size,
     tell,
@@ -80,7 +80,7 @@ def view(
     memory: Memory = None,
     wait: Wait = 3600.0,
     as_json: Json = False,
-    verbose: Verbose = False,
+    verbose: VerboseRecall = False,
 ) -> None:
     """See VIDEO anew along each CAMERA, in turn: what one turn invents, the next ones keep.
 

@@ -51,7 +51,10 @@ Scale = Annotated[
     float | None,
     typer.Option(help="Metres to a unit, in camera files that name none (NeRF, COLMAP).", show_default="1"),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's log, with the memories recalled.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's log.")]
+VerboseRecall = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show the flow's log, with the memories recalled.")
+]
 
 
 def say(text: str) -> None:

@@ -26,6 +26,7 @@ from tasks.ingest import ingest
 from tasks.pool import EditorPool, descriptor_of, dismiss, start_editors, start_embedder
 from tasks.publish import publish
 from tasks.recall import TextTurn
+from tasks.sessions import count_text
 from tasks.stitch import stitch_video
 from tasks.terminal import say
 from tasks.turn import TurnRecord
@@ -60,8 +61,12 @@ class EditReport:
 
     def summary(self) -> str:
         """Three lines for a person."""
-        work = f"{self.edited} segments edited, {self.reused} reused" if self.edited else "nothing left to edit"
-        length = f"{self.frames} frames in {self.shots} shots, {self.seconds:.1f} s"
+        work = (
+            f"{count_text(self.edited, 'segment')} edited, {self.reused} reused"
+            if self.edited
+            else "nothing left to edit"
+        )
+        length = f"{self.frames} frames in {count_text(self.shots, 'shot')}, {self.seconds:.1f} s"
         flagged = f"; {self.flagged} flagged" if self.flagged else ""
         return f"{work}{flagged}; {length}\nvideo   {self.output}\nreview  {self.review}"
 

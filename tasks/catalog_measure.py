@@ -87,6 +87,6 @@ def require_few_failures(record: RunRecord, most: float) -> None:
     if lost > most * all_videos:
         raise CatalogError(
             f"{lost} of {all_videos} videos are not done; memory-v2v catalog report says why, "
-            "and retry --failed tries them again",
+            "and retry tries them again",
             record,
         )
