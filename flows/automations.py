@@ -5,6 +5,7 @@ an earlier one goes. They look at our flows alone: others at the same server may
 """
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,7 +51,7 @@ class Alert:
 
 
 def choose_alert(url: str, inside: bool) -> Alert:
-    """The alert that the operator asks for.
+    """The alert that the operator asks for. Imports no Prefect, as flows/deployments.py says.
 
     Raises:
         RequestError: no address of the web, not encrypted though it leaves this machine, or in a private network
@@ -64,15 +65,10 @@ def choose_alert(url: str, inside: bool) -> Alert:
         return Alert(url, inside=True)
     if parts.scheme != "https":
         raise RequestError(f"--alert: {host} is another machine, and http:// is read on the way; use https://")
-    if not inside:
-        from prefect.utilities.urls import validate_restricted_url
-
-        try:
-            validate_restricted_url(url)
-        except ValueError:
-            raise RequestError(
-                f"--alert: {host} is unknown, or in a private network; with --alert-inside such addresses are called"
-            ) from None
+    if not (inside or _is_public(host)):
+        raise RequestError(
+            f"--alert: {host} is unknown, or in a private network; with --alert-inside such addresses are called"
+        )
     return Alert(url, inside)
 
 
@@ -81,6 +77,15 @@ def _is_this_machine(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_public(host: str) -> bool:
+    """Whether a name leads somewhere, and nowhere into a private network: as Prefect asks when it calls a webhook."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # the latter of a name that can be none
+        return False
+    return bool(found) and not any(ipaddress.ip_address(str(place[4][0])).is_private for place in found)
 
 
 def install_automations(flows: Sequence[str], alert: Alert | None, silence_seconds: float = SILENCE_SECONDS) -> None:

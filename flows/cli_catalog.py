@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.console import PARTLY, Device, Json, Memory, Quantize, Speed, Verbose, answer
+from flows.console import PARTLY, Device, Json, Memory, Quantize, Speed, VerboseRecall, answer
 from flows.environment import prepare_environment
 
 if TYPE_CHECKING:
@@ -55,10 +55,11 @@ def build(
     """Write a manifest with a line for each video below FOLDER."""
     prepare_environment()
     from storage.catalog import build_catalog, write_manifest
+    from tasks.sessions import count_text
 
     lines = build_catalog(folder, out, pattern, prompt or ())
     write_manifest(lines, out, overwrite)
-    told = f"{out}: {len(lines)} videos{'' if prompt else '; turns are left to --defaults'}"
+    told = f"{out}: {count_text(len(lines), 'video')}{'' if prompt else '; turns are left to --defaults'}"
     answer(told, {"manifest": str(out), "videos": len(lines)}, as_json)
 
 
@@ -75,9 +76,10 @@ def validate(
     """Tell everything that is wrong with a manifest, by line and field. Exit code 2 if anything is."""
     prepare_environment()
     from storage.catalog import find_faults
+    from tasks.sessions import count_text
 
     faults = find_faults(manifest, defaults, out, check_sha)
-    told = [*map(str, faults), f"{manifest}: {len(faults)} faults" if faults else f"{manifest}: good"]
+    told = [*map(str, faults), f"{manifest}: {count_text(len(faults), 'fault')}" if faults else f"{manifest}: good"]
     found = [{"file": str(one.file), "line": one.line, "field": one.field, "fault": one.message} for one in faults]
     answer("\n".join(told), {"valid": not faults, "faults": found}, as_json)
     if faults:
@@ -130,7 +132,7 @@ def run(
     quantize: Quantize = "none",
     wait: Annotated[float, typer.Option(help="Seconds to wait for another run of this catalog.")] = 0.0,
     as_json: Json = False,
-    verbose: Verbose = False,
+    verbose: VerboseRecall = False,
 ) -> None:
     """Edit all videos of MANIFEST. What goes wrong with one is told, and the others go on.
 
@@ -154,20 +156,22 @@ def status(folder: Folder, as_json: Json = False) -> None:
     answer(status_text(running, states), status_fields(running, states), as_json)
 
 
-@catalog.command(epilog="Example: memory-v2v catalog retry edited --failed")
+@catalog.command(epilog="Example: memory-v2v catalog retry edited")
 def retry(
     folder: Folder,
-    failed: Annotated[bool, typer.Option("--failed", help="Those that failed, or are done in part.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Those that failed, or are done in part; so it is without, too.")
+    ] = False,
     as_json: Json = False,
-    verbose: Verbose = False,
+    verbose: VerboseRecall = False,
 ) -> None:
-    """Run those videos again that are not done, with the settings of the last run, and their quarantined segments."""
+    """Run those videos again that failed or are done in part, with the settings of the last run.
+
+    Their quarantined segments are edited again.
+    """
     prepare_environment(verbose)
     from flows.catalog import retry as edit_again
-    from model.errors import RequestError
 
-    if not failed:
-        raise RequestError("say what to run again: --failed")
     _conclude(lambda: edit_again(folder), folder, as_json)
 
 
@@ -192,8 +196,11 @@ def report(
     """Tell what the last run did, and how every video stands: totals, what failed and why, what took longest."""
     prepare_environment()
     from flows.catalog import report as look
+    from model.errors import RequestError
     from tasks.catalog_told import status_fields, write_table
 
+    if csv is not None and (csv.is_dir() or not csv.absolute().parent.is_dir()):
+        raise RequestError(f"--csv {csv}: expected a file in a folder that is there")
     record, states, text = look(folder)
     if csv is not None:
         write_table(csv, states)

@@ -8,6 +8,7 @@ import typer
 from flows.console import (
     Codec,
     Device,
+    Editors,
     Feather,
     Frames,
     Json,
@@ -16,13 +17,14 @@ from flows.console import (
     Memory,
     Overlap,
     Quantize,
+    Schedule,
     Seed,
     Size,
     Speed,
     Steps,
     ToneMap,
     Transfer,
-    Verbose,
+    VerboseRecall,
     Wait,
     parse_size,
     tell,
@@ -60,11 +62,8 @@ def edit(
     feather: Feather = None,
     keep_unchanged: KeepUnchanged = False,
     transfer: Transfer = "upscale",
-    schedule: Annotated[
-        str,
-        typer.Option(help="Order of segments: sequential, or for several Editors anchors:K or auto."),
-    ] = "sequential",
-    editors: Annotated[int, typer.Option(help="Editors at work at once, one GPU each.")] = 1,
+    schedule: Schedule = "sequential",
+    editors: Editors = 1,
     gate: Annotated[
         str, typer.Option(help="What is done about segments that went wrong: flag them, redo them, or off.")
     ] = "flag",
@@ -74,7 +73,7 @@ def edit(
     memory: Memory = None,
     wait: Wait = 3600.0,
     as_json: Json = False,
-    verbose: Verbose = False,
+    verbose: VerboseRecall = False,
 ) -> None:
     """Edit VIDEO as PROMPT says: same length, same sound, with a page to review it.
 

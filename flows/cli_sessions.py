@@ -104,7 +104,7 @@ def export(
 @sessions.command("import", epilog="Example: memory-v2v session import film.zip --out elsewhere")
 def import_(
     file: Annotated[Path, typer.Argument(help="An archive that session export wrote.", show_default=False)],
-    out: Out = Path("out"),
+    out: Annotated[Path, typer.Option(help="Folder to import into, made where it is not there.")] = Path("out"),
     name: Annotated[str | None, typer.Option("--as", help="Name it this.", show_default="its own")] = None,
     as_json: Json = False,
 ) -> None:

@@ -12,7 +12,8 @@ from flows.console import PARTLY, Device, Json, Seed, Verbose, parse_size, tell
 from flows.environment import prepare_environment
 
 TRAIN_EXAMPLE = (
-    "Example: memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml --out demo"
+    "Example: memory-v2v train checkpoints/demo/manifest.yaml --config checkpoints/demo/training.yaml "
+    "--out out/train-demo"
 )
 EXTEND_EXAMPLE = "Example: memory-v2v extend senorita/ --framepack framepack/ --weights lucy/ --out extended"
 

@@ -8,6 +8,7 @@ import typer
 from flows.console import (
     Codec,
     Device,
+    Editors,
     Frames,
     Guidance,
     Json,
@@ -15,12 +16,13 @@ from flows.console import (
     Overlap,
     Quantize,
     Scale,
+    Schedule,
     Seed,
     Size,
     Speed,
     Steps,
     ToneMap,
-    Verbose,
+    VerboseRecall,
     Wait,
     parse_size,
     tell,
@@ -36,7 +38,7 @@ def view(
         list[str] | None,
         typer.Option(
             help="A move such as pan-left, a sentence such as 'pan right 20deg, then dolly in 1m', or a file of poses; "
-            "each is a turn.",
+            "each is a turn.  [required]",
             show_default=False,
         ),
     ] = None,
@@ -70,13 +72,15 @@ def view(
     seed: Seed = 0,
     codec: Codec = "h264",
     tone_map: ToneMap = False,
+    schedule: Schedule = "sequential",
+    editors: Editors = 1,
     device: Device = "auto",
     speed: Speed = "plain",
     quantize: Quantize = "none",
     memory: Memory = None,
     wait: Wait = 3600.0,
     as_json: Json = False,
-    verbose: Verbose = False,
+    verbose: VerboseRecall = False,
 ) -> None:
     """See VIDEO anew along each CAMERA, in turn: what one turn invents, the next ones keep.
 
@@ -103,6 +107,8 @@ def view(
         "scale": scale,
         "seed": seed,
         "output": {"codec": codec, "tone_map": tone_map},
+        "schedule": schedule,
+        "editors": editors,
         "device": device,
         "wait": wait,
     }

@@ -37,6 +37,11 @@ Speed = Annotated[
     str, typer.Option(help="plain; exact: compiled, for long work; fast: also extrapolates steps easy to predict.")
 ]
 Quantize = Annotated[str, typer.Option(help="Linear layers in 8 bits, by torchao: int8, fp8, or none.")]
+Schedule = Annotated[
+    str,
+    typer.Option(help="Order of segments: sequential, or for several Editors anchors:K or auto."),
+]
+Editors = Annotated[int, typer.Option(help="Editors at work at once, one GPU each.")]
 Memory = Annotated[
     str | None,
     typer.Option(help="s3://bucket/prefix for the tables of the memory.", show_default="in the folder"),
@@ -46,7 +51,10 @@ Scale = Annotated[
     float | None,
     typer.Option(help="Metres to a unit, in camera files that name none (NeRF, COLMAP).", show_default="1"),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's log, with the memories recalled.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the flow's log.")]
+VerboseRecall = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show the flow's log, with the memories recalled.")
+]
 
 
 def say(text: str) -> None:

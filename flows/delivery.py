@@ -12,6 +12,7 @@ from model.errors import MemoryV2VError, RequestError, RunError
 from storage.checksums import CHECKSUMS, Verdict, verify
 from storage.delivery import Delivered, Order, deliver
 from storage.finished import Finished, Wanted, find_catalog_videos, find_finished_video, is_catalog
+from tasks.sessions import count_text
 from tasks.terminal import Counter, say
 
 
@@ -123,8 +124,9 @@ def _summary(one: Delivered) -> str:
     told = one.sidecar
     footage = told.master.footage
     source = "source verified" if told.source.verified else "source not at hand, give it with --source"
-    flags = sum(len(segment.flags) for segment in told.segments)
+    segments = count_text(len(told.segments), "segment")
+    flags = count_text(sum(len(segment.flags) for segment in told.segments), "flag")
     return (
         f"{one.folder}\n  {footage.frames} frames at {footage.rate}, timecode {footage.timecode or 'none'}; "
-        f"{len(told.segments)} segments, {flags} flags; {source}\n  review material, not a final: see NOTICE.txt"
+        f"{segments}, {flags}; {source}\n  review material, not a final: see NOTICE.txt"
     )

@@ -10,9 +10,8 @@ from prefect import flow
 
 from flows.cancelling import cancellable
 from flows.environment import user_folder
-from flows.request import completed
+from flows.request import completed, require_busy_editors
 from model.config import EditRequest
-from model.errors import RequestError
 from storage.ledger import Entry
 from storage.review import find_shown
 from storage.scores import count_flagged
@@ -27,6 +26,7 @@ from tasks.ingest import ingest
 from tasks.pool import EditorPool, descriptor_of, dismiss, start_editors, start_embedder
 from tasks.publish import publish
 from tasks.recall import TextTurn
+from tasks.sessions import count_text
 from tasks.stitch import stitch_video
 from tasks.terminal import say
 from tasks.turn import TurnRecord
@@ -61,8 +61,12 @@ class EditReport:
 
     def summary(self) -> str:
         """Three lines for a person."""
-        work = f"{self.edited} segments edited, {self.reused} reused" if self.edited else "nothing left to edit"
-        length = f"{self.frames} frames in {self.shots} shots, {self.seconds:.1f} s"
+        work = (
+            f"{count_text(self.edited, 'segment')} edited, {self.reused} reused"
+            if self.edited
+            else "nothing left to edit"
+        )
+        length = f"{self.frames} frames in {count_text(self.shots, 'shot')}, {self.seconds:.1f} s"
         flagged = f"; {self.flagged} flagged" if self.flagged else ""
         return f"{work}{flagged}; {length}\nvideo   {self.output}\nreview  {self.review}"
 
@@ -126,9 +130,7 @@ def understand(request: EditRequest) -> EditWork:
     place_for(request.out)
     require_place(request.out / MEMORY, request.memory)
     request = completed(request, TEXT_EDITS)
-    if request.editors > 1 and request.schedule == "sequential":
-        told = f"editors {request.editors}: a sequential schedule keeps one of them busy"
-        raise RequestError(f"{told}; add --schedule auto, or leave them out")
+    require_busy_editors(request)
     weights, descriptor = Path(request.weights), locate_descriptor(request.descriptor)
     require_kind(weights, TEXT_EDITS)
     return describe_work(request, weights, descriptor, choose_device(request.device), cache)

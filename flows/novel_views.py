@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from flows.cancelling import cancellable
 from flows.environment import user_folder
-from flows.request import completed
+from flows.request import completed, require_busy_editors
 from model.config import ViewRequest
 from storage.ledger import Entry
 from storage.probe import probe
@@ -25,6 +25,7 @@ from tasks.edit import edit_turn
 from tasks.ingest import VideoPlan, ingest
 from tasks.pool import EditorPool, start_editors
 from tasks.publish import publish
+from tasks.sessions import count_text
 from tasks.stitch import stitch_video
 from tasks.terminal import say
 from tasks.turn import TurnRecord
@@ -115,6 +116,7 @@ def understand(request: ViewRequest) -> ViewCall:
     place_for(request.out)
     require_place(request.out / MEMORY, request.memory)
     request = completed(request, NOVEL_VIEWS)
+    require_busy_editors(request)
     weights = Path(request.weights)
     require_kind(weights, NOVEL_VIEWS)
     return describe_call(request, weights, choose_device(request.device), cache)
@@ -183,6 +185,6 @@ def _report(work: ViewWork, video: Entry, record: TurnRecord | None, memory: Vie
 
 
 def _summary(turn: TurnReport) -> str:
-    work = f"{turn.segments - turn.reused} segments made, {turn.reused} reused, {turn.seconds:.1f} s"
+    work = f"{count_text(turn.segments - turn.reused, 'segment')} made, {turn.reused} reused, {turn.seconds:.1f} s"
     lines = [f"turn {turn.number}  {turn.camera}: {work}", f"video   {turn.output}", f"review  {turn.review}"]
     return "\n".join([*lines, *(f"note    {note}" for note in turn.notes)])

@@ -77,6 +77,15 @@ def build_view_request(fixed: Mapping[str, Any], choices: Mapping[str, Mapping[s
     return _build(ViewRequest, fixed, choices, NOVEL_VIEWS)
 
 
+def require_busy_editors(request: VideoRequest) -> None:
+    """Raises:
+    RequestError: more than one Editor is asked for, and an order of segments that keeps one busy.
+    """
+    if request.editors > 1 and request.schedule == "sequential":
+        told = f"editors {request.editors}: a sequential schedule keeps one of them busy"
+        raise RequestError(f"{told}; add --schedule auto, or leave them out")
+
+
 AnyRequest = TypeVar("AnyRequest", bound=VideoRequest)
 
 

@@ -59,7 +59,7 @@ def serve_flows(plan: ServePlan, announce: Callable[[Served], None]) -> None:
 
     Raises:
         RequestError: there is no server to join.
-        RunError: the server did not come up, most often because the port is taken.
+        RunError: the server did not come up, most often because the port is taken, or the one to join lets nobody in.
     """
     with _join() if plan.join else _server(plan.port) as (page, login):
         from prefect import serve
@@ -76,17 +76,9 @@ def _join() -> Iterator[tuple[str, str | None]]:
     address = os.environ.get("PREFECT_API_URL")
     if not address:
         raise RequestError("--join: no server is named; set PREFECT_API_URL, such as http://127.0.0.1:4200/api")
-    from httpx import HTTPError, HTTPStatusError
-    from prefect.client.orchestration import get_client
+    from tasks.cluster import require_prefect
 
-    try:
-        with get_client(sync_client=True) as client:
-            client.read_deployments(limit=1)
-    except HTTPError as fault:
-        reason = f"status {fault.response.status_code}" if isinstance(fault, HTTPStatusError) else fault
-        raise RunError(
-            f"{address}: no Prefect server lets us in ({reason}); is it up, and PREFECT_API_AUTH_STRING its login?"
-        ) from fault
+    require_prefect()
     yield os.environ.get("PREFECT_UI_URL") or address.removesuffix("/api"), None
 
 

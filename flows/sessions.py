@@ -17,7 +17,7 @@ from storage.ledger import Ledger
 from storage.sessions import Dependent, Session, Turn
 from storage.store import MEMORY, place_for
 from storage.store_lock import StoreLock
-from tasks.sessions import size_text, turn_fields, turn_text
+from tasks.sessions import count_text, size_text, turn_fields, turn_text
 from tasks.terminal import Counter
 
 NAMED_SEGMENTS = 8  # in a sentence
@@ -113,7 +113,8 @@ def branch_session(out: Path, name: str, number: int, new: str) -> Done:
     """
     with sessions.locked(out):
         turns = len(sessions.branch(out, name, number, new))
-    said = f"{new}: begins with {turns} turns of {name}; memory-v2v edit ... --session {new} goes on from there"
+    first = count_text(turns, "turn")
+    said = f"{new}: begins with {first} of {name}; memory-v2v edit ... --session {new} goes on from there"
     return Done(said, {"session": new, "from": name, "turns": turns})
 
 
@@ -132,7 +133,7 @@ def delete_session(out: Path, name: str, number: int | None, *, force: bool, agr
             raise RequestError(f"{what}: {lost}; --force deletes it all the same, and they can no longer be replayed")
         garbage = removal.garbage
         size = garbage.payload_bytes + garbage.file_bytes
-        holds = f"{len(garbage.memories)} segments, {size_text(size)}"
+        holds = f"{count_text(len(garbage.memories), 'segment')}, {size_text(size)}"
         if not agree(f"Delete {what} ({holds}{'; ' + lost if lost else ''})?"):
             raise RequestError(f"{what}: not deleted ({holds}); add --yes")
         sessions.remove(out, removal)
@@ -149,7 +150,7 @@ def _dependents_text(dependents: Sequence[Dependent]) -> str:
         recalling = [str(segment) for segment in segments if segment is not None]
         named = ", ".join(recalling[:NAMED_SEGMENTS]) + (", ..." if len(recalling) > NAMED_SEGMENTS else "")
         edits = "edits its result" if None in segments else ""
-        recalls = f"recalled it in {len(recalling)} segments ({named})" if recalling else ""
+        recalls = f"recalled it in {count_text(len(recalling), 'segment')} ({named})" if recalling else ""
         said.append(f"turn {turn} of {session} {' and '.join(filter(None, (edits, recalls)))}")
     return "; ".join(said)
 
@@ -165,7 +166,7 @@ def export_to(out: Path, name: str, file: Path) -> Done:
     with sessions.locked(out), Counter(f"export {name}") as counter:
         manifest = export_session(out, name, file, counter.show)
     size = file.stat().st_size
-    said = f"{file}: session {name}, {len(manifest.members)} members, {size_text(size)}"
+    said = f"{file}: session {name}, {count_text(len(manifest.members), 'member')}, {size_text(size)}"
     return Done(said, {"file": str(file), "session": name, "members": len(manifest.members), "bytes": size})
 
 
@@ -183,7 +184,8 @@ def import_from(file: Path, out: Path, name: str | None = None) -> Done:
         out.mkdir(parents=True, exist_ok=True)
         with StoreLock(out):
             done = import_session(opened, contents, out, name or opened.manifest.session, counter.show)
-    new = f"{done.turns} turns, {done.memories} memories and {done.files} files are new"
+    new = f"{count_text(done.turns, 'turn')}, {count_text(done.memories, 'memory', 'memories')}"
+    new += f" and {count_text(done.files, 'file')} are new"
     said = f"{done.session}: {new if done.turns + done.memories + done.files else 'all of it was here already'}"
     return Done(said, vars(done))
 
@@ -203,7 +205,8 @@ def collect_garbage(out: Path, *, dry_run: bool) -> Done:
         freed = before - size_of(out)
     counts = {"memories": len(found.memories), "latents": len(found.payloads), "files": len(found.files)}
     sizes = {"latent_bytes": found.payload_bytes, "file_bytes": found.file_bytes, "freed_bytes": freed}
-    what = f"{counts['latents']} latents ({size_text(found.payload_bytes)}), {counts['files']} files"
+    what = f"{count_text(counts['latents'], 'latent')} ({size_text(found.payload_bytes)}), "
+    what += count_text(counts["files"], "file")
     what += f" ({size_text(found.file_bytes)})"
     end = "would be removed, and old versions of tables" if dry_run else f"removed; {size_text(freed)} freed in all"
     return Done(f"{what} {end}", {"dry_run": dry_run, **counts, **sizes})

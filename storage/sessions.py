@@ -83,7 +83,7 @@ def require_memory(folder: Path) -> None:
     RequestError: the folder is not one that videos were edited in.
     """
     if not has_tables(folder / MEMORY):
-        raise RequestError(f"{folder}: holds no sessions; give --out as it was given to edit")
+        raise RequestError(f"{folder}: holds no sessions; give the --out of memory-v2v edit or view")
 
 
 def list_sessions(folder: Path) -> list[Session]:

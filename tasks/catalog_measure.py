@@ -88,6 +88,6 @@ def require_few_failures(record: RunRecord, most: float) -> None:
     if lost > most * wanted:
         raise CatalogError(
             f"{lost} of {wanted} videos are not done; memory-v2v catalog report says why, "
-            "and retry --failed tries them again",
+            "and retry tries them again",
             record,
         )

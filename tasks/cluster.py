@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
-from model.errors import RequestError, RunError
+from model.errors import RequestError, RunError, first_line
 
 T = TypeVar("T")
 
@@ -35,8 +35,13 @@ def start_cluster() -> None:
 def start_cluster_for(actors: Callable[[], T]) -> T:
     """Start both, and as soon as there is Ray, while the server is still coming up, the actors of a run.
 
-    A flow begins when the server is there; weights need not wait for that.
+    A flow begins when the server is there; weights need not wait for that. A server that the user has named is asked
+    before anything starts.
+
+    Raises:
+        RunError: either did not come up, or the server that the user has named lets nobody in.
     """
+    require_prefect(" Unset PREFECT_API_URL to do without it")
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="start") as thread:
         prefect_started = thread.submit(start_prefect)
         start_ray()
@@ -110,8 +115,38 @@ def _metrics_port() -> int | None:
     return int(port)
 
 
+def require_prefect(instead: str = "") -> None:
+    """See that the Prefect server that the user has named lets us in, if one is named; `instead` is what else to do.
+
+    Raises:
+        RunError: it does not answer, wants another login, or is of another version.
+    """
+    from httpx import HTTPError, HTTPStatusError, InvalidURL
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    address = get_current_settings().api.url
+    if address is None:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            client.read_deployments(limit=1)
+            client.raise_for_api_version_mismatch_once()
+    except (HTTPError, InvalidURL, ValueError, RuntimeError) as fault:  # the latter of an answer, and of a version
+        reason = f"status {fault.response.status_code}" if isinstance(fault, HTTPStatusError) else first_line(fault)
+        raise RunError(
+            f"{address}: no Prefect server lets us in ({reason}); is it up, and its login in PREFECT_API_AUTH_STRING "
+            f"or PREFECT_API_KEY?{instead}"
+        ) from fault
+
+
 def start_prefect() -> None:
-    """Start the ephemeral Prefect server unless one is configured; a flow started later joins it."""
+    """Start the ephemeral Prefect server unless one is configured; a flow started later joins it.
+
+    Raises:
+        RunError: it did not come up, most often because the machine is overloaded.
+    """
+    from httpx import HTTPError
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import get_current_settings
 
@@ -119,8 +154,14 @@ def start_prefect() -> None:
     if settings.api.url is not None:
         return
     server = SubprocessASGIServer()
-    with _without_interrupts():
-        server.start(timeout=settings.server.ephemeral.startup_timeout_seconds)
+    try:
+        with _without_interrupts():
+            server.start(timeout=settings.server.ephemeral.startup_timeout_seconds)
+    except (RuntimeError, HTTPError) as fault:
+        raise RunError(
+            f"the Prefect server did not start: {first_line(fault).rstrip('.')}; when the machine is less busy, "
+            "run the same command again"
+        ) from fault
     if server.server_process is not None:
         die_with_us([server.server_process.pid])
 

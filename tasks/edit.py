@@ -34,6 +34,7 @@ from tasks.metrics import count_quarantined, count_reused
 from tasks.pool import EditorPool
 from tasks.prefetch import FetchedSegment, prefetch
 from tasks.progress import CountedProgress, QuietProgress
+from tasks.sessions import count_text
 from tasks.turn import Quarantined, SegmentRecord, Turn, TurnRecord, committed
 from tasks.unsearched import unsearched
 from tasks.work import Work
@@ -70,9 +71,9 @@ def edit_turn(turn: Turn, store: Store[Any], editors: EditorPool) -> TurnRecord:
             f"({first_line(fault)}); free memory, then run the same command again"
         ) from fault
     if record.quarantined:
-        lost = record.quarantined[0]
+        lost, failed = record.quarantined[0], count_text(len(record.quarantined), "segment")
         raise EditError(
-            f"{turn.plan.work.name}: {len(record.quarantined)} segments failed, such as segment {lost.segment.index} "
+            f"{turn.plan.work.name}: {failed} failed, such as segment {lost.segment.index} "
             f"after {lost.attempts} attempts ({lost.reason}); the same command tries them again"
         )
     return record

@@ -17,7 +17,6 @@ from tasks.actors.answers import POLL_SECONDS, result_of
 from tasks.actors.extender import ExtendJob, start_extenders
 
 IN_FLIGHT = 2  # pairs given to an Extender: the next one is read from disk while the first is worked at
-TRIES = 2  # of a pair whose Extender died
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,12 @@ class Extended:
 
 @dataclass(frozen=True)
 class _Ordered:
-    """A pair that an Extender has been given, and what will come of it."""
+    """A pair that an Extender has been given, `alone` where it gets no other meanwhile, and what will come of it."""
 
     pair: Pair
     extender: int
+    alone: bool
+    segment_frames: int
     pictures: Any
     windows: Any
 
@@ -50,7 +51,8 @@ def extend_together(
 ) -> Iterator[tuple[Pair, Extended | MemoryV2VError]]:
     """Extend all pairs by `count` Extenders; yields each with what came of it, whichever is done first.
 
-    A pair whose Extender died is tried once more.
+    A pair whose Extender died is tried once more, on one that gets no other meanwhile: of two that it had, the one
+    that ended it is known only then. Where the Encoder died, only the latents are made once more.
 
     Raises:
         WeightsError: a model does not load.
@@ -59,30 +61,40 @@ def extend_together(
     extenders, encoder = start_extenders(framepack, weights, device, count)
     waiting, again = iter(pairs), deque[Pair]()
     busy: dict[Any, _Ordered] = {}
-    tried: Counter[str] = Counter()
+    lost: set[str] = set()
 
-    def order(pair: Pair) -> None:
-        loads = Counter(each.extender for each in busy.values())
-        extender, job = min(range(count), key=loads.__getitem__), job_of(pair)
+    def idlest() -> int | None:
+        """The Extender with the least to do, if there is room for the next pair."""
+        loads = Counter[int]()
+        for each in busy.values():
+            loads[each.extender] += IN_FLIGHT if each.alone else 1
+        extender = min(range(count), key=loads.__getitem__)
+        return extender if loads[extender] < (1 if again else IN_FLIGHT) else None
+
+    def order(pair: Pair, extender: int) -> None:
+        job, alone = job_of(pair), pair.entry.id in lost
         pictures, windows = extenders[extender].extend.remote(pair, job)
-        busy[encoder.encode.remote(pictures, job.segment_frames)] = _Ordered(pair, extender, pictures, windows)
-        tried[pair.entry.id] += 1
+        latents = encoder.encode.remote(pictures, job.segment_frames)
+        busy[latents] = _Ordered(pair, extender, alone, job.segment_frames, pictures, windows)
 
     try:
         _load([*extenders, encoder])
         while True:
-            while len(busy) < IN_FLIGHT * count and (pair := again.popleft() if again else next(waiting, None)):
-                order(pair)
+            while (extender := idlest()) is not None and (pair := again.popleft() if again else next(waiting, None)):
+                order(pair, extender)
             if not busy:
                 return
             ready, _ = ray.wait(list(busy), timeout=POLL_SECONDS)
             for latents in ready:
                 ordered = busy.pop(latents)
                 outcome = _settle(latents, ordered)
-                if isinstance(outcome, LostActorError) and tried[ordered.pair.entry.id] < TRIES:
+                if isinstance(outcome, LostActorError) and _is_extended(ordered):
+                    outcome = _settle(encoder.encode.remote(ordered.pictures, ordered.segment_frames), ordered)
+                elif isinstance(outcome, LostActorError) and not ordered.alone:
+                    lost.add(ordered.pair.entry.id)
                     again.append(ordered.pair)
-                else:
-                    yield ordered.pair, outcome
+                    continue
+                yield ordered.pair, outcome
     finally:
         for actor in (*extenders, encoder):
             ray.kill(actor)
@@ -112,6 +124,15 @@ def _settle(latents: Any, ordered: _Ordered) -> Extended | MemoryV2VError:
     except RayTaskError as fault:
         return _told(fault)
     return Extended(source, edited, len(shown[1]), len(shown[2]), windows, draw_strip(shown))
+
+
+def _is_extended(ordered: _Ordered) -> bool:
+    """Whether the Extender did its part, so that it was the Encoder that died."""
+    try:
+        result_of(ordered.pictures)
+    except LostActorError:
+        return False
+    return True
 
 
 def _told(fault: RayTaskError) -> RunError:

@@ -37,6 +37,7 @@ from tasks.ingest import VideoPlan
 from tasks.pool import EditorPool
 from tasks.prefetch import prefetch
 from tasks.recall import TextTurn
+from tasks.sessions import count_text
 from tasks.turn import PreparedSegment, Quarantined, SegmentRecord, TurnRecord
 from tasks.unsearched import unsearched
 from tasks.work import EditWork
@@ -63,9 +64,10 @@ class Verdict:
     @property
     def lines(self) -> list[str]:
         """What a report says of it."""
-        again = f"; {self.redone} attempts were made again, {self.better} of them kept" if self.redone else ""
+        redone = count_text(self.redone, "attempt was", "attempts were")
+        again = f"; {redone} made again, {self.better} of them kept" if self.redone else ""
         told = [f"- segment {index}: {' '.join(flag.sentence for flag in self.flags[index])}" for index in self.flagged]
-        return [f"**{len(self.flagged)} segments flagged**{again}.", "", *told, *([""] if told else [])]
+        return [f"**{count_text(len(self.flagged), 'segment')} flagged**{again}.", "", *told, *([""] if told else [])]
 
 
 def pass_gate(

@@ -39,6 +39,7 @@ from tasks.gate import Verdict
 from tasks.ingest import VideoPlan
 from tasks.progress import show
 from tasks.replay import replay
+from tasks.sessions import count_text
 from tasks.turn import SegmentRecord, TurnRecord
 from tasks.unsearched import unsearched
 from tasks.weights import read_preset
@@ -199,6 +200,7 @@ def _table(record: TurnRecord, verdict: Verdict | None) -> list[dict[str, object
 
 def _markdown(plan: VideoPlan, record: TurnRecord, video: Entry, seconds: float, verdict: Verdict | None) -> str:
     edited = sum(not done.reused for done in record.segments)
+    shots, segments = count_text(len(plan.shots), "shot"), count_text(len(plan.segments), "segment")
     return "\n".join(
         [
             f"# {plain(video.path)}",
@@ -206,7 +208,7 @@ def _markdown(plan: VideoPlan, record: TurnRecord, video: Entry, seconds: float,
             f"> {plain(plan.work.title)}",
             "",
             *(verdict.lines if verdict else ()),
-            f"{plan.work.info.frames} frames, {len(plan.shots)} shots, {len(plan.segments)} segments: "
+            f"{plan.work.info.frames} frames, {shots}, {segments}: "
             f"{edited} edited, {len(plan.segments) - edited} reused, {seconds:.1f} s.",
         ]
     )

@@ -76,10 +76,11 @@ def _options(request: VideoRequest) -> list[str]:
         "quantize": _other(request.speed.quantize, "none"),
         "weights": from_anywhere(request.weights),
         "out": str(request.out.absolute()),
+        "schedule": _other(request.schedule, "sequential"),
+        "editors": _other(request.editors, 1),
     }
     if isinstance(request, EditRequest):
-        named |= {"gate": _other(request.gate.mode, "flag")}
-        named |= {"schedule": _other(request.schedule, "sequential"), "editors": _other(request.editors, 1)}
+        named["gate"] = _other(request.gate.mode, "flag")
     return [*_named(named), *(["--tone-map"] if request.output.tone_map else []), *_finishing(request.output)]
 
 

@@ -1,4 +1,4 @@
-"""Sessions told: turns and segments as JSON and as text, and sizes."""
+"""Sessions told: turns and segments as JSON and as text, and sizes and counts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -66,6 +66,11 @@ def _place(id: str, places: Places) -> str:
 def _printable(text: str) -> str:
     """Without what a terminal would obey: names come from other people's files."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def count_text(number: int, what: str, plural: str = "") -> str:
+    """A count as a person writes it: `1 segment`, `2 segments`."""
+    return f"{number} {what if number == 1 else plural or what + 's'}"
 
 
 def size_text(size: int) -> str:

@@ -195,9 +195,14 @@ def test_help_loads_nothing_heavy() -> None:
     assert loaded_after(statement, "torch", "ray", "prefect", "lancedb", "diffusers", "numpy", "av") == []
 
 
-def test_serving_loads_no_prefect_before_its_server_is_named() -> None:
-    """Prefect looks for its server once, when it is loaded."""
+def test_serving_loads_no_prefect_before_its_server_is_named(tmp_path: Path) -> None:
+    """Prefect looks for its server once, when it is loaded: the command goes as far as to the server's start."""
     assert loaded_after("import flows.serve, flows.deployments, flows.cli_serve", "prefect") == []
+    command = ["serve", "--alert", "https://93.184.215.14/x", "--nightly", str(tmp_path / "catalog.jsonl")]
+    (tmp_path / "catalog.jsonl").write_text('{"video_id": "a", "uri": "a.mp4", "turns": [{"prompt": "x"}]}')
+    plan = "flows.serve.serve_flows = lambda plan, announce: print(plan.alert.host, 'planned')"
+    started = f"import flows.cli, flows.serve\n{plan}\nflows.cli.app({command}, standalone_mode=False)"
+    assert loaded_after(started, "prefect", "ray") == ["93.184.215.14", "planned"]
 
 
 def test_what_copies_and_tends_loads_no_prefect() -> None:

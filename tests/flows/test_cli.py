@@ -120,7 +120,7 @@ def test_options_of_view_are_frozen(call: Callable[..., Done]) -> None:
     found = {word.strip(",") for word in text.split() if word.startswith("--")}
     shared = "--out --weights --session --frames --overlap --size --top-k --steps --guidance --seed --codec --tone-map"
     own = "--camera --instruction --recall --coverage --chain --fov --scale --device --wait --json --verbose --help"
-    assert found == {*shared.split(), *own.split(), "--memory", "--speed", "--quantize"}
+    assert found == {*shared.split(), *own.split(), "--memory", "--speed", "--quantize", "--schedule", "--editors"}
 
 
 def test_options_of_evaluate_are_frozen(call: Callable[..., Done]) -> None:
@@ -200,6 +200,8 @@ def test_bad_option_is_one_clear_line(
         (["--camera", "pan-left", "--top-k", "-1"], "top_k"),
         (["--camera", "pan-left", "--recall", "luck"], "recall"),
         (["--camera", "pan-left", "--fov", "180"], "fov"),
+        (["--camera", "pan-left", "--editors", "2"], "editors 2: a sequential schedule keeps one of them busy"),
+        (["--camera", "pan-left", "--schedule", "backwards"], "schedule 'backwards'"),
         (["--camera", "pan-left", "--size", "72x64"], "72x64: this model needs multiples of 16, such as 64x64"),
         (["--camera", "pan-left", "--weights", "demo"], "memory-v2v edit"),
         (["--camera", "pan-left", "--weights", "demo-absent"], "'untrained'"),
@@ -238,6 +240,22 @@ def test_an_output_folder_that_cannot_be_is_one_clear_line(
     assert names[kind] in error_line(done)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "locked"]
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("session import", "Folder to import into"),
+        ("train", "Show the flow's log. "),
+        ("train", "--out out/train-demo"),
+        ("extend", "Show the flow's log. "),
+        ("edit", "Show the flow's log, with the memories recalled."),
+        ("view", "each is a turn. [required]"),
+        ("catalog retry", "so it is without, too"),
+    ],
+)
+def test_help_says_what_is_so(command: str, told: str, call: Callable[..., Done]) -> None:
+    assert told in " ".join(call(*command.split(), "--help").stdout.split())
 
 
 SESSION_COMMANDS = ("list", "show", "branch", "delete", "export", "import", "gc")
@@ -350,7 +368,7 @@ def test_options_of_deliver_are_frozen(call: Callable[..., Done]) -> None:
     [
         ([], "give a FOLDER"),
         (["here"], "give a FOLDER"),
-        (["nowhere", "--to", "to"], "nowhere: holds no sessions"),
+        (["nowhere", "--to", "to"], "nowhere: holds no sessions; give the --out of memory-v2v edit or view"),
         (["here", "--to", "to", "--turn", "9"], "turn 9 is not finished"),
         (["here", "--to", "to", "--video", "other"], "no finished video other"),
         (["here", "--to", "to", "--name", "..."], "--name"),
@@ -438,11 +456,12 @@ def test_a_catalog_from_the_command_line(
     assert Path(again["manifest"]) == tmp_path / manifest, "it is run again from anywhere"
     status = told("status", out)
     assert (status["running"], status["counts"]["done"]) == ([], 2)
-    assert told("retry", out, "--failed") == {"videos": {}, "segments": {}}
+    assert told("retry", out, "--failed") == told("retry", out) == {"videos": {}, "segments": {}}
     assert call("catalog", "retry", out, "--failed").stdout.strip().endswith("there is nothing to run again")
     assert told("cancel", out) == {"ended": []}
     table = tmp_path / "videos.csv"
     assert told("report", out, "--csv", table)["videos"]["done"] == 2
+    assert "--csv" in error_line(call("catalog", "report", out, "--csv", "gone/videos.csv"))
     assert len(table.read_text().splitlines()) == 3
     delivered = call("deliver", out, "--to", "sent", "--source", "footage", "--json")
     assert delivered.returncode == 0, delivered.stderr
@@ -476,7 +495,8 @@ def test_faults_of_a_manifest_are_all_told_by_line_and_field(call: Callable[...,
         (["report", "nowhere"], "nowhere"),
         (["cancel", "nowhere"], "nowhere"),
         (["retry", "nowhere", "--failed"], "nowhere"),
-        (["retry", "nowhere"], "--failed"),
+        (["retry", "nowhere"], "nowhere: no catalog was run there"),
+        (["report", "nowhere", "--csv", "gone/videos.csv"], "--csv gone/videos.csv: expected a file in a folder"),
         (["build", "nowhere"], "nowhere"),
     ],
 )

@@ -211,6 +211,12 @@ def test_every_turn_costs_the_same(cluster: None, short: Path, tmp_path: Path) -
     assert scores == sorted(scores, reverse=True)
 
 
+def test_several_editors_see_a_turn_by_a_schedule(cluster: None, long: Path, tmp_path: Path) -> None:
+    """The second segment is the anchor, which the first one then recalls."""
+    (turn,) = view(request(long, tmp_path, "pan-left", schedule="anchors:1", editors=2)).turns
+    assert recalled(turn) == {(0, 1, 1)}
+
+
 def test_baselines_recall_what_they_say(cluster: None, short: Path, tmp_path: Path) -> None:
     cameras = ("pan-left", "pan-right", "tilt-up", "pan-left")
     recent = view(request(short, tmp_path, *cameras[:3], recall="recency", top_k=1))

@@ -62,6 +62,7 @@ VIEWS = [
         "--scale",
         "2",
     ],
+    ["view", "c.mp4", "--camera", "pan-left", "--schedule", "anchors:3", "--editors", "2"],
 ]
 
 

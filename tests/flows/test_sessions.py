@@ -170,7 +170,7 @@ def test_another_model_encodes_what_the_first_one_made(
 ) -> None:
     out, _ = session
     other = build_tiny_lucy_edit(tmp_path / "other", seed=1)
-    branch_session(out, "film", 1, "two-models")
+    assert "begins with 1 turn of film;" in branch_session(out, "film", 1, "two-models").summary()
     edit(request(film, out, "a red hat", "two-models", on=1, weights=str(other)))
     from model.editor import MemoryEditor
     from storage.segment_file import read_segment

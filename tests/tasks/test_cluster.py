@@ -13,8 +13,8 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 
-from model.errors import RequestError
-from tasks.cluster import choose_device
+from model.errors import RequestError, RunError
+from tasks.cluster import choose_device, start_cluster
 from tests.waiting import names_of
 
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
@@ -92,6 +92,47 @@ def test_what_a_run_starts_ends_with_it_also_when_it_is_killed() -> None:
         run.kill()
     assert {"raylet", "gcs_server"} <= names
     assert psutil.wait_procs(family, timeout=60)[1] == [], "a run that was ended leaves processes behind"
+
+
+@pytest.mark.parametrize(
+    ("answers", "login", "told"),
+    [
+        (True, "ours", None),
+        (True, "memory-v2v:wrong", r"status 401\); .* PREFECT_API_AUTH_STRING"),
+        (False, "", "refused"),
+    ],
+)
+def test_a_server_that_lets_nobody_in_is_told_before_anything_starts(
+    answers: bool, login: str, told: str | None, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    started: list[str] = []
+    monkeypatch.setattr("tasks.cluster.start_ray", lambda: started.append("ray"))
+    address = SubprocessASGIServer().api_url if answers else "http://127.0.0.1:1/api"
+    own = os.environ["PREFECT_SERVER_API_AUTH_STRING"]
+    named = {PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: own if login == "ours" else login}
+    with temporary_settings(named):
+        if told is None:
+            start_cluster()
+        else:
+            with pytest.raises(
+                RunError, match=f"{address}: no Prefect server lets us in .*{told}.* Unset PREFECT_API_URL"
+            ):
+                start_cluster()
+    assert started == ([] if told else ["ray"])
+
+
+def test_a_server_that_does_not_come_up_is_one_line(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.server.api.server import SubprocessASGIServer
+
+    def start(server: object, timeout: int) -> None:
+        raise RuntimeError("Timed out while attempting to connect.\nmore")
+
+    monkeypatch.setattr(SubprocessASGIServer, "start", start)
+    with pytest.raises(RunError, match=r"the Prefect server did not start: Timed out .* to connect; when the machine"):
+        start_cluster()
 
 
 HANDLER = """
