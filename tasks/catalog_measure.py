@@ -87,7 +87,6 @@ def require_few_failures(record: RunRecord, most: float) -> None:
     wanted -= record.videos["skipped"]
     if lost > most * wanted:
         raise CatalogError(
-            f"{lost} of {wanted} videos are not done; memory-v2v catalog report says why, "
-            "and retry tries them again",
+            f"{lost} of {wanted} videos are not done; memory-v2v catalog report says why, and retry tries them again",
             record,
         )
