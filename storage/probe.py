@@ -162,8 +162,11 @@ def _require_sane_length(path: Path, timing: Timing, time_base: Fraction) -> Non
 
 def _require_whole(path: Path, container: InputContainer, stream: VideoStream, walk: Walk) -> None:
     """Refuse files that were cut short: each container says in its own way how long it should be."""
-    names = container.format.name.split(",")
-    short = walk.has_corrupt
+    if walk.has_corrupt:
+        raise refuse(
+            path, "holds damaged packets: it was cut short, or files were joined byte by byte (ffmpeg can join)"
+        )
+    names, short = container.format.name.split(","), False
     if "mov" in names and len(stream.index_entries):
         last = stream.index_entries[-1]
         short |= last.pos + last.size > path.stat().st_size

@@ -4,6 +4,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from model.errors import VideoError
@@ -134,6 +135,26 @@ def test_one_time_stamp_told_twice_costs_no_other(tmp_path: Path) -> None:
     strays = [abs(stamp * info.time_base - 5 - number * Fraction(1001, 60000)) for number, stamp in enumerate(info.pts)]
     assert len(strays) == FRAMES
     assert max(strays) <= 2 * info.time_base
+
+
+def test_a_recording_that_begins_on_an_open_gop_has_the_frames_that_decode(tmp_path: Path) -> None:
+    """The first pictures of a cut recording lean on what was before it, and are not shown."""
+    whole, cut = tmp_path / "whole.ts", tmp_path / "cut.ts"
+    run_ffmpeg(*chart(), *X264, "-g", "12", "-bf", "3", "-x264-params", "open-gop=1:scenecut=0", whole)
+    with av.open(str(whole)) as container:
+        second = [packet.pos for packet in container.demux(video=0) if packet.is_keyframe][1]
+    content, tables = whole.read_bytes(), 3 * 188
+    cut.write_bytes(content[:tables] + content[second:])
+    info = probe(cut)
+    assert info.frames == len(list(read_thumbnails(info))) == FRAMES - 12
+    assert not info.variable_rate
+
+
+def test_recordings_that_were_joined_byte_by_byte_are_told(clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / "joined.ts"
+    path.write_bytes(2 * make_clip("transport_stream", clips).read_bytes())
+    with pytest.raises(VideoError, match="holds damaged packets: it was cut short, or files were joined"):
+        probe(path)
 
 
 def test_frames_that_an_avi_dropped_are_no_damage(tmp_path: Path) -> None:
