@@ -5,6 +5,7 @@ and goes after all of it: what belongs to no turn is garbage (`storage/garbage.p
 """
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -97,12 +98,20 @@ class TurnPlace:
 
 
 def of_turns(turns: Sequence[TurnKey]) -> Expr:
-    """Predicate: of one of these turns."""
-    numbers: dict[str, list[int]] = {}
+    """Predicate: of one of these turns.
+
+    Sessions of the same numbers are one condition, and conditions are joined in pairs: nested one in the other, they
+    would overflow the stack at some hundreds.
+    """
+    numbers, sessions = defaultdict[str, set[int]](set), defaultdict[tuple[int, ...], list[str]](list)
     for session, number in turns:
-        numbers.setdefault(session, []).append(number)
-    kept = [(col("session") == lit(session)) & col("turn").isin(those) for session, those in numbers.items()]
-    return reduce(or_, kept, lit(False))
+        numbers[session].add(number)
+    for session, those in numbers.items():
+        sessions[tuple(sorted(those))].append(session)
+    kept = [col("session").isin(named) & col("turn").isin(list(those)) for those, named in sessions.items()]
+    while len(kept) > 1:
+        kept = [reduce(or_, kept[start : start + 2]) for start in range(0, len(kept), 2)]
+    return kept[0] if kept else lit(False)
 
 
 def turn_id(session: str, fingerprint: str) -> str:
