@@ -16,7 +16,7 @@ from storage import latents, memory, views
 from storage.ledger import TurnKey, of_turns
 from storage.memory import MemoryRow, MemoryStore, memory_schema
 from storage.remembered import Remembered, common_fields
-from storage.tables import open_tables
+from storage.tables import open_tables, read_all
 from storage.views import view_schema
 
 COLUMNS = list(Remembered.__dataclass_fields__)
@@ -62,7 +62,7 @@ def remembered(uri: Path, turns: Sequence[TurnKey] | None = None) -> list[Rememb
         query = table.search().select(COLUMNS)
         if turns is not None:
             query = query.where(of_turns(turns))
-        found += [Remembered(**fields) for fields in common_fields(query.limit(None).to_arrow())]
+        found += [Remembered(**fields) for fields in common_fields(read_all(uri, query))]
     return sorted(found, key=lambda memory: (memory.session, memory.turn, memory.segment, memory.created))
 
 
@@ -78,7 +78,7 @@ def payload_sizes(uri: Path) -> dict[str, int]:
     table = open_tables(uri).get(latents.TABLE)
     if table is None:
         return {}
-    found = table.search().select(["id", "data"]).limit(None).to_arrow()
+    found = read_all(uri, table.search().select(["id", "data"]))
     return dict(zip(found["id"].to_pylist(), (blob["size"] for blob in found["data"].to_pylist()), strict=True))
 
 

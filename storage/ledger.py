@@ -18,7 +18,8 @@ from lancedb.expr import Expr, col, lit
 
 from model.errors import StoreError
 from storage.content_id import identify
-from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, upsert
+from storage.durable import synced
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, read_all, upsert
 
 TurnKey = tuple[str, int]
 """The session and the number under which the memories and files of a turn are kept."""
@@ -127,6 +128,7 @@ class Ledger:
     """
 
     def __init__(self, uri: Path) -> None:
+        self._uri = uri
         self._entries = open_table(uri, "ledger", ENTRY_SCHEMA)
         self._turns = open_table(uri, "turns", TURN_SCHEMA)
 
@@ -197,7 +199,7 @@ class Ledger:
         query = self._turns.search()
         if session is not None:
             query = query.where(col("session") == lit(session))
-        rows = [TurnRow(**record) for record in query.limit(None).to_list()]
+        rows = [TurnRow(**record) for record in read_all(self._uri, query).to_pylist()]
         return sorted(rows, key=lambda turn: (turn.session, turn.number))
 
     def turn(self, session: str, number: int) -> TurnRow:
@@ -225,13 +227,14 @@ class Ledger:
 
     def maintain(self) -> None:
         """Merge small fragments and drop old versions. Every few dozen commits, by the writer."""
-        self._entries.optimize(cleanup_older_than=KEEP_VERSIONS)
+        with synced(Path(self._entries.uri)):
+            self._entries.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def _select(self, predicate: Expr | None) -> list[Entry]:
         query = self._entries.search()
         if predicate is not None:
             query = query.where(predicate)
-        return [Entry(**record) for record in query.limit(None).to_list()]
+        return [Entry(**record) for record in read_all(self._uri, query).to_pylist()]
 
 
 ENTRY_SCHEMA = pa.schema(

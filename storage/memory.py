@@ -23,6 +23,7 @@ from model.memory.retrieval import UNKNOWN, Candidate, change_of, rank_by_descri
 from storage.latents import CACHE_BYTES, Latents
 from storage.ledger import TurnKey, of_turns
 from storage.remembered import Reach, Remembered, RememberedStore, common_fields, row_schema
+from storage.tables import read_all, readable
 
 TABLE = "memories_"  # and the size of descriptors
 RANKED = ["id", "descriptor", "turn", "segment"]
@@ -73,17 +74,18 @@ class MemoryStore(RememberedStore[MemoryRow]):
         every allowed row is ranked: a predicate that knew the `least` of each turn would grow with the turns.
         """
         allowed = _comparable(turns, descriptor_name, reach)
-        hits = [] if limit is None or least else self._nearest(descriptor, allowed, limit + SPARE_HITS)
-        if limit is None or len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
-            everything = self._rows.search().where(allowed).select([*RANKED, "session", "change"]).limit(None)
-            batches = everything.to_batches(RANKED_AT_ONCE)
-            hits = _best(descriptor, (_changed_by(least or {}, batch) for batch in batches), limit)
+        with readable(self._uri):
+            hits = [] if limit is None or least else self._nearest(descriptor, allowed, limit + SPARE_HITS)
+            if limit is None or len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
+                everything = self._rows.search().where(allowed).select([*RANKED, "session", "change"]).limit(None)
+                batches = everything.to_batches(RANKED_AT_ONCE)
+                hits = _best(descriptor, (_changed_by(least or {}, batch) for batch in batches), limit)
         return hits[:limit]
 
     def most_changed(self, turns: Sequence[TurnKey], descriptor_name: str, reach: Reach) -> dict[TurnKey, float]:
         """By turn, the greatest change of the memories that a search would look at."""
         allowed = self._rows.search().where(_comparable(turns, descriptor_name, reach))
-        found = allowed.select(["session", "turn", "change"]).limit(None).to_arrow()
+        found = read_all(self._uri, allowed.select(["session", "turn", "change"]))
         most = found.group_by(["session", "turn"]).aggregate([("change", "max")])
         return {(row["session"], row["turn"]): row["change_max"] for row in most.to_pylist()}
 

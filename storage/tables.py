@@ -2,7 +2,8 @@
 
 import datetime as dt
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from lancedb import DBConnection
 from lancedb.table import Table
 
 from model.errors import StoreError, first_line
+from storage.durable import synced
 from storage.redaction import redact
-from storage.table_place import place_of
+from storage.table_place import is_elsewhere, place_of
 
 PRIMARY_KEY = pa.field("id", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"})
 """Without it concurrent upserts of one id leave two rows."""
@@ -48,7 +50,8 @@ def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, Fill
             raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
         if there and added:
             return database.open_table(name)  # its added columns may say that they are never empty
-        return database.create_table(name, schema=schema, exist_ok=True)
+        with synced(Path(place_of(uri).table(name))):
+            return database.create_table(name, schema=schema, exist_ok=True)
     except (RuntimeError, ValueError, OSError) as fault:
         raise StoreError(
             f"{uri}: table {name} cannot be read ({_reason(fault)}); restore the folder or choose another"
@@ -56,17 +59,41 @@ def open_table(uri: Path, name: str, schema: pa.Schema, added: Mapping[str, Fill
 
 
 def upsert(table: Table, rows: pa.Table) -> None:
-    """Write rows by id, all or none; those that are there are replaced.
+    """Write rows by id, all or none; those that are there are replaced. Done, they survive a power cut.
 
     By no index: with one, concurrent writers of an id leave two rows.
     """
     merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-    merge.use_index(False).execute(rows)
+    with synced(Path(table.uri)):
+        merge.use_index(False).execute(rows)
 
 
 def insert_missing(table: Table, rows: pa.Table) -> int:
-    """Write the rows whose ids are not there yet, all or none; returns how many."""
-    return table.merge_insert("id").when_not_matched_insert_all().use_index(False).execute(rows).num_inserted_rows
+    """Write the rows whose ids are not there yet, all or none; returns how many. Done, they survive a power cut."""
+    merge = table.merge_insert("id").when_not_matched_insert_all()
+    with synced(Path(table.uri)):
+        return merge.use_index(False).execute(rows).num_inserted_rows
+
+
+def read_all(uri: Path, query: Any) -> pa.Table:
+    """All rows of a query of a table of `uri`.
+
+    Raises:
+        StoreError: they are damaged.
+    """
+    with readable(uri):
+        return query.limit(None).to_arrow()
+
+
+@contextmanager
+def readable(uri: Path) -> Iterator[None]:
+    """Damage that is found while rows of `uri` are read, as one error. What a server says is left as it is."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as fault:
+        if is_elsewhere(uri):
+            raise
+        raise StoreError(f"{uri}: cannot be read ({_reason(fault)}); restore the folder") from fault
 
 
 def _has_columns(table: Table, names: Sequence[str], added: Mapping[str, Filling]) -> bool:
@@ -123,7 +150,8 @@ def reclaim(uri: Path, payloads: str, rows_per_fragment: int) -> None:
 def compact_payloads(uri: Path, name: str, rows_per_fragment: int) -> None:
     """Merge fragments smaller than `rows_per_fragment` and drop old versions of a table without indices."""
     dataset = _open_dataset(uri, name)
-    dataset.optimize.compact_files(target_rows_per_fragment=rows_per_fragment)
+    with synced(Path(dataset.uri)):
+        dataset.optimize.compact_files(target_rows_per_fragment=rows_per_fragment)
     dataset.cleanup_old_versions(older_than=KEEP_VERSIONS, error_if_tagged_old_versions=False)
 
 
