@@ -1,6 +1,7 @@
 """What is told of each odd clip, and the one line with which each bad input is refused."""
 
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -192,6 +193,19 @@ def test_without_the_bounds_the_huge_picture_would_be_decoded(clips: Path, monke
             probe(path)
         monkeypatch.setitem(where, name, 2**30)
     assert probe(path).height == 4336
+
+
+@pytest.mark.parametrize("aspect", [(60000, 1), (1, 5000)])
+def test_pixels_of_an_absurd_shape_are_refused(aspect: tuple[int, int], tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    run_ffmpeg(*chart("64x48", frames=3), "-vf", "setsar=2", "-c:v", "prores_ks", path)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"pasp") + 4
+    content[place : place + 8] = struct.pack(">II", *aspect)
+    assert probe(path).sample_aspect == 2
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match=r"64x48 with pixels of \d+:\d+ is out of bounds \(at most 8:1 as it is shown"):
+        probe(path)
 
 
 @pytest.mark.parametrize("kind", ["plain", "program_stream"])  # by its packets, and by decoding
