@@ -19,7 +19,7 @@ from lancedb.expr import Expr, col, lit
 from model.errors import StoreError
 from storage.content_id import identify
 from storage.durable import synced
-from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, read_all, upsert
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, delete, open_table, read_all, upsert
 
 TurnKey = tuple[str, int]
 """The session and the number under which the memories and files of a turn are kept."""
@@ -154,7 +154,7 @@ class Ledger:
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove entries; ids that are not there are fine."""
-        self._entries.delete(col("id").isin(list(ids)))
+        delete(self._entries, ids)
 
     def enter_turn(
         self,
@@ -223,7 +223,7 @@ class Ledger:
 
     def remove_turns(self, turns: Sequence[TurnRow]) -> None:
         """Remove turns, all or none; those that are not there are fine."""
-        self._turns.delete(col("id").isin([turn.id for turn in turns]))
+        delete(self._turns, [turn.id for turn in turns])
 
     def maintain(self) -> None:
         """Merge small fragments and drop old versions. Every few dozen commits, by the writer."""
