@@ -74,8 +74,8 @@ def deliver_from(folder: Path, wanted: Wanted, order: Order) -> DeliveryReport:
     return DeliveryReport(tuple(made), tuple(refused))
 
 
-def _require(found: Finished | RequestError) -> Finished:
-    if isinstance(found, RequestError):
+def _require(found: Finished | MemoryV2VError) -> Finished:
+    if isinstance(found, MemoryV2VError):
         raise found
     return found
 

@@ -13,30 +13,34 @@ import re
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from struct import error, unpack_from
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 from pydantic import Field, ValidationError
 
 from model.config import SESSION_NAME, Config
 from model.errors import ArchiveError, StoreError, first_line
+from model.types import Reason
 from storage.content_id import CHUNK
 from storage.kinds import added_to, complete, schema_of
-from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, TurnRow
+from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, TurnKind, TurnRow
 from storage.making import Making
 from storage.store import segment_name
 
 VERSION = 1
 MANIFEST = "manifest.json"
+MOST_TABLES = 16  # of memories: one a kind, and one a size of descriptors
+TOLD = ["session", "turn", "recalled", "scores", "reasons"]
 MOST_MEMBERS, MOST_MANIFEST_BYTES, MOST_ROW_BYTES = 1_000_000, 256 * 2**20, 2**30
 ID = r"[0-9a-f]{64}"
-MEMBER = rf"(turns|ledger|rows/[a-z]{{1,32}}(_\d{{1,5}})?)\.arrow|latents/{ID}|segments/{ID}\.mkv|videos/{ID}"
+MEMBER = rf"(turns|ledger|rows/[a-z]{{1,32}}(_[1-9][0-9]{{0,4}})?)\.arrow|latents/{ID}|segments/{ID}\.mkv|videos/{ID}"
 VIDEO_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,140}_v\d{3,}\.(mp4|mov|mkv)"
 
 Report = Callable[[int, int], None]
@@ -68,7 +72,7 @@ class Contents:
     entries: tuple[Entry, ...]
     memories: dict[str, pa.Table]
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         """Of all memories."""
         return sorted(id for table in self.memories.values() for id in table["id"].to_pylist())
@@ -151,7 +155,7 @@ class Archive:
             entries = tuple(Entry(**record) for record in self._table("ledger.arrow", ENTRY_SCHEMA).to_pylist())
             contents = Contents(turns, entries, dict(self._rows()))
             self._require_sound(contents)
-        except (pa.ArrowException, StoreError, TypeError, ValueError, error) as fault:
+        except (pa.ArrowException, StoreError, KeyError, TypeError, ValueError, error) as fault:
             reason = first_line(fault, 200)
             raise ArchiveError(f"{self.path}: its tables are not those of a session ({reason})") from fault
         return contents
@@ -169,6 +173,11 @@ class Archive:
             raise ValueError(f"{name} is too large")
         return read_rows(b"".join(self.read(name)), *schemas)
 
+    def _is_of(self, entry: Entry) -> bool:
+        """Whether the member that holds an entry's file is the file that was recorded."""
+        member = self._members.get(member_of(entry))
+        return member is not None and member.sha256 == entry.checksum
+
     def _require_sound(self, contents: Contents) -> None:
         keys = {turn.key for turn in contents.turns}
         ids, wanted = contents.ids, {"turns.arrow", "ledger.arrow"}
@@ -177,8 +186,12 @@ class Archive:
             | {f"latents/{id}" for id in ids}
             | {member_of(entry) for entry in contents.entries}
         )
-        rows = [row for table in contents.memories.values() for row in table.select(["session", "turn"]).to_pylist()]
+        rows = [row for table in contents.memories.values() for row in table.select(TOLD).to_pylist()]
         sound = {
+            "tables are few, and hold rows": len(contents.memories) <= MOST_TABLES
+            and all(table.num_rows for table in contents.memories.values()),
+            "turns are of a kind": {turn.kind for turn in contents.turns} <= {*get_args(TurnKind)},
+            "memories tell ids and reasons of what they recalled": all(map(_recalls, rows)),
             "a session has turns, each once": 0 < len(contents.turns) == len({turn.number for turn in contents.turns}),
             "turns are counted from 1": all(0 <= turn.parent < turn.number for turn in contents.turns),
             "turns are of the session": {turn.session for turn in contents.turns} == {self.manifest.session},
@@ -186,12 +199,19 @@ class Archive:
             "memories are of its turns": {(row["session"], row["turn"]) for row in rows} <= keys,
             "entries are of its turns": {entry.key for entry in contents.entries} <= keys,
             "entries are of its memories": {e.id for e in contents.entries if e.kind == "segment"} <= set(ids),
+            "files are those of the entries": all(map(self._is_of, contents.entries)),
             "paths are derived": all(_is_sound(entry) for entry in contents.entries),
             "notes tell how segments were made": all(map(_is_readable, contents.entries)),
             "members are what the rows name": wanted == set(self._members),
         }
         if broken := [rule for rule, holds in sound.items() if not holds]:
             raise ValueError(f"not so: {broken[0]}")
+
+
+def _recalls(row: Mapping[str, Any]) -> bool:
+    ids, reasons = row["recalled"], row["reasons"]
+    plain = all(re.fullmatch(ID, id) for id in ids) and {*reasons} <= {*get_args(Reason)}
+    return plain and len(ids) == len(reasons) == len(row["scores"])
 
 
 def _all_once(entries: Sequence[Entry]) -> bool:

@@ -6,6 +6,7 @@ line is added, none is changed. Lines that cannot be read are passed over: a pla
 """
 
 import json
+import os
 import platform
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -112,9 +113,13 @@ def read_pair_rates(folder: Path, kind: str) -> PairRates | None:
 
 
 def _add(path: Path, run: _Run | _PairsRun) -> None:
+    """In one write; behind a line that was cut off it begins a new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(asdict(run)) + "\n")
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+        begins = file.read(1) in (b"\n", b"")
+        file.write((b"" if begins else b"\n") + json.dumps(asdict(run)).encode() + b"\n")
 
 
 def _runs(path: Path, kind: type[Run]) -> list[Run]:

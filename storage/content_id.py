@@ -1,7 +1,7 @@
 """Names that are made of content: the same work has the same name on every machine, other work has another one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,10 @@ def hash_folder(folder: Path, cache: Path) -> str:
     """sha256 over the names and contents of all files below `folder`, hidden ones aside.
 
     `cache` is a folder of earlier answers, by size and modification time of every file: ten gigabytes of weights are
-    read once. Whether two folders are equal does not depend on their place or on the order of their files.
+    read once. Whether two folders are equal does not depend on their place or on the order of their files. Folders
+    that are links are gone into, as whoever loads the weights does.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder)))
+    files = sorted(_files(folder, ()))
     states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     remembered = cache / "hashes" / identify({"files": states})
     if remembered.is_file():
@@ -66,8 +67,15 @@ def _answer_of(path: Path, cache: Path) -> Path:
     return cache / "hashes" / identify({"file": [str(path.resolve()), state.st_size, state.st_mtime_ns]})
 
 
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
+
+def _files(folder: Path, way: tuple[Path, ...]) -> Iterator[Path]:
+    """All files below a folder, links or not, hidden ones aside; what leads back into its own `way` is passed over."""
+    way = (*way, folder.resolve())
+    for path in folder.glob("[!.]*"):
+        if path.is_file():
+            yield path
+        elif path.is_dir() and path.resolve() not in way:
+            yield from _files(path, way)
 
 
 def _remember(path: Path, text: str) -> None:

@@ -62,8 +62,10 @@ def decode_raw(
 
 
 def _command(info: VideoInfo, span: Span, filters: Sequence[str], pixels: str, entry: int | None) -> list[str]:
-    source = open_source(info.path, **_seek(info, entry))[str(info.stream)]
-    graph = filters if len(span) == info.frames else _trim(info, span, filters, by_count=entry is None)
+    changing = _take_changes(info, filters)
+    source = open_source(info.path, **_seek(info, entry), **changing)[str(info.stream)]
+    graph = filters if len(span) == info.frames else _trim(info, span, filters, by_count=not info.keyframes)
+    graph = ["scale=interl=-1", *graph] if changing and info.interlaced else graph
     output = ffmpeg.output(
         source, "pipe:1", format="rawvideo", pix_fmt=pixels, vf=",".join(graph), fps_mode="passthrough", an=None
     )
@@ -99,6 +101,16 @@ def _seek(info: VideoInfo, entry: int | None) -> dict[str, str | int | None]:
     if entry is None:
         return {}
     return {"ss": f"{float(_entry_seconds(info, entry)):.6f}", "seek_timestamp": 1, "noaccurate_seek": None}
+
+
+def _take_changes(info: VideoInfo, filters: Sequence[str]) -> dict[str, int]:
+    """Options by which frames that change their size or tags on the way go through one and the same graph.
+
+    A graph that is built anew counts from zero again, and a deinterlacer loses a frame with it. But of all filters only
+    the scaler takes such frames safely, so it stands first; where ffmpeg turns pictures ahead of it, graphs are built.
+    """
+    scaled_first = info.interlaced or filters[0].startswith("scale=")
+    return {"reinit_filter": 0} if scaled_first and not info.rotation else {}
 
 
 def _trim(info: VideoInfo, span: Span, filters: Sequence[str], *, by_count: bool) -> list[str]:

@@ -172,7 +172,7 @@ def _take(finished: Finished, stage: Staged) -> Path:
         raise StoreError(f"{finished.path}: is missing; run the command of its turn again")
     master = stage.folder / f"{stage.name}{finished.path.suffix}"
     try:
-        os.link(finished.path, master)
+        os.link(finished.path.resolve(), master)  # a result that was moved away may have left a link
     except OSError:  # another file system, or one without links
         copyfile(finished.path, master)
     if hash_file(master) != finished.entry.checksum:

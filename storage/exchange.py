@@ -17,7 +17,7 @@ from pathlib import Path
 
 import lance
 import pyarrow as pa
-from lancedb.expr import col, lit
+from lancedb.expr import col
 
 from model.errors import RequestError, RunError, StoreError
 from storage import latents
@@ -40,7 +40,7 @@ from storage.kinds import IDS_AT_ONCE, added_to, complete, remembered, schema_of
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Entry, Ledger, TurnKey, TurnRow, of_turns, turn_id
 from storage.sessions import require_new, require_session
 from storage.store import MEMORY, next_version
-from storage.tables import insert_missing, open_table
+from storage.tables import insert_missing, open_table, read_all, readable
 
 PAYLOADS_AT_ONCE = 16  # each insert is a version of the table
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip cannot be older
@@ -54,13 +54,14 @@ def export_session(folder: Path, name: str, path: Path, report: Report) -> Manif
         StoreError: a file or a payload of it is missing or damaged.
     """
     contents = _contents(folder, require_session(folder, name))
-    _require_importable(name, "members", len(contents) + 1, MOST_MEMBERS)
+    total = len(contents)
+    _require_importable(name, "members", total + 1, MOST_MEMBERS)
     try:
         with whole_file(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
             members = []
             for member in _write(archive, folder, contents):
                 members.append(member)
-                report(len(members), len(contents))
+                report(len(members), total)
             manifest = Manifest(version=VERSION, session=name, members=tuple(members))
             archive.writestr(zipfile.ZipInfo(MANIFEST, EPOCH), manifest.model_dump_json())
     except OSError as fault:
@@ -135,17 +136,28 @@ def _to_bytes(table: pa.Table) -> bytes:
 
 
 def _payloads(folder: Path, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Payloads one by one, in the order of `ids`.
+    """Payloads one by one, in the order of `ids`; few are held at once, though all are looked up together.
 
     Raises:
-        StoreError: one is missing.
+        StoreError: one is missing, or damaged.
     """
     table = open_table(folder / MEMORY, latents.TABLE, latents.SCHEMA)
-    for id in ids:
-        found = table.search().where(col("id") == lit(id)).select(["id"]).with_row_id(True).limit(1).to_arrow()
-        if not found.num_rows:
-            raise StoreError(f"the latents of memory {id} are missing; restore the folder, or delete the turn")
-        yield id, table.fetch_blobs("data", found["_rowid"].to_pylist())[0].as_py()
+    places: dict[str, int] = {}
+    for some in _groups(ids, IDS_AT_ONCE):
+        query = table.search().where(col("id").isin(some)).select(["id"]).with_row_id(True)
+        found = read_all(folder / MEMORY, query)
+        places |= zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True)
+    if missing := [id for id in ids if id not in places]:
+        raise StoreError(f"the latents of memory {missing[0]} are missing; restore the folder, or delete the turn")
+    for some in _groups(ids, PAYLOADS_AT_ONCE):
+        with readable(folder / MEMORY):
+            payloads = table.fetch_blobs("data", [places[id] for id in some])
+        yield from zip(some, (payload.as_py() for payload in payloads), strict=True)
+
+
+def _groups(ids: Sequence[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(ids), size):
+        yield list(ids[start : start + size])
 
 
 @dataclass(frozen=True)
@@ -197,19 +209,20 @@ def _missing_files(folder: Path, entries: Sequence[Entry]) -> list[tuple[Entry, 
     """The entries whose files are not here yet, each with the folder's own entry of that id, if there is one."""
     ledger, known = Ledger(folder / MEMORY), dict[str, Entry]()
     ids = [entry.id for entry in entries]
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        known |= ledger.find(ids[start : start + IDS_AT_ONCE])
+    for some in _groups(ids, IDS_AT_ONCE):
+        known |= ledger.find(some)
     return [(entry, known.get(entry.id)) for entry in entries if not _is_here(folder, known.get(entry.id))]
 
 
 def _add_payloads(archive: Archive, folder: Path, ids: Sequence[str], tell: Callable[[int], None]) -> None:
     """The latents of memories, which come before their rows."""
     payloads = open_table(folder / MEMORY, latents.TABLE, latents.SCHEMA)
-    for start in range(0, len(ids), PAYLOADS_AT_ONCE):
-        some = ids[start : start + PAYLOADS_AT_ONCE]
+    done = 0
+    for some in _groups(ids, PAYLOADS_AT_ONCE):
         data = lance.blob_array([b"".join(archive.read(f"latents/{id}")) for id in some])
         insert_missing(payloads, pa.table([some, data], schema=latents.SCHEMA))
-        tell(start + len(some))
+        done += len(some)
+        tell(done)
 
 
 def _add_rows(folder: Path, contents: Contents, moved: Mapping[TurnKey, TurnKey]) -> None:

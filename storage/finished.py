@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from model.errors import RequestError, StoreError
+from model.errors import MemoryV2VError, RequestError, StoreError
 from model.stitching import share_frames
 from model.types import Segment, Span
 from storage.attempts import is_shown
@@ -114,7 +114,7 @@ def find_finished_video(folder: Path, wanted: Wanted) -> Finished:
     return max(found, key=lambda one: one.entry.recorded)
 
 
-def find_catalog_videos(folder: Path) -> Iterator[tuple[str, Finished | RequestError]]:
+def find_catalog_videos(folder: Path) -> Iterator[tuple[str, Finished | MemoryV2VError]]:
     """The result of each video of a catalog by the video's id, or why there is none; skipped ones are passed over."""
     for id, state in sorted(VideoStates(folder / STATE).read().items()):
         if state.state == "done":
@@ -132,14 +132,14 @@ def find_result(folder: Path, state: VideoState) -> Path | None:
     return next((path for path in ways if path.is_file()), None)
 
 
-def _result(folder: Path, state: VideoState) -> Finished | RequestError:
+def _result(folder: Path, state: VideoState) -> Finished | MemoryV2VError:
     """Of a video that is done, also where the catalog's folder was moved since."""
     path = find_result(folder, state)
     if path is None:
         return RequestError(f"{state.id}: its result {state.output} is not in {folder}; run the catalog again")
     try:
         return find_finished_video(path.parent, Wanted(video=path.name))
-    except RequestError as fault:
+    except MemoryV2VError as fault:
         return fault
 
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-from lancedb.expr import col
 from lancedb.table import Table
 
 from model.errors import StoreError
@@ -16,7 +15,7 @@ from storage import latents, memory, views
 from storage.ledger import TurnKey, of_turns
 from storage.memory import MemoryRow, MemoryStore, memory_schema
 from storage.remembered import Remembered, common_fields
-from storage.tables import open_tables
+from storage.tables import delete, open_tables, read_all
 from storage.views import view_schema
 
 COLUMNS = list(Remembered.__dataclass_fields__)
@@ -32,7 +31,7 @@ def schema_of(table: str) -> pa.Schema:
     if table == views.TABLE:
         return view_schema()
     size = table.removeprefix(memory.TABLE)
-    if table.startswith(memory.TABLE) and size.isdecimal():
+    if table.startswith(memory.TABLE) and size.isdecimal() and size == str(int(size)):
         return memory_schema(int(size))
     raise StoreError(f"{table}: no table of remembered segments that this version knows")
 
@@ -51,8 +50,17 @@ def complete(table: str, rows: pa.Table) -> pa.Table:
 
 
 def segment_tables(uri: Path) -> dict[str, Table]:
-    """The tables of remembered segments, by name: those that have all the columns."""
-    return {name: table for name, table in open_tables(uri).items() if set(COLUMNS) <= set(table.schema.names)}
+    """The tables of remembered segments, by name: those that have all the columns.
+
+    Raises:
+        StoreError: one of a known kind lacks some; were it passed over, all that it names would be garbage.
+    """
+    tables = open_tables(uri)
+    found = {name: table for name, table in tables.items() if set(COLUMNS) <= set(table.schema.names)}
+    for name in tables.keys() - found.keys():
+        if name == views.TABLE or name.startswith(memory.TABLE):
+            raise StoreError(f"{uri}: table {name} was written by another version; choose another folder")
+    return found
 
 
 def remembered(uri: Path, turns: Sequence[TurnKey] | None = None) -> list[Remembered]:
@@ -62,7 +70,7 @@ def remembered(uri: Path, turns: Sequence[TurnKey] | None = None) -> list[Rememb
         query = table.search().select(COLUMNS)
         if turns is not None:
             query = query.where(of_turns(turns))
-        found += [Remembered(**fields) for fields in common_fields(query.limit(None).to_arrow())]
+        found += [Remembered(**fields) for fields in common_fields(read_all(uri, query))]
     return sorted(found, key=lambda memory: (memory.session, memory.turn, memory.segment, memory.created))
 
 
@@ -78,7 +86,7 @@ def payload_sizes(uri: Path) -> dict[str, int]:
     table = open_tables(uri).get(latents.TABLE)
     if table is None:
         return {}
-    found = table.search().select(["id", "data"]).limit(None).to_arrow()
+    found = read_all(uri, table.search().select(["id", "data"]))
     return dict(zip(found["id"].to_pylist(), (blob["size"] for blob in found["data"].to_pylist()), strict=True))
 
 
@@ -93,4 +101,4 @@ def forget(uri: Path, rows: Collection[str], payloads: Collection[str]) -> None:
 def _delete(table: Table, ids: Collection[str]) -> None:
     ordered = sorted(ids)
     for start in range(0, len(ordered), IDS_AT_ONCE):
-        table.delete(col("id").isin(ordered[start : start + IDS_AT_ONCE]))
+        delete(table, ordered[start : start + IDS_AT_ONCE])

@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 
 from model.errors import StoreError
 from model.types import LATENT_DTYPE
-from storage.tables import PRIMARY_KEY, compact_payloads, insert_missing, open_table
+from storage.tables import PRIMARY_KEY, compact_payloads, insert_missing, open_table, read_all, readable
 
 TABLE = "latents"
 CACHE_BYTES = 256 * 2**20
@@ -74,11 +74,12 @@ class LatentStore:
 
     def _fetch(self, ids: Sequence[str]) -> dict[str, tuple[Latents, Latents]]:
         found = self._table.search().where(col("id").isin(list(ids))).select(["id"]).with_row_id(True)
-        table = found.limit(len(ids)).to_arrow()
+        table = read_all(self._uri, found)
         places = dict(zip(table["id"].to_pylist(), table["_rowid"].to_pylist(), strict=True))
         if absent := [id for id in ids if id not in places]:
             raise StoreError(f"{self._uri}: latents of memories are missing: {', '.join(absent)}; restore the folder")
-        payloads = self._table.fetch_blobs("data", [places[id] for id in ids])
+        with readable(self._uri):
+            payloads = self._table.fetch_blobs("data", [places[id] for id in ids])
         return {id: self._unpack(id, payload.as_py()) for id, payload in zip(ids, payloads, strict=True)}
 
     def _unpack(self, id: str, payload: bytes) -> tuple[Latents, Latents]:

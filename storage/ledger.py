@@ -5,6 +5,7 @@ and goes after all of it: what belongs to no turn is garbage (`storage/garbage.p
 """
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -17,7 +18,8 @@ from lancedb.expr import Expr, col, lit
 
 from model.errors import StoreError
 from storage.content_id import identify
-from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, upsert
+from storage.durable import synced
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, delete, open_table, read_all, upsert
 
 TurnKey = tuple[str, int]
 """The session and the number under which the memories and files of a turn are kept."""
@@ -97,12 +99,20 @@ class TurnPlace:
 
 
 def of_turns(turns: Sequence[TurnKey]) -> Expr:
-    """Predicate: of one of these turns."""
-    numbers: dict[str, list[int]] = {}
+    """Predicate: of one of these turns.
+
+    Sessions of the same numbers are one condition, and conditions are joined in pairs: nested one in the other, they
+    would overflow the stack at some hundreds.
+    """
+    numbers, sessions = defaultdict[str, set[int]](set), defaultdict[tuple[int, ...], list[str]](list)
     for session, number in turns:
-        numbers.setdefault(session, []).append(number)
-    kept = [(col("session") == lit(session)) & col("turn").isin(those) for session, those in numbers.items()]
-    return reduce(or_, kept, lit(False))
+        numbers[session].add(number)
+    for session, those in numbers.items():
+        sessions[tuple(sorted(those))].append(session)
+    kept = [col("session").isin(named) & col("turn").isin(list(those)) for those, named in sessions.items()]
+    while len(kept) > 1:
+        kept = [reduce(or_, kept[start : start + 2]) for start in range(0, len(kept), 2)]
+    return kept[0] if kept else lit(False)
 
 
 def turn_id(session: str, fingerprint: str) -> str:
@@ -118,6 +128,7 @@ class Ledger:
     """
 
     def __init__(self, uri: Path) -> None:
+        self._uri = uri
         self._entries = open_table(uri, "ledger", ENTRY_SCHEMA)
         self._turns = open_table(uri, "turns", TURN_SCHEMA)
 
@@ -143,7 +154,7 @@ class Ledger:
 
     def remove(self, ids: Sequence[str]) -> None:
         """Remove entries; ids that are not there are fine."""
-        self._entries.delete(col("id").isin(list(ids)))
+        delete(self._entries, ids)
 
     def enter_turn(
         self,
@@ -188,7 +199,7 @@ class Ledger:
         query = self._turns.search()
         if session is not None:
             query = query.where(col("session") == lit(session))
-        rows = [TurnRow(**record) for record in query.limit(None).to_list()]
+        rows = [TurnRow(**record) for record in read_all(self._uri, query).to_pylist()]
         return sorted(rows, key=lambda turn: (turn.session, turn.number))
 
     def turn(self, session: str, number: int) -> TurnRow:
@@ -212,17 +223,18 @@ class Ledger:
 
     def remove_turns(self, turns: Sequence[TurnRow]) -> None:
         """Remove turns, all or none; those that are not there are fine."""
-        self._turns.delete(col("id").isin([turn.id for turn in turns]))
+        delete(self._turns, [turn.id for turn in turns])
 
     def maintain(self) -> None:
         """Merge small fragments and drop old versions. Every few dozen commits, by the writer."""
-        self._entries.optimize(cleanup_older_than=KEEP_VERSIONS)
+        with synced(Path(self._entries.uri)):
+            self._entries.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def _select(self, predicate: Expr | None) -> list[Entry]:
         query = self._entries.search()
         if predicate is not None:
             query = query.where(predicate)
-        return [Entry(**record) for record in query.limit(None).to_list()]
+        return [Entry(**record) for record in read_all(self._uri, query).to_pylist()]
 
 
 ENTRY_SCHEMA = pa.schema(

@@ -23,6 +23,7 @@ from model.memory.retrieval import UNKNOWN, Candidate, change_of, rank_by_descri
 from storage.latents import CACHE_BYTES, Latents
 from storage.ledger import TurnKey, of_turns
 from storage.remembered import Reach, Remembered, RememberedStore, common_fields, row_schema
+from storage.tables import read_all, readable
 
 TABLE = "memories_"  # and the size of descriptors
 RANKED = ["id", "descriptor", "turn", "segment"]
@@ -68,23 +69,23 @@ class MemoryStore(RememberedStore[MemoryRow]):
     ) -> list[Candidate]:
         """The `limit` memories of `turns` whose source is most like `descriptor`, best first; None is all of them.
 
-        Only what is within `reach` is looked at, and was changed by the `least` of its turn. Where the last place is
-        contested, or a blank picture may take it (all zeros: no angle, so no vector search finds it), every allowed row
-        is ranked.
+        Only what is within `reach` is looked at, and was changed by the `least` of its turn. Where there are such, the
+        last place is contested, or a blank picture may take it (all zeros: no angle, so no vector search finds it),
+        every allowed row is ranked: a predicate that knew the `least` of each turn would grow with the turns.
         """
         allowed = _comparable(turns, descriptor_name, reach)
-        for turn, change in (least or {}).items():
-            allowed &= ~of_turns([turn]) | (col("change") >= lit(change)) | (col("change") == lit(UNKNOWN))
-        hits = [] if limit is None else self._nearest(descriptor, allowed, limit + SPARE_HITS)
-        if limit is None or len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
-            everything = self._rows.search().where(allowed).select(RANKED).limit(None)
-            hits = _best(descriptor, everything.to_batches(RANKED_AT_ONCE), limit)
+        with readable(self._uri):
+            hits = [] if limit is None or least else self._nearest(descriptor, allowed, limit + SPARE_HITS)
+            if limit is None or len(hits) <= limit or hits[limit - 1].score <= max(hits[-1].score, 0) + ROUNDING:
+                everything = self._rows.search().where(allowed).select([*RANKED, "session", "change"]).limit(None)
+                batches = everything.to_batches(RANKED_AT_ONCE)
+                hits = _best(descriptor, (_changed_by(least or {}, batch) for batch in batches), limit)
         return hits[:limit]
 
     def most_changed(self, turns: Sequence[TurnKey], descriptor_name: str, reach: Reach) -> dict[TurnKey, float]:
         """By turn, the greatest change of the memories that a search would look at."""
         allowed = self._rows.search().where(_comparable(turns, descriptor_name, reach))
-        found = allowed.select(["session", "turn", "change"]).limit(None).to_arrow()
+        found = read_all(self._uri, allowed.select(["session", "turn", "change"]))
         most = found.group_by(["session", "turn"]).aggregate([("change", "max")])
         return {(row["session"], row["turn"]): row["change_max"] for row in most.to_pylist()}
 
@@ -114,6 +115,14 @@ def memory_schema(descriptor_size: int) -> pa.Schema:
 def _comparable(turns: Sequence[TurnKey], descriptor_name: str, reach: Reach) -> Expr:
     """Predicate: of what a search may look at."""
     return of_turns(turns) & (col("descriptor_name") == lit(descriptor_name)) & reach.predicate
+
+
+def _changed_by(least: Mapping[TurnKey, float], found: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows that were changed by the `least` of their turn, if it has one, or by nobody knows how much."""
+    keys = zip(found["session"].to_pylist(), found["turn"].to_pylist(), strict=True)
+    change = found["change"].to_numpy()
+    wanted = np.array([least.get(key, -np.inf) for key in keys])
+    return found.filter(pa.array((change >= wanted) | (change == UNKNOWN) | np.isnan(change)))
 
 
 def _ranked(query: Float[np.ndarray, " size"], found: pa.Table) -> list[Candidate]:

@@ -54,9 +54,13 @@ class Walk:
 
     @property
     def tells_all_times(self) -> bool:
-        """Whether the packets alone tell which frames are shown, and when."""
-        stamps = {packet.pts for packet in self.shown}
-        return bool(self.starts_on_keyframe) and None not in stamps and len(stamps) == len(self.shown) > 0
+        """Whether the packets alone tell which frames are shown, and when.
+
+        They do not where some come before the key frame that the file begins with: those lean on what is not there.
+        """
+        stamps = [packet.pts for packet in self.shown if packet.pts is not None]
+        told = len(set(stamps)) == len(self.shown) > 0
+        return bool(self.starts_on_keyframe) and told and (not self.shown[0].is_keyframe or stamps[0] == min(stamps))
 
 
 def walk_packets(path: Path, container: InputContainer, stream: VideoStream) -> Walk:

@@ -107,7 +107,7 @@ def probe(path: Path) -> VideoInfo:
         walk = walk_packets(path, container, stream)
         if not walk.first:
             raise refuse(path, "no frame of it can be decoded")
-        _require_sane_picture(path, walk.first[0])
+        _require_sane_picture(path, walk.first[0], _sample_aspect(stream))
         _require_few_frames(path, len(walk.shown))
         _require_whole(path, container, stream, walk)
         timing = timing_of(walk.shown) if walk.tells_all_times else timing_by_decoding(path, stream.index)
@@ -133,11 +133,18 @@ def _codec_name(stream: VideoStream | AudioStream) -> str:
     return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
 
 
-def _require_sane_picture(path: Path, frame: VideoFrame) -> None:
+def _sample_aspect(stream: VideoStream) -> Fraction:
+    return Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+
+
+def _require_sane_picture(path: Path, frame: VideoFrame, sample_aspect: Fraction) -> None:
     width, height = frame.width, frame.height
     small, large = sorted((width, height))
     if small < MIN_SIDE or large > MAX_SIDE or width * height > MAX_PIXELS or large > MAX_ASPECT * small:
         raise refuse(path, f"a picture of {width}x{height} is out of bounds ({SIZES})")
+    if not 1 <= MAX_ASPECT * sample_aspect * width / height <= MAX_ASPECT**2:
+        told = f"a picture of {width}x{height} with pixels of {sample_aspect.numerator}:{sample_aspect.denominator}"
+        raise refuse(path, f"{told} is out of bounds (at most {MAX_ASPECT}:1 as it is shown)")
     if frame.rotation % 90 != 0:
         raise refuse(path, f"rotated by {frame.rotation} degrees; only quarter turns are accepted")
     if frame.colorspace not in MATRICES and frame.colorspace not in UNTAGGED_MATRICES:
@@ -162,8 +169,11 @@ def _require_sane_length(path: Path, timing: Timing, time_base: Fraction) -> Non
 
 def _require_whole(path: Path, container: InputContainer, stream: VideoStream, walk: Walk) -> None:
     """Refuse files that were cut short: each container says in its own way how long it should be."""
-    names = container.format.name.split(",")
-    short = walk.has_corrupt
+    if walk.has_corrupt:
+        raise refuse(
+            path, "holds damaged packets: it was cut short, or files were joined byte by byte (ffmpeg can join)"
+        )
+    names, short = container.format.name.split(","), False
     if "mov" in names and len(stream.index_entries):
         last = stream.index_entries[-1]
         short |= last.pos + last.size > path.stat().st_size
@@ -178,7 +188,7 @@ def _require_whole(path: Path, container: InputContainer, stream: VideoStream, w
 
 def _describe(path: Path, container: InputContainer, stream: VideoStream, walk: Walk, timing: Timing) -> VideoInfo:
     frame, rotation = walk.first[0], walk.first[0].rotation % 360
-    aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+    aspect = _sample_aspect(stream)
     width, height = frame.width, frame.height
     if rotation % 180 == 90:
         width, height, aspect = height, width, 1 / aspect

@@ -16,9 +16,10 @@ from lancedb.index import BTree
 
 from model.errors import StoreError
 from model.types import Reason, Recall
+from storage.durable import synced
 from storage.latents import CACHE_BYTES, Latents, LatentStore
 from storage.ledger import TurnKey, of_turns
-from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, upsert
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, read_all, upsert
 
 
 @dataclass(frozen=True)
@@ -175,14 +176,15 @@ class RememberedStore(ABC, Generic[Row]):
         """
         if not self._rows.list_indices():
             self._rows.create_index("session", config=BTree())
-        self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
+        with synced(Path(self._rows.uri)):
+            self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
         self._latents.maintain()
 
     def _select(self, predicate: Expr | None) -> list[Row]:
         query = self._rows.search()
         if predicate is not None:
             query = query.where(predicate)
-        return self._from_table(query.limit(None).to_arrow())
+        return self._from_table(read_all(self._uri, query))
 
 
 def row_schema(own: dict[str, pa.DataType]) -> pa.Schema:

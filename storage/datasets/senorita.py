@@ -30,6 +30,8 @@ TELLING = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 """Members that tell of the next one: Python reads them whole."""
+DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError)
+"""What `tarfile` raises where an archive is damaged: the last two of sizes that are none, and headers of headers."""
 Waiting = dict[str, tuple[Entry, dict[str, Media | None]]]
 """Pairs that lack a half, by id: their halves by path."""
 
@@ -98,7 +100,7 @@ class Senorita:
                             del waiting[id]
                             held -= sum(map(_size, halves.values()))
                             yield _pair(entry, halves)
-            except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
+            except DAMAGE as fault:
                 faults[archive] = f"{archive.name} is damaged ({fault})"
         return is_full
 

@@ -16,17 +16,17 @@ import pytest
 
 from model.errors import ArchiveError, RequestError, StoreError
 from model.memory.retrieval import UNKNOWN
-from storage import archive, exchange
+from storage import archive, exchange, tables
 from storage.archive import MANIFEST, open_archive
 from storage.content_id import hash_file
 from storage.exchange import Imported, export_session, import_session
 from storage.garbage import find_garbage, sweep
 from storage.kinds import payload_sizes, remembered
 from storage.ledger import ENTRY_SCHEMA, TURN_SCHEMA, Ledger
-from storage.memory import TABLE, MemoryStore
+from storage.memory import TABLE, MemoryStore, memory_schema
 from storage.sessions import branch, list_sessions, read_session
 from storage.store import MEMORY, open_store
-from storage.tables import open_tables
+from storage.tables import PRIMARY_KEY, open_table, open_tables, read_all
 from tests.storage.memories import SIZE, commit, enter_turn, make_session, row_of
 from tests.waiting import dying
 
@@ -88,6 +88,37 @@ def test_bringing_it_twice_changes_nothing(exported: Path, tmp_path: Path) -> No
 def test_the_same_session_gives_the_same_archive(folder: Path, exported: Path, tmp_path: Path) -> None:
     export_session(folder, "film", tmp_path / "again.zip", quiet)
     assert (tmp_path / "again.zip").read_bytes() == exported.read_bytes()
+
+
+def test_payloads_are_looked_up_together(folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one an export took a time that grew with the square of its memories."""
+    looks: list[Path] = []
+
+    def counted(uri: Path, query: object) -> pa.Table:
+        looks.append(uri)
+        return read_all(uri, query)
+
+    monkeypatch.setattr(exchange, "read_all", counted)
+    monkeypatch.setattr(exchange, "IDS_AT_ONCE", 4)
+    monkeypatch.setattr(exchange, "PAYLOADS_AT_ONCE", 2)
+    again = exported.with_name("again.zip")
+    export_session(folder, "film", again, quiet)
+    assert len(looks) == 2, "for six memories"
+    assert again.read_bytes() == exported.read_bytes()
+
+
+def test_a_table_that_cannot_be_understood_is_no_empty_one(folder: Path) -> None:
+    """All that its memories name would be taken for garbage, and removed."""
+    turns = Ledger(folder / MEMORY).turns()
+    open_table(folder / MEMORY, "views", pa.schema([PRIMARY_KEY]))
+    with pytest.raises(StoreError, match="table views was written by another version"):
+        find_garbage(folder, turns)
+
+
+def test_tables_are_found_however_many_there_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = open_tables(folder / MEMORY).keys()
+    monkeypatch.setattr(tables, "PAGE", 1)
+    assert open_tables(folder / MEMORY).keys() == every >= {"latents", "ledger", "turns", f"{TABLE}{SIZE}"}
 
 
 def test_another_session_of_that_name_is_told(folder: Path, exported: Path, tmp_path: Path) -> None:
@@ -303,6 +334,19 @@ def squeeze(members: dict[str, bytes]) -> None:
     members["turns.arrow"] = sink.getvalue()
 
 
+def recall(**changes: object) -> Rewrite:
+    """A memory that recalled something."""
+    told = {"recalled": [64 * "a"], "scores": [1.0], "reasons": ["similar"]} | changes
+    return write_rows(ROWS, memory_schema(SIZE), **told)
+
+
+def add_tables(*sizes: int | str) -> Rewrite:
+    """Tables for descriptors of these sizes, without a row."""
+    empty = exchange._to_bytes(memory_schema(1).empty_table())
+    return lambda members: members.update({f"rows/{TABLE}{size}.arrow": empty for size in sizes})
+
+
+ROWS = f"rows/{TABLE}{SIZE}.arrow"
 HOSTILE: dict[str, tuple[Rewrite, str]] = {
     "traversal": (lambda members: rename(members, "segments/../../evil.mkv"), "manifest is not valid"),
     "absolute": (lambda members: rename(members, "/tmp/evil.mkv"), "manifest is not valid"),
@@ -321,6 +365,14 @@ HOSTILE: dict[str, tuple[Rewrite, str]] = {
     "nonsense in a note": (write_note, "notes tell how segments were made"),
     "entry of another turn": (write_rows("ledger.arrow", ENTRY_SCHEMA, turn=9), "entries are of its turns"),
     "turn of another session": (write_rows("turns.arrow", TURN_SCHEMA, session="other"), "turns are of the session"),
+    "recalled no id": (recall(recalled=["\x1b[2J"]), "memories tell ids and reasons"),
+    "recalled for no reason": (recall(reasons=["\x1b]0;mine\x07"]), "memories tell ids and reasons"),
+    "recalled without a score": (recall(scores=[]), "memories tell ids and reasons"),
+    "file of another checksum": (write_rows("ledger.arrow", ENTRY_SCHEMA, checksum=64 * "0"), "files are those of the"),
+    "empty table": (add_tables(1), "tables are few, and hold rows"),
+    "digits of another script": (add_tables("\N{ARABIC-INDIC DIGIT THREE}"), "manifest is not valid"),
+    "a size with a zero in front": (add_tables("01"), "manifest is not valid"),
+    "no turns": (lambda members: members.pop("turns.arrow") and None, "not those of a session"),
     "turn on itself": (write_rows("turns.arrow", TURN_SCHEMA, parent=1), "counted from 1"),
     "compressed rows": (squeeze, "compressed"),
     "other columns": (lambda members: members.update({"turns.arrow": members["ledger.arrow"]}), "other columns"),
@@ -344,6 +396,25 @@ def test_hostile_archives_are_refused(kind: str, exported: Path) -> None:
     before = hash_file(exported)
     assert_refused(rewrite(exported, change), told)
     assert hash_file(exported) == before
+
+
+def test_more_tables_than_there_are_kinds_are_refused(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of memories crowd others out of what a folder lists."""
+    monkeypatch.setattr(archive, "MOST_TABLES", 0)
+    assert_refused(exported, "tables are few, and hold rows")
+
+
+def test_turns_of_no_kind_are_refused(exported: Path) -> None:
+    with open_archive(exported, quiet) as opened:
+        contents = opened.contents()
+        object.__setattr__(contents.turns[0], "kind", "\x1b[2J")  # which under test no turn can be made with
+        with pytest.raises(ValueError, match="turns are of a kind"):
+            opened._require_sound(contents)
+
+
+@pytest.mark.parametrize("change", [recall(), recall(recalled=[], scores=[], reasons=[])])
+def test_what_memories_may_tell_is_taken(change: Rewrite, exported: Path) -> None:
+    assert bring(rewrite(exported, change), exported.parent / "there").turns == 3
 
 
 def test_what_was_rewritten_without_harm_is_taken(exported: Path) -> None:

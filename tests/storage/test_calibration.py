@@ -40,3 +40,12 @@ def test_the_last_run_over_pairs_of_a_kind_counts(tmp_path: Path) -> None:
     record_pair_rates(folder, "one", PairRates(2.0, 900.0))
     record_pair_rates(folder, "other", PairRates(8.0, 50.0))
     assert read_pair_rates(folder, "one") == PairRates(2.0, 900.0)
+
+
+def test_a_run_that_was_cut_off_costs_no_other(tmp_path: Path) -> None:
+    record_pair_rates(tmp_path, "one", PairRates(3.0, 1000.0))
+    path = tmp_path / PAIRS_FILE
+    path.write_bytes(2 * path.read_bytes() + b'{"kind": "on')
+    record_pair_rates(tmp_path, "one", PairRates(2.0, 900.0))
+    assert read_pair_rates(tmp_path, "one") == PairRates(2.0, 900.0)
+    assert path.read_text().count("\n") == 4

@@ -166,3 +166,21 @@ def test_threads_may_hash_one_file_at_once(tmp_path: Path) -> None:
 def test_the_cache_holds_whole_answers_only(tmp_path: Path) -> None:
     hash_folder(make_folder(tmp_path / "weights"), tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache" / "hashes").iterdir()] == [""]
+
+
+def test_weights_behind_linked_folders_are_part_of_the_name(tmp_path: Path) -> None:
+    folder, cache = make_folder(tmp_path / "model"), tmp_path / "cache"
+    plain = hash_folder(folder, cache)
+    (folder / "transformer").rename(tmp_path / "elsewhere")
+    (folder / "transformer").symlink_to(tmp_path / "elsewhere")
+    assert hash_folder(folder, cache) == plain
+    (tmp_path / "elsewhere" / "model.safetensors").write_bytes(b"other weights")
+    assert hash_folder(folder, cache) != plain
+
+
+def test_folders_that_lead_back_are_gone_into_once(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "model")
+    plain = hash_folder(folder, tmp_path / "cache")
+    (folder / "vae" / "back").symlink_to(folder)
+    (folder / "empty").symlink_to(folder / "vae" / "back")
+    assert hash_folder(folder, tmp_path / "cache") == plain

@@ -24,16 +24,18 @@ from storage.checksums import verify
 from storage.delivery import Delivered, Order, deliver
 from storage.delivery_folder import staged
 from storage.durable import whole_file
-from storage.finished import Finished, Wanted, find_finished_video
+from storage.finished import Finished, Wanted, find_catalog_videos, find_finished_video
 from storage.footage import changes, footage_of
 from storage.ledger import Ledger
 from storage.mux import mux
 from storage.probe import probe
 from storage.scores import SegmentScores, scores_path, write_scores
 from storage.sidecar import schema_text, sidecar_schema
+from storage.store import MEMORY
+from storage.video_states import STATE, VideoState, VideoStates
 from tests.clips import chart, make_clip, run_ffmpeg, sound_packets
 from tests.storage.deliverables import make_finished
-from tests.storage.memories import enter_turn
+from tests.storage.memories import enter_turn, make_session
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +83,27 @@ def test_the_master_is_the_finished_video_itself(delivered: Delivered, finished:
     master = delivered.folder / "film_edit_v001.mov"
     assert master.samefile(finished.path)
     assert sorted(path.name for path in finished.folder.glob("film*")) == ["film_edit_v001.mov"]
+
+
+def test_a_result_that_was_moved_away_is_delivered_itself(own: Finished, source: Path, tmp_path: Path) -> None:
+    own.path.symlink_to(own.path.rename(tmp_path / "moved.mov"))
+    made = hand_over(own, tmp_path / "to", source=source)
+    master = made.folder / made.sidecar.master.path
+    assert master.is_file()
+    assert not master.is_symlink()
+
+
+def test_a_damaged_folder_in_a_catalog_costs_no_other_video(tmp_path: Path) -> None:
+    for id in ("ep1", "ep2", "ep3"):
+        make_session(tmp_path / id)
+        VideoStates(tmp_path / STATE).write(
+            [VideoState(id, "", "done", output=str(tmp_path / id / "film_edit_v001.mp4"))]
+        )
+    for manifest in (tmp_path / "ep2" / MEMORY / "ledger.lance" / "_versions").iterdir():
+        manifest.write_bytes(b"")
+    found = dict(find_catalog_videos(tmp_path))
+    assert isinstance(found["ep2"], StoreError)
+    assert [isinstance(found[id], Finished) for id in ("ep1", "ep3")] == [True, True]
 
 
 def test_the_proxy_runs_in_step_with_the_source(delivered: Delivered, source: Path) -> None:

@@ -58,6 +58,17 @@ def test_entries_come_in_the_order_of_recording(tmp_path: Path) -> None:
     assert ledger.entries(turns=[("another", turn[1])]) == []
 
 
+def test_entries_of_any_number_of_sessions_are_found(tmp_path: Path) -> None:
+    """Each of other turns, too: a predicate that nested them would overflow the stack."""
+    ledger = Ledger(tmp_path)
+    made = [entry(number, session=f"s{number}", turn=number) for number in range(3)]
+    for one in made:
+        ledger.record(one)
+    keys = [(f"s{number}", turn) for number in (0, *range(2, 1200)) for turn in {1, number}]
+    assert ledger.entries(turns=keys) == [made[0], made[2]]
+    assert ledger.entries(turns=[]) == []
+
+
 def test_many_entries_are_all_there_after_maintenance(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     made = [entry(number) for number in range(25)]

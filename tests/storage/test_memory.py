@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from model.errors import StoreError
-from model.memory.retrieval import rank_by_descriptor
+from model.memory.retrieval import UNKNOWN, rank_by_descriptor
 from storage import latents, memory
 from storage.kinds import forget
 from storage.latents import Latents, LatentStore
@@ -146,6 +146,18 @@ def test_all_rows_are_ranked_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest
         ranked.clear()
     every = store.search(keys_of("holiday"), make_descriptor(0), "noise", None, ALL)
     assert [hit.id for hit in every] == brute_force(rows, make_descriptor(0), 40)
+
+
+def test_what_was_hardly_changed_is_left_out_however_many_turns_there_are(tmp_path: Path) -> None:
+    changes = (0.1, 0.5, UNKNOWN, float("nan"))
+    rows = [replace(make_row(number, turn=number // 4), change=changes[number % 4]) for number in range(16)]
+    store = MemoryStore(tmp_path, SIZE)
+    fill(store, rows)
+    least = {("holiday", turn): 0.3 for turn in range(1, 700)}  # the first turn has none
+    kept = [row for row in rows if row.turn == 0 or row.change != 0.1]
+    for limit in (1, 3, 20):
+        hits = store.search(keys_of("holiday", 700), make_descriptor(3), "noise", limit, ALL, least)
+        assert [hit.id for hit in hits] == brute_force(kept, make_descriptor(3), limit)
 
 
 @settings(max_examples=15, deadline=None)

@@ -1,9 +1,11 @@
 """What is told of each odd clip, and the one line with which each bad input is refused."""
 
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from model.errors import VideoError
@@ -136,6 +138,26 @@ def test_one_time_stamp_told_twice_costs_no_other(tmp_path: Path) -> None:
     assert max(strays) <= 2 * info.time_base
 
 
+def test_a_recording_that_begins_on_an_open_gop_has_the_frames_that_decode(tmp_path: Path) -> None:
+    """The first pictures of a cut recording lean on what was before it, and are not shown."""
+    whole, cut = tmp_path / "whole.ts", tmp_path / "cut.ts"
+    run_ffmpeg(*chart(), *X264, "-g", "12", "-bf", "3", "-x264-params", "open-gop=1:scenecut=0", whole)
+    with av.open(str(whole)) as container:
+        second = [packet.pos for packet in container.demux(video=0) if packet.is_keyframe][1]
+    content, tables = whole.read_bytes(), 3 * 188
+    cut.write_bytes(content[:tables] + content[second:])
+    info = probe(cut)
+    assert info.frames == len(list(read_thumbnails(info))) == FRAMES - 12
+    assert not info.variable_rate
+
+
+def test_recordings_that_were_joined_byte_by_byte_are_told(clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / "joined.ts"
+    path.write_bytes(2 * make_clip("transport_stream", clips).read_bytes())
+    with pytest.raises(VideoError, match="holds damaged packets: it was cut short, or files were joined"):
+        probe(path)
+
+
 def test_frames_that_an_avi_dropped_are_no_damage(tmp_path: Path) -> None:
     """They are packets without a byte, and counted."""
     path = tmp_path / "dropped.avi"
@@ -171,6 +193,19 @@ def test_without_the_bounds_the_huge_picture_would_be_decoded(clips: Path, monke
             probe(path)
         monkeypatch.setitem(where, name, 2**30)
     assert probe(path).height == 4336
+
+
+@pytest.mark.parametrize("aspect", [(60000, 1), (1, 5000)])
+def test_pixels_of_an_absurd_shape_are_refused(aspect: tuple[int, int], tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    run_ffmpeg(*chart("64x48", frames=3), "-vf", "setsar=2", "-c:v", "prores_ks", path)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"pasp") + 4
+    content[place : place + 8] = struct.pack(">II", *aspect)
+    assert probe(path).sample_aspect == 2
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match=r"64x48 with pixels of \d+:\d+ is out of bounds \(at most 8:1 as it is shown"):
+        probe(path)
 
 
 @pytest.mark.parametrize("kind", ["plain", "program_stream"])  # by its packets, and by decoding

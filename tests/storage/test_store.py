@@ -16,13 +16,15 @@ from model.errors import DiskFullError, RequestError, RunError, StoreBusyError, 
 from storage import durable, video
 from storage.geometry import fit
 from storage.latents import LatentStore
+from storage.ledger import Ledger
 from storage.memory import MemoryStore
 from storage.probe import probe
+from storage.remembered import Reach
 from storage.segment_file import write_segment
-from storage.store import Store, find_finished, open_store, place_for, read_turns
+from storage.store import MEMORY, Store, find_finished, open_store, place_for, read_turns
 from storage.video import write_video
 from tests.clips import make_clip
-from tests.storage.memories import SIZE, commit, make_entry, make_latents, make_row
+from tests.storage.memories import SIZE, commit, keys_of, make_descriptor, make_entry, make_latents, make_row
 
 COMMITS = 200  # more than are made before the kill
 USERS_FILES = ("film.mp4", "film.mp4.partial", "film.partial.mov", ".hidden", ".film.encoding.mov.txt", "encoding.mov")
@@ -78,6 +80,42 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, commits: int) -> 
         store.memory.maintain()
         store.ledger.maintain()
         assert_holds(store, [row.id for row in rows])
+
+
+def test_a_commit_is_on_the_disk_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut cannot be had; what LanceDB leaves to the system is handed to the disk, latents before the ledger."""
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "_sync", lambda path, flags: synced.append(path))
+    with open_store(tmp_path, SIZE) as store:
+        tables = [tmp_path / MEMORY / f"{name}.lance" for name in ("latents", f"memories_{SIZE}", "ledger")]
+        before = {path for table in tables for path in table.rglob("*")}
+        assert before <= {*synced}, "of the tables themselves"
+        assert {tmp_path / MEMORY, tmp_path} <= {*synced}
+        synced.clear()
+        commit(store, make_row(0))
+    made = [set(table.rglob("*")) - before for table in tables]
+    assert all({path.parent.name for path in paths} >= {"data", "_versions"} for paths in made)
+    assert {*synced} >= {path for paths in made for path in (*paths, *(path.parent for path in paths))}
+    places = [max(synced.index(path) for path in paths) for paths in made]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("damage", [b"", b"noise" * 200])
+def test_damage_that_shows_while_rows_are_read_is_one_line(damage: bytes, tmp_path: Path) -> None:
+    with open_store(tmp_path, SIZE) as store:
+        commit(store, make_row(0))
+    for path in (tmp_path / MEMORY).glob("*.lance/data/*.lance"):
+        path.write_bytes(damage)
+    stored = MemoryStore(tmp_path / MEMORY, SIZE)
+    for read in (
+        Ledger(tmp_path / MEMORY).entries,
+        stored.rows,
+        lambda: stored.latents([make_row(0).id]),
+        lambda: stored.search(keys_of("holiday"), make_descriptor(0), "noise", 3, Reach(9, (), "tiny")),
+    ):
+        with pytest.raises(StoreError, match=rf"{tmp_path / MEMORY}: cannot be read .*; restore the folder") as caught:
+            read()
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("owner", "step"), [(LatentStore, "put"), (MemoryStore, "_to_record")])

@@ -81,6 +81,22 @@ def test_sessions_there_are_listed_deleted_and_swept(bucket: S3Store, tmp_path: 
     assert {memory.id for memory in remembered(tmp_path / MEMORY)} == set(payload_sizes(tmp_path / MEMORY)) == left
 
 
+def test_what_another_copy_of_the_folder_may_be_writing_is_left(bucket: S3Store, tmp_path: Path) -> None:
+    """Here whoever holds the lock is alone; a copy on another machine has another lock."""
+    for folder, memory in ((tmp_path / "here", None), (tmp_path / "there", PREFIX)):
+        with open_store(folder, SIZE, memory=memory) as store:
+            commit(store, make_row(0))
+    begun = [f"{table}.lance/data/{40 * '0'}.lance" for table in ("latents", "ledger")]
+    for name in begun:
+        (tmp_path / "here" / MEMORY / name).write_bytes(b"rows")
+        obstore.put(bucket, f"memories/a take/{name}", b"rows")
+    versions = {name for name in names_in(bucket) if "_versions" in name}
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        sweep(folder, find_garbage(folder, []))
+    assert not any((tmp_path / "here" / MEMORY / name).exists() for name in begun)
+    assert {*(f"memories/a take/{name}" for name in begun), *versions} <= {*names_in(bucket)}
+
+
 def test_a_prefix_belongs_to_one_folder(bucket: S3Store, tmp_path: Path) -> None:
     with open_store(tmp_path / "mine", SIZE, memory=PREFIX) as store:
         commit(store, make_row(0))

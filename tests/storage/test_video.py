@@ -18,7 +18,17 @@ from storage.encoding import Codec, encoded_colour
 from storage.geometry import Fit, fit
 from storage.probe import VideoInfo, probe
 from storage.video import read_frames, read_spans, read_thumbnails, write_video
-from tests.clips import ODD_CLIPS, make_bad_input, make_clip, run_ffmpeg, sound_packets, write_cropped
+from tests.clips import (
+    ODD_CLIPS,
+    TAGS,
+    X264,
+    chart,
+    make_bad_input,
+    make_clip,
+    run_ffmpeg,
+    sound_packets,
+    write_cropped,
+)
 
 SDR_CLIPS = [kind for kind in ODD_CLIPS if kind != "hdr"]
 REPACKED = ("transport_stream", "drop_frame")  # their packets are cut anew by every container
@@ -65,6 +75,41 @@ def test_random_spans_equal_the_full_decode(kind: str, clips: Path) -> None:
         span = Span(start, min(info.frames, start + chance.randint(1, 9)))
         frames = np.stack(list(read_frames(info, span, canvas)))
         np.testing.assert_array_equal(frames, whole[span.start : span.stop], err_msg=f"{kind} {span}")
+
+
+FIELDS = ("-flags", "+ilme+ildct", "-x264opts", "tff=1")
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [("scale=160:90", ()), (TAGS.format("bt709", "tv"), ()), ("scale=320:96", FIELDS)],
+    ids=["size", "tags", "size, interlaced"],
+)
+def test_a_stream_that_changes_on_the_way_is_counted_on(change: str, fields: tuple[str, ...], tmp_path: Path) -> None:
+    """ffmpeg would build its filters anew, count from zero again, and lose a frame between two fields."""
+    parts = [tmp_path / "first.264", tmp_path / "then.264"]
+    run_ffmpeg(*chart(frames=20), *X264, "-bf", "0", *fields, parts[0])
+    run_ffmpeg(
+        *chart(frames=40),
+        "-vf",
+        f"trim=start_frame=20,setpts=PTS-STARTPTS,{change}",
+        *X264,
+        "-bf",
+        "0",
+        *fields,
+        parts[1],
+    )
+    whole = tmp_path / "whole.264"
+    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+    run_ffmpeg("-fflags", "+genpts", "-r", "25", "-i", whole, "-c", "copy", tmp_path / "whole.ts")
+    info = probe(tmp_path / "whole.ts")
+    canvas = small_fit(info)
+    frames = read_all(info, canvas)
+    assert (len(frames), info.interlaced) == (40, "top first" if fields else None)
+    for span in (Span(15, 25), Span(30, 35)):
+        np.testing.assert_array_equal(np.stack(list(read_frames(info, span, canvas))), frames[span.start : span.stop])
+    apart = np.abs(frames[1:].astype(int) - frames[:-1]).mean((1, 2, 3))
+    assert apart[19] < 2 * apart[10:19].max(), "the picture goes on where the stream changes"
 
 
 @pytest.mark.parametrize("kind", SDR_CLIPS)

@@ -1,5 +1,6 @@
 """Every layout of pairs, as it is published and as it goes wrong."""
 
+import gzip
 import io
 import json
 import os
@@ -235,6 +236,27 @@ def test_a_pair_of_one_video_is_broken(target: str, tmp_path: Path) -> None:
     ((id, reason),) = broken(source).items()
     assert id == "swap/swap/0.mp4"
     assert reason.startswith("swap/0.mp4: source and target are called the same")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        2000 * [(tarfile.GNUTYPE_LONGNAME, b"abcdefg\0")],  # each tells of the next
+        [(tarfile.XHDTYPE, b"22 GNU.sparse.map=a,b\n22 GNU.sparse.size=10\n")],
+    ],
+    ids=["headers of headers", "sizes that are none"],
+)
+def test_headers_that_break_the_reader_are_damage(headers: list[tuple[bytes, bytes]], tmp_path: Path) -> None:
+    folder = write_archive(tmp_path / "set", ("source/0.mp4", b"s"), ("target/0.mp4", b"t"))
+    content = b""
+    for kind, told in [*headers, (tarfile.REGTYPE, b"s")]:
+        header = tarfile.TarInfo("source/0.mp4")
+        header.type, header.size = kind, len(told)
+        content += header.tobuf(tarfile.USTAR_FORMAT) + told.ljust(512, b"\0")
+    (folder / "swap.tar.gz").write_bytes(gzip.compress(content + bytes(1024)))
+    (refused,) = Senorita(folder, FIELD).read({"swap/target/0.mp4"})
+    assert isinstance(refused, Broken)
+    assert "swap.tar.gz is damaged" in refused.reason
 
 
 def test_a_name_of_gigabytes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
