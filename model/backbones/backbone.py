@@ -16,6 +16,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from model.backbones.block_codec import BlockCodec
 from model.backbones.model_folder import read_config, read_model_index
@@ -31,7 +32,7 @@ PARTS = {
     "transformer": ("WanTransformer3DModel", "MemoryWanTransformer"),
     "vae": ("AutoencoderKLWan", "BlockCodec"),
     "text_encoder": ("UMT5EncoderModel",),
-    "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
+    "tokenizer": ("T5Tokenizer", "T5TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"),
     "scheduler": ("UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
 }
 TEXTS_KEPT = 16
@@ -105,7 +106,8 @@ class Backbone(ABC, Generic[Remembered]):
     def load(cls, folder: Path, dtype: torch.dtype) -> "Backbone[Remembered]":
         """Load a diffusers folder of this kind into main memory, with or without memory modules.
 
-        Where it has none they start from the base (see `MemoryWanTransformer.inflate_memory`).
+        Where it has none they start from the base (see `MemoryWanTransformer.inflate_memory`). Its tokeniser is read as
+        its file says: transformers' `T5Tokenizer` builds another one from the same pieces, which spells no rare letter.
 
         Raises:
             WeightsError: a part is missing, of another class, or does not load.
@@ -116,9 +118,8 @@ class Backbone(ABC, Generic[Remembered]):
         try:
             transformer = load_transformer(folder / "transformer", dtype, cls.cameras)
             vae = load_vae(folder, index)
-            pipeline = cls.pipeline_class.from_pretrained(
-                folder, transformer=transformer, vae=vae, dtype=dtype, **_SAFE
-            )
+            parts = {"transformer": transformer, "vae": vae, **_tokenizer_of(folder / "tokenizer")}
+            pipeline = cls.pipeline_class.from_pretrained(folder, **parts, dtype=dtype, **_SAFE)
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
             raise WeightsError(f"{folder}: does not load: {first_line(fault)}") from fault
         pipeline.register_to_config(expand_timesteps=bool(index.get("expand_timesteps", False)))
@@ -237,6 +238,13 @@ def conditioned(videos: Sequence[ConditionVideo], source: Tensor, **how: Any) ->
     """What a target as long as `source` is conditioned on, with room for the longest video in a temporal range."""
     longest = Conditioning(tuple(videos)).range_length(source.shape[2])
     return Conditioning(videos=tuple(videos), range_frames=longest, **how)
+
+
+def _tokenizer_of(folder: Path) -> dict[str, Any]:
+    """The tokeniser of a model by the name of its part; nothing where it has no file of its own, but only pieces."""
+    if not (folder / "tokenizer.json").is_file():
+        return {}
+    return {"tokenizer": PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)}
 
 
 def load_vae(folder: Path, index: Mapping[str, Any]) -> Any:

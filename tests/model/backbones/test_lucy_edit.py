@@ -1,5 +1,6 @@
 """LucyEdit with a memory: without memories it is diffusers' own pipeline, bit for bit."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,22 @@ def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     memory = Memory("first", first.edited, first.source, is_previous=True)
     results = [each.edit(CLIP, "snow", [memory], 1, QUICK).frames for each in (editor, again)]
     np.testing.assert_array_equal(*results)
+
+
+def test_words_are_cut_as_the_tokenisers_file_says(tmp_path: Path) -> None:
+    """UMT5 spells a letter that it does not know in bytes; a tokeniser built of its pieces alone would say unknown."""
+    folder = build_tiny_lucy_edit(tmp_path / "one") / "tokenizer"
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    pieces = stored["model"]["vocab"]
+    stored["model"]["vocab"] += [[f"<0x{byte:02X}>", 0.0] for byte in range(256)]
+    stored["model"]["byte_fallback"] = True
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    first = len(pieces) - 256
+    editor = MemoryEditor.from_pretrained(folder.parent)
+    assert editor.backbone.pipeline.tokenizer("☃").input_ids[-4:-1] == [first + byte for byte in "☃".encode()]
+    editor.save_pretrained(tmp_path / "two")
+    again = MemoryEditor.from_pretrained(tmp_path / "two").backbone.pipeline.tokenizer
+    assert again("a red ☃").input_ids == editor.backbone.pipeline.tokenizer("a red ☃").input_ids
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:
