@@ -4,6 +4,8 @@ A backbone turns pictures into latents and back, and says how the source, the me
 transformer. It knows no denoising loop; leaf classes differ only in what enters how. Batch size 1.
 """
 
+import json
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
+from accelerate import init_empty_weights
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -268,13 +271,33 @@ def load_transformer(folder: Path, dtype: torch.dtype, cameras: bool = False) ->
             )
         return model
     base = WanTransformer3DModel.from_pretrained(folder, dtype=dtype, **_SAFE)
-    model = MemoryWanTransformer.from_config(base.config, cameras=cameras)
+    with init_empty_weights():  # the weights are those of the base, of which there is no second copy at any time
+        model = MemoryWanTransformer.from_config(base.config, cameras=cameras)
     assert isinstance(model, MemoryWanTransformer)
     report = model.load_state_dict(base.state_dict(), strict=False, assign=True)
     assert not report.unexpected_keys, report.unexpected_keys
-    model.inflate_memory()
+    model.start_on_base()
     base_parameters = set(base.state_dict())
     for name, parameter in model.named_parameters():
         if name not in base_parameters:
             parameter.data = parameter.data.to(dtype)
     return model.eval()
+
+
+def write_model(base: Path, folder: Path, transformer: MemoryWanTransformer) -> None:
+    """Write a diffusers folder of this transformer, and of all other parts of the model folder `base` as they lie."""
+    index = read_model_index(base, PARTS)
+    for part in PARTS.keys() - {"transformer"}:
+        shutil.copytree(base / part, folder / part)
+    transformer.save_pretrained(folder / "transformer", safe_serialization=True)
+    index["transformer"] = [MemoryWanTransformer.__module__, MemoryWanTransformer.__name__]
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    forget_paths(folder)
+
+
+def forget_paths(folder: Path) -> None:
+    """Leave out of a model folder that was written the path of that which it was loaded from."""
+    for path in (folder / "model_index.json", *folder.glob("*/config.json")):
+        settings = json.loads(path.read_text())
+        if settings.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(settings, indent=2) + "\n")

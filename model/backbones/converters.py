@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from model.backbones.backbone import PARTS, load_transformer
+from model.backbones.backbone import PARTS, load_transformer, write_model
 from model.backbones.checkpoint_file import read_checkpoint
 from model.backbones.matching import Report, match
 from model.backbones.model_folder import read_model_index
@@ -73,7 +73,7 @@ def convert(
     if out.exists():
         raise RequestError(f"{out} exists; give the name of a new folder")
     made_by = ORIGINS[origin]
-    index = read_model_index(base, PARTS)
+    read_model_index(base, PARTS)
     model = load_transformer(base / "transformer", torch.float32, cameras=True)
     tensors = read_checkpoint(checkpoint)
     report = match(_shapes(model.state_dict()), _shapes(tensors))
@@ -83,7 +83,7 @@ def convert(
         error.add_note(str(report))
         raise
     _fill(model, {ours: tensors[theirs] for ours, theirs in report.matched.items()})
-    _write(base, out, index, model, Preset(name=origin, edit=made_by.edit))
+    _write(base, out, model, Preset(name=origin, edit=made_by.edit))
     return report
 
 
@@ -100,16 +100,12 @@ def _fill(model: MemoryWanTransformer, weights: dict[str, Tensor]) -> None:
     model.load_state_dict(weights, strict=False)
 
 
-def _write(base: Path, out: Path, index: dict, model: MemoryWanTransformer, preset: Preset) -> None:
+def _write(base: Path, out: Path, model: MemoryWanTransformer, preset: Preset) -> None:
     """Write beside `out` and rename, so that a folder of that name is always complete."""
     unfinished = out.with_name(f"{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    for part in PARTS.keys() - {"transformer"}:
-        shutil.copytree(base / part, unfinished / part)
-    model.save_pretrained(unfinished / "transformer", safe_serialization=True)
+    write_model(base, unfinished, model)
     _set_shift(unfinished / "scheduler" / "scheduler_config.json")
-    index = {**index, "transformer": [type(model).__module__, type(model).__name__]}
-    (unfinished / "model_index.json").write_text(json.dumps(index, indent=2))
     preset.write(unfinished)
     unfinished.rename(out)
 

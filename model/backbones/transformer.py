@@ -102,6 +102,22 @@ class MemoryWanTransformer(WanTransformer3DModel):
             tokenizer.inflate(self.patch_embedding)
         self.merger.start_as_mean()
 
+    def start_on_base(self) -> None:
+        """Make room in main memory for the modules that Wan lacks, of a model whose others are there, and start them.
+
+        What a model holds that was built without its weights: no room is taken, then, for a base that is replaced.
+        """
+        blocks = [block for block in self.blocks if isinstance(block, MemoryBlock)]
+        for module in (
+            self.memory_tokenizers,
+            self.merger,
+            *(each for block in blocks for each in block.camera_modules),
+        ):
+            module.to_empty(device="cpu")
+        self.inflate_memory()
+        for block in blocks:
+            block.start_cameras()
+
     def forward(
         self,
         hidden_states: Tensor,

@@ -102,6 +102,21 @@ def test_a_plain_folder_leaves_no_parameter_empty(tmp_path: Path) -> None:
     assert transformer.merger.mix.weight.dtype == torch.bfloat16
 
 
+def test_no_second_base_is_made_to_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights would be drawn at random, in main memory, beside those that were read."""
+    folder = build_tiny_lucy_edit(tmp_path, memory=False) / "transformer"
+    drawn: list[str] = []
+    draw = torch.nn.init.kaiming_uniform_
+    monkeypatch.setattr(
+        torch.nn.init,
+        "kaiming_uniform_",
+        lambda tensor, *given, **how: drawn.append(tensor.device.type) or draw(tensor, *given, **how),
+    )
+    transformer = load_transformer(folder, torch.float32)
+    assert set(drawn) == {"meta"}
+    assert all(not each.is_meta for each in (*transformer.parameters(), *transformer.buffers()))
+
+
 def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     editor = MemoryEditor.from_pretrained(build_tiny_lucy_edit(tmp_path / "one"))
     for parameter in editor.backbone.transformer.merger.parameters():
