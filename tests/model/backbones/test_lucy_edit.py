@@ -13,6 +13,7 @@ from torch import Tensor
 
 from model.backbones.backbone import Codec, load_transformer
 from model.backbones.tiny import build_tiny_lucy_edit
+from model.backbones.transformer import MemoryWanTransformer
 from model.config import EditConfig, SamplingConfig
 from model.editor import MemoryEditor
 from model.errors import WeightsError
@@ -105,15 +106,16 @@ def test_a_plain_folder_leaves_no_parameter_empty(tmp_path: Path) -> None:
 def test_no_second_base_is_made_to_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its weights would be drawn at random, in main memory, beside those that were read."""
     folder = build_tiny_lucy_edit(tmp_path, memory=False) / "transformer"
-    drawn: list[str] = []
-    draw = torch.nn.init.kaiming_uniform_
-    monkeypatch.setattr(
-        torch.nn.init,
-        "kaiming_uniform_",
-        lambda tensor, *given, **how: drawn.append(tensor.device.type) or draw(tensor, *given, **how),
-    )
+    lay: list[set[str]] = []
+    inflate = MemoryWanTransformer.inflate_memory
+
+    def noted(self: MemoryWanTransformer) -> None:
+        lay.append({each.device.type for each in self.parameters()})
+        inflate(self)
+
+    monkeypatch.setattr(MemoryWanTransformer, "inflate_memory", noted)
     transformer = load_transformer(folder, torch.float32)
-    assert set(drawn) == {"meta"}
+    assert lay == [{"meta"}, {"cpu"}]
     assert all(not each.is_meta for each in (*transformer.parameters(), *transformer.buffers()))
 
 
