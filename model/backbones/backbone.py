@@ -22,11 +22,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from model.backbones.block_codec import BlockCodec
-from model.backbones.model_folder import read_config, read_model_index
+from model.backbones.model_folder import read_config, read_model_index, read_preset
 from model.backbones.placement import place
 from model.backbones.transformer import MemoryWanTransformer
 from model.camera.trajectory import Trajectory
-from model.config import EditConfig
+from model.config import EditConfig, Preset
 from model.errors import RequestError, WeightsError, first_line
 from model.memory.conditioning import Conditioning
 from model.memory.sequence import ConditionVideo
@@ -101,8 +101,9 @@ class Backbone(ABC, Generic[Remembered]):
     pipeline_class: ClassVar[type[DiffusionPipeline]]
     cameras: ClassVar[bool]
 
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: Any, preset: Preset) -> None:
+        """`preset` are the settings that the weights were made for."""
+        self.pipeline, self.preset = pipeline, preset
         self._read = lru_cache(maxsize=TEXTS_KEPT)(self._encode_text)
 
     @classmethod
@@ -127,7 +128,7 @@ class Backbone(ABC, Generic[Remembered]):
             raise WeightsError(f"{folder}: does not load: {first_line(fault)}") from fault
         pipeline.register_to_config(expand_timesteps=bool(index.get("expand_timesteps", False)))
         pipeline.vae.to(torch.float32)  # decoding in half precision is visibly worse, and its encoder fails in it
-        return cls(pipeline)
+        return cls(pipeline, read_preset(folder))
 
     @abstractmethod
     def conditioning(
@@ -181,6 +182,11 @@ class Backbone(ABC, Generic[Remembered]):
             vae.disable_tiling()
         else:
             vae.enable_tiling(pixels, pixels, pixels * 3 // 4, pixels * 3 // 4)
+
+    @property
+    def window(self) -> int:
+        """Latent frames of a segment that the model is made for."""
+        return self.preset.window.latent_frames
 
     @property
     def times_by_token(self) -> bool:
@@ -237,10 +243,14 @@ class Backbone(ABC, Generic[Remembered]):
         return Codec(self.pipeline.vae).decode(latents)
 
 
-def conditioned(videos: Sequence[ConditionVideo], source: Tensor, **how: Any) -> Conditioning:
-    """What a target as long as `source` is conditioned on, with room for the longest video in a temporal range."""
-    longest = Conditioning(tuple(videos)).range_length(source.shape[2])
-    return Conditioning(videos=tuple(videos), range_frames=longest, **how)
+def conditioned(videos: Sequence[ConditionVideo], frames: int, window: int, **how: Any) -> Conditioning:
+    """What a target of so many latent frames is conditioned on.
+
+    A temporal range has room for the `window` of the model, in latent frames, and for the longest video: so positions
+    are the same however short the videos of one pass are.
+    """
+    longest = Conditioning(tuple(videos)).range_length(frames)
+    return Conditioning(videos=tuple(videos), range_frames=max(window, longest), **how)
 
 
 def _tokenizer_of(folder: Path) -> dict[str, Any]:

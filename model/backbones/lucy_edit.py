@@ -42,7 +42,7 @@ class LucyEdit(Backbone[Memory]):
             )
             for rank, memory in enumerate(memories)
         )
-        return conditioned(videos, source, merging=config.merging)
+        return conditioned(videos, source.shape[2], self.window, merging=config.merging)
 
     def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
         """Noisy latents and source latents, on the channels."""

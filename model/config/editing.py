@@ -22,6 +22,11 @@ class WindowConfig(PresetSettings):
     width: int = Field(default=832, ge=32, multiple_of=2)
     """Width the model works at, even."""
 
+    @property
+    def latent_frames(self) -> int:
+        """Frames of latents that a window has."""
+        return (self.frames - 1) // 4 + 1
+
     @field_validator("frames")
     @classmethod
     def _fits_the_vae(cls, frames: int) -> int:

@@ -98,7 +98,7 @@ def run_training(
     if config.training.checkpointing:
         transformer.enable_gradient_checkpointing()
     report = _CurveFile(out / CURVE).add if worker.rank == 0 else lambda point: None
-    train(transformer, *clips, text, config.training, out / STATE, report, worker)
+    train(transformer, *clips, text, config.training, out / STATE, report, worker, config.preset)
     gathered = ((name, whole(tensor)) for name, tensor in transformer.state_dict().items())  # by all workers together
     tensors = {name: tensor.cpu() for name, tensor in gathered if worker.rank == 0}
     if worker.rank == 0:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.backbones.backbone import MEMORY, PREVIOUS
 from model.backbones.transformer import MemoryOutput
-from model.config import MixConfig
+from model.config import MixConfig, Preset, WindowConfig
 from model.memory.conditioning import Conditioning
 from model.training.objective import TIMESTEPS, TextStates, conditioning_of, draw_times, flow_loss
 from model.training.samples import Batch, draw_batch
@@ -142,6 +142,16 @@ def test_a_views_source_is_not_on_the_channels() -> None:
 
     assert loss(Told(batch.target), batch) == pytest.approx(0, abs=1e-6)
     assert seen == [batch.target.shape[1]]
+
+
+def test_temporal_ranges_are_those_of_the_presets_window() -> None:
+    """However short the samples: an edit counts from the same positions."""
+    preset = Preset(name="long", window=WindowConfig(frames=21))
+    for batch in (some_batch(memories=(0, 0, 1)), view_batch(memories=(0, 0, 1))):
+        told = conditioning_of(batch, TEXT, MixConfig(), torch.Generator(), preset)
+        assert told.range_length(batch.target.shape[2]) == 6
+        alone = conditioning_of(batch, TEXT, MixConfig(), torch.Generator())
+        assert alone.range_length(batch.target.shape[2]) == batch.target.shape[2] == 2
 
 
 def padded(text: str) -> Tensor:
