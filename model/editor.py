@@ -100,7 +100,7 @@ class MemoryEditor:
         return cls(backbone, speed)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model as a diffusers folder, memory modules, preset and all, without the path it was loaded from."""
+        """Write a diffusers folder with memory modules and preset, without the path that the model was loaded from."""
         self.backbone.pipeline.save_pretrained(folder, safe_serialization=True)
         forget_paths(Path(folder))
         self.backbone.preset.write(Path(folder))
