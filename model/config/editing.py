@@ -124,6 +124,9 @@ class EditConfig(PresetSettings):
     """`joint` is the paper; `cached` computes memory keys and values once per segment (ours, must be trained)."""
     reverse_memory: bool = True
     """Reverse the temporal order of memories (supplement E.2: training extends forward, inference looks back)."""
+    memory_source: bool = True
+    """Of text edits: the model is given the source of a memory beside its result; off, zeros, as a model has to be used
+    that was trained on extended clips, where what is remembered has no source."""
     source_camera: Literal["own", "target"] = "own"
     """Cameras that the user's video is told for new views: its own (the paper), or the target's (ReCamMaster alone)."""
     cache_user_video: bool = False

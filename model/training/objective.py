@@ -6,6 +6,7 @@ the model from copying them blindly (supplement E). Knows one batch and one back
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
@@ -105,17 +106,19 @@ def conditioning_of(
 ) -> Conditioning:
     """The memories of a batch as the transformer takes them, behind the user's video where views are rendered.
 
-    Temporal ranges are those of the `preset` that the model is to be used with; None is for videos that fill them.
+    Temporal ranges, and whether memories have their sources, are as with the `preset` that the model is to be used
+    with; None is for videos that fill their ranges, and have sources.
     """
     device = text.empty.device
     views = batch.cameras is not None
+    sources = preset is None or preset.edit.memory_source
     deviation = float(torch.rand((), generator=random, device=random.device)) * mix.memory_noise
     videos = _user_video(batch, mix, random, device) if views else []
     for memory in batch.memories:
         edited = torch.from_numpy(memory.edited).to(random.device)
         edited = edited + deviation * torch.randn(edited.shape, generator=random, device=random.device)
         edited = edited.to(device)
-        source = torch.from_numpy(memory.source).to(device)
+        source = torch.from_numpy(memory.source if sources else np.zeros_like(memory.source)).to(device)
         videos.append(
             ConditionVideo(
                 latents=edited if views else torch.cat([edited, source], dim=1),

@@ -167,6 +167,7 @@ ABLATIONS: dict[str, EditConfig] = {
     "all coarse": config(tokens=TokenConfig.uniform(8)),
     "one fine": config(tokens=TokenConfig(fine=1)),
     "not reversed": config(reverse_memory=False),
+    "without sources": config(memory_source=False),
     "cached": config(attention="cached"),
 }
 
