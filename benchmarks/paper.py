@@ -88,8 +88,9 @@ def load(weights: str) -> tuple["MemoryEditor", "Preset"]:
     """
     import torch
 
+    from model.backbones.model_folder import read_preset
     from model.editor import MemoryEditor
-    from tasks.weights import locate_weights, read_preset
+    from tasks.weights import locate_weights
 
     folder = locate_weights(weights, user_folder("cache"))
     torch.set_num_threads(1)

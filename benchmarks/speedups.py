@@ -26,6 +26,7 @@ from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepSchedu
 from PIL import Image
 
 from flows.environment import prepare_environment
+from model.backbones.model_folder import read_preset
 from model.config import PLAIN, EditConfig, Preset, SpeedConfig, WorldConfig
 from model.editor import MemoryEditor
 from model.metrics.measured import MeasuredEditor
@@ -50,7 +51,6 @@ from tasks.proof.judging import held_out
 from tasks.proof.playing import Clip
 from tasks.proof.showing import open_seeds
 from tasks.proof.verdicts import Job, Model, Verdict, do_job, sum_up
-from tasks.weights import read_preset
 
 DEMO = ROOT / "checkpoints" / "demo"
 FIRST_SEED = 2000  # of the held-out worlds that settings are chosen on; the proof's begin at 0

@@ -54,8 +54,9 @@ def load(weights: str) -> tuple["ViewEditor", "Preset"]:
     """
     import torch
 
+    from model.backbones.model_folder import read_preset
     from model.editor import MemoryEditor
-    from tasks.weights import NOVEL_VIEWS, locate_weights, read_preset, require_kind
+    from tasks.weights import NOVEL_VIEWS, locate_weights, require_kind
 
     folder = locate_weights(weights, user_folder("cache"), NOVEL_VIEWS)
     require_kind(folder, NOVEL_VIEWS)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from flows.environment import user_folder
+from model.backbones.model_folder import read_preset
 from model.config import (
     SPEEDS,
     CatalogRequest,
@@ -18,7 +19,7 @@ from model.config import (
 )
 from model.config.base import mistakes
 from model.errors import RequestError
-from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, from_anywhere, locate_weights, over_preset, read_preset
+from tasks.weights import NOVEL_VIEWS, TEXT_EDITS, ModelKind, from_anywhere, locate_weights, over_preset
 
 Form = TypeVar("Form", bound=BaseModel)
 

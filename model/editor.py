@@ -18,7 +18,6 @@ Deterministic for a seed on a given machine and version. Knows nothing of videos
 in which segments are edited. What makes it faster or smaller is done to its backbone when it is loaded.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -33,7 +32,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from model.backbones.acceleration import accelerate
-from model.backbones.backbone import Backbone
+from model.backbones.backbone import Backbone, forget_paths
 from model.backbones.lucy_edit import LucyEdit
 from model.backbones.model_folder import read_model_index
 from model.backbones.placement import require_usable, settle
@@ -101,12 +100,10 @@ class MemoryEditor:
         return cls(backbone, speed)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model as a diffusers folder, memory modules and all, without the path that it was loaded from."""
+        """Write a diffusers folder with memory modules and preset, without the path that the model was loaded from."""
         self.backbone.pipeline.save_pretrained(folder, safe_serialization=True)
-        for path in (Path(folder) / "model_index.json", *Path(folder).glob("*/config.json")):
-            settings = json.loads(path.read_text())
-            if settings.pop("_name_or_path", None) is not None:
-                path.write_text(json.dumps(settings, indent=2) + "\n")
+        forget_paths(Path(folder))
+        self.backbone.preset.write(Path(folder))
 
     @torch.no_grad()
     def edit(

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from model.backbones.model_folder import read_preset
 from model.config import (
     CatalogRequest,
     CatalogTurn,
@@ -25,7 +26,7 @@ from storage.object_store import fetch, fetched
 from storage.rectangle import mask_file
 from storage.video_states import STATE
 from tasks.cluster import choose_device
-from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, over_preset, read_preset, require_kind
+from tasks.weights import TEXT_EDITS, locate_descriptor, locate_weights, over_preset, require_kind
 
 INPUTS = "inputs"  # below it: copies of what came from an object store
 

@@ -47,6 +47,7 @@ from storage.durable import write_whole
 from tasks.actors.answers import result_of
 from tasks.actors.trainer import start_renderers
 from tasks.progress import CountedProgress
+from tasks.training_agreement import require_agreement
 from tasks.weights import NOVEL_VIEWS, codec_id, locate_weights
 
 BATCH = 8  # clips that go from a Renderer to the Trainer at once
@@ -86,14 +87,17 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
     """Read both files and name the run.
 
     Raises:
-        RequestError: a file is not valid, sizes do not fit each other, clips do not fit the model, peft is wanted and
+        RequestError: a file is not valid, sizes do not fit each other, clips do not fit the model, samples
+            contradict the preset (see `require_agreement`), peft is wanted and
             not installed, or `out` holds another run.
         WeightsError: the model to start from is not there.
     """
     dataset, settings = read_dataset(manifest), read_run_config(config)
     _require_fitting(dataset, settings)
     require_peft(settings.training.optim)
-    _require_cameras(dataset, _renders_views(settings, cache))
+    views = _renders_views(settings, cache)
+    _require_cameras(dataset, views)
+    require_agreement(dataset, settings, views)
     said = {"dataset": dataset.model_dump(mode="json"), "config": settings.model_dump(mode="json")}
     sources = (*dataset.training, *dataset.validation)
     indices = [hash_file(index_of(each)) for each in sources if isinstance(each, EncodedSource)]

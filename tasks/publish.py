@@ -11,6 +11,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from model.backbones.model_folder import read_preset
 from model.camera.plot import plot_trajectory
 from model.metrics.drift import EDIT_BOUND, colour_change, segment_drift
 from model.types import Span
@@ -42,7 +43,6 @@ from tasks.replay import replay
 from tasks.sessions import count_text
 from tasks.turn import SegmentRecord, TurnRecord
 from tasks.unsearched import unsearched
-from tasks.weights import read_preset
 
 Still = np.ndarray
 """One frame [H, W, 3], uint8."""

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from pydantic import ValidationError
 
 from model.backbones.model_folder import read_config
 from model.config import PRESET_FILE, Preset, WindowConfig
-from model.errors import RequestError, WeightsError, first_line
+from model.errors import RequestError, WeightsError
 from model.rehearsal import PIPELINE, write_rehearsal
 from storage.content_id import hash_file, identify
 
@@ -142,21 +141,6 @@ def locate_descriptor(name: str) -> str:
         WeightsError: there is no such folder, or the hub cannot be reached.
     """
     return name if name == THUMBNAIL else str(_find(name, "config.json", "a DINOv2 folder"))
-
-
-def read_preset(folder: Path) -> Preset:
-    """Settings in the folder's `memory_v2v.json`; the defaults of the published bases where it has none.
-
-    Raises:
-        WeightsError: the file is there but not valid.
-    """
-    path = folder / PRESET_FILE
-    if not path.is_file():
-        return Preset(name=folder.name)
-    try:
-        return Preset.model_validate(json.loads(path.read_text()))
-    except (ValueError, ValidationError) as fault:
-        raise WeightsError(f"{path}: not a valid preset: {first_line(fault)}") from fault
 
 
 def over_preset(said: Mapping[str, Any], preset: Preset) -> dict[str, Any]:

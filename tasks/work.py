@@ -269,7 +269,10 @@ def settings_of(request: VideoRequest, *others: str) -> dict[str, Any]:
         "gate",
         *others,
     }
-    return {**request.model_dump(mode="json", exclude=silent), "tone_map": request.output.tone_map}
+    said = request.model_dump(mode="json", exclude=silent)
+    if request.edit.memory_source:  # as it was before there was a choice
+        del said["edit"]["memory_source"]
+    return {**said, "tone_map": request.output.tone_map}
 
 
 def numerics(device: str) -> dict[str, str]:

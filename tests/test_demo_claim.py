@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.backbones.model_folder import read_preset
 from model.config import EditConfig, WorldConfig
 from model.editor import MemoryEditor
 from model.metrics.agreement import Figures
@@ -22,7 +23,6 @@ from model.types import EditedSegment, Memory
 from tasks.proof.playing import ProofEditor
 from tasks.proof.showing import open_seeds
 from tasks.proof.verdicts import Job, Model, do_job, sum_up
-from tasks.weights import read_preset
 
 DEMO = Path(__file__).resolve().parents[1] / "checkpoints" / "demo"
 VIDEOS = 12

@@ -17,7 +17,7 @@ training:
   batch: 4
   shift: 3.0
   region_weight: 4.0
-  mix: {merge_blocks: [2]}
+  mix: {reverse_memory: true}
   optim: {trained: all, rate: 1.0e-2, memory_rate: 1.0e-2, warmup: 2, ema: 0.9}
   validate_every: 10
   validation_batches: 2

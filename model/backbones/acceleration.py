@@ -6,6 +6,7 @@ A block is always called through its `forward`, so whatever is done here reaches
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from statistics import median
@@ -21,6 +22,7 @@ from model.config import Quantization, SpeedConfig, require_torchao
 from model.errors import RequestError, first_line
 
 TIMED_TOKENS, TIMED_RUNS = 8192, 5  # attention is timed at the length of 81 frames of 480x832 in the 5B model
+MARGIN = 0.95  # of native's time: a back end that takes more is not taken, lest the next load of a model take another
 ON_GPUS = ("native", "_native_cudnn", "_native_flash", "flash", "_flash_3")
 """Back ends that compute attention as it is, in installed code."""
 GRAPHS = 64  # of a block, one for each combination of memories, cache and merging that it meets
@@ -51,14 +53,16 @@ def accelerate(transformer: WanTransformer3DModel, speed: SpeedConfig, device: t
 def fastest_attention(transformer: WanTransformer3DModel, device: torch.device) -> str:
     """The back end that is fastest on `device` for the heads of `transformer`; those that fail are left out.
 
-    A processor has one.
+    That is native unless another is faster by a margin, so that a clock that is not quite steady hardly ever says one
+    thing today and another tomorrow: back ends differ in bits. A processor has one.
     """
     if device.type != "cuda":
         return "native"
     heads, size = transformer.config["num_attention_heads"], transformer.config["attention_head_dim"]
     states = torch.randn(1, TIMED_TOKENS, heads, size, device=device, dtype=transformer.dtype)
     times = {name: seconds for name in ON_GPUS if (seconds := _seconds_of(name, states)) is not None}
-    return min(times, key=lambda name: times[name])
+    fastest = min(times, key=lambda name: times[name], default="native")
+    return fastest if times.get(fastest, 0.0) < MARGIN * times.get("native", math.inf) else "native"
 
 
 def _seconds_of(backend: str, states: Tensor) -> float | None:

@@ -4,6 +4,8 @@ A backbone turns pictures into latents and back, and says how the source, the me
 transformer. It knows no denoising loop; leaf classes differ only in what enters how. Batch size 1.
 """
 
+import json
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -11,18 +13,20 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
+from accelerate import init_empty_weights
 from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from model.backbones.block_codec import BlockCodec
-from model.backbones.model_folder import read_config, read_model_index
+from model.backbones.model_folder import read_config, read_model_index, read_preset
 from model.backbones.placement import place
 from model.backbones.transformer import MemoryWanTransformer
 from model.camera.trajectory import Trajectory
-from model.config import EditConfig
+from model.config import EditConfig, Preset
 from model.errors import RequestError, WeightsError, first_line
 from model.memory.conditioning import Conditioning
 from model.memory.sequence import ConditionVideo
@@ -31,7 +35,7 @@ PARTS = {
     "transformer": ("WanTransformer3DModel", "MemoryWanTransformer"),
     "vae": ("AutoencoderKLWan", "BlockCodec"),
     "text_encoder": ("UMT5EncoderModel",),
-    "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
+    "tokenizer": ("T5Tokenizer", "T5TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"),
     "scheduler": ("UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
 }
 TEXTS_KEPT = 16
@@ -97,15 +101,17 @@ class Backbone(ABC, Generic[Remembered]):
     pipeline_class: ClassVar[type[DiffusionPipeline]]
     cameras: ClassVar[bool]
 
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: Any, preset: Preset) -> None:
+        """`preset` are the settings that the weights were made for."""
+        self.pipeline, self.preset = pipeline, preset
         self._read = lru_cache(maxsize=TEXTS_KEPT)(self._encode_text)
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype) -> "Backbone[Remembered]":
         """Load a diffusers folder of this kind into main memory, with or without memory modules.
 
-        Where it has none they start from the base (see `MemoryWanTransformer.inflate_memory`).
+        Where it has none they start from the base (see `MemoryWanTransformer.inflate_memory`). Its tokeniser is read as
+        its file says: transformers' `T5Tokenizer` builds another one from the same pieces, which spells no rare letter.
 
         Raises:
             WeightsError: a part is missing, of another class, or does not load.
@@ -116,14 +122,13 @@ class Backbone(ABC, Generic[Remembered]):
         try:
             transformer = load_transformer(folder / "transformer", dtype, cls.cameras)
             vae = load_vae(folder, index)
-            pipeline = cls.pipeline_class.from_pretrained(
-                folder, transformer=transformer, vae=vae, dtype=dtype, **_SAFE
-            )
+            parts = {"transformer": transformer, "vae": vae, **_tokenizer_of(folder / "tokenizer")}
+            pipeline = cls.pipeline_class.from_pretrained(folder, **parts, dtype=dtype, **_SAFE)
         except (OSError, ValueError, RuntimeError, KeyError) as fault:
             raise WeightsError(f"{folder}: does not load: {first_line(fault)}") from fault
         pipeline.register_to_config(expand_timesteps=bool(index.get("expand_timesteps", False)))
         pipeline.vae.to(torch.float32)  # decoding in half precision is visibly worse, and its encoder fails in it
-        return cls(pipeline)
+        return cls(pipeline, read_preset(folder))
 
     @abstractmethod
     def conditioning(
@@ -177,6 +182,11 @@ class Backbone(ABC, Generic[Remembered]):
             vae.disable_tiling()
         else:
             vae.enable_tiling(pixels, pixels, pixels * 3 // 4, pixels * 3 // 4)
+
+    @property
+    def window(self) -> int:
+        """Latent frames of a segment that the model is made for."""
+        return self.preset.window.latent_frames
 
     @property
     def times_by_token(self) -> bool:
@@ -233,10 +243,21 @@ class Backbone(ABC, Generic[Remembered]):
         return Codec(self.pipeline.vae).decode(latents)
 
 
-def conditioned(videos: Sequence[ConditionVideo], source: Tensor, **how: Any) -> Conditioning:
-    """What a target as long as `source` is conditioned on, with room for the longest video in a temporal range."""
-    longest = Conditioning(tuple(videos)).range_length(source.shape[2])
-    return Conditioning(videos=tuple(videos), range_frames=longest, **how)
+def conditioned(videos: Sequence[ConditionVideo], frames: int, window: int, **how: Any) -> Conditioning:
+    """What a target of so many latent frames is conditioned on.
+
+    A temporal range has room for the `window` of the model, in latent frames, and for the longest video: so positions
+    are the same however short the videos of one pass are.
+    """
+    longest = Conditioning(tuple(videos)).range_length(frames)
+    return Conditioning(videos=tuple(videos), range_frames=max(window, longest), **how)
+
+
+def _tokenizer_of(folder: Path) -> dict[str, Any]:
+    """The tokeniser of a model by the name of its part; nothing where it has no file of its own, but only pieces."""
+    if not (folder / "tokenizer.json").is_file():
+        return {}
+    return {"tokenizer": PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)}
 
 
 def load_vae(folder: Path, index: Mapping[str, Any]) -> Any:
@@ -260,13 +281,33 @@ def load_transformer(folder: Path, dtype: torch.dtype, cameras: bool = False) ->
             )
         return model
     base = WanTransformer3DModel.from_pretrained(folder, dtype=dtype, **_SAFE)
-    model = MemoryWanTransformer.from_config(base.config, cameras=cameras)
+    with init_empty_weights():  # the weights are those of the base, of which there is no second copy at any time
+        model = MemoryWanTransformer.from_config(base.config, cameras=cameras)
     assert isinstance(model, MemoryWanTransformer)
     report = model.load_state_dict(base.state_dict(), strict=False, assign=True)
     assert not report.unexpected_keys, report.unexpected_keys
-    model.inflate_memory()
+    model.start_on_base()
     base_parameters = set(base.state_dict())
     for name, parameter in model.named_parameters():
         if name not in base_parameters:
             parameter.data = parameter.data.to(dtype)
     return model.eval()
+
+
+def write_model(base: Path, folder: Path, transformer: MemoryWanTransformer) -> None:
+    """Write a diffusers folder of this transformer, and of all other parts of the model folder `base` as they lie."""
+    index = read_model_index(base, PARTS)
+    for part in PARTS.keys() - {"transformer"}:
+        shutil.copytree(base / part, folder / part)
+    transformer.save_pretrained(folder / "transformer", safe_serialization=True)
+    index["transformer"] = [MemoryWanTransformer.__module__, MemoryWanTransformer.__name__]
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    forget_paths(folder)
+
+
+def forget_paths(folder: Path) -> None:
+    """Leave out of a model folder that was written the path of that which it was loaded from."""
+    for path in (folder / "model_index.json", *folder.glob("*/config.json")):
+        settings = json.loads(path.read_text())
+        if settings.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(settings, indent=2) + "\n")

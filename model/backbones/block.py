@@ -48,8 +48,19 @@ class MemoryBlock(WanTransformerBlock):
         if cameras:
             width = self.scale_shift_table.shape[-1]
             self.camera, self.projector = CameraEncoder(width), nn.Linear(width, width)
+            self.start_cameras()
+
+    @property
+    def camera_modules(self) -> tuple[nn.Module, ...]:
+        """Both of them, or none."""
+        return (self.camera, self.projector) if hasattr(self, "projector") else ()
+
+    def start_cameras(self) -> None:
+        """Start the camera modules, where it has them, as if there were none."""
+        if hasattr(self, "projector"):
+            for parameter in (self.camera.weight, self.camera.bias, self.projector.bias):
+                nn.init.zeros_(parameter)
             nn.init.eye_(self.projector.weight)
-            nn.init.zeros_(self.projector.bias)
 
     def forward(
         self,

@@ -19,12 +19,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from model.backbones.backbone import PARTS, load_transformer
+from model.backbones.backbone import PARTS, load_transformer, write_model
 from model.backbones.checkpoint_file import read_checkpoint
 from model.backbones.matching import Report, match
-from model.backbones.model_folder import read_model_index
+from model.backbones.model_folder import read_model_index, read_preset
 from model.backbones.transformer import MemoryWanTransformer
-from model.config import EditConfig, Preset, SamplingConfig
+from model.config import EditConfig, MergeConfig, Preset, RetrievalConfig, SamplingConfig
 from model.errors import RequestError, WeightsError
 
 OriginName = Literal["recammaster", "memory-v2v"]
@@ -42,14 +42,25 @@ class Origin:
 
     may_miss: tuple[str, ...]
     edit: EditConfig
+    retrieval: RetrievalConfig
+
+    def preset(self, name: str, base: Path) -> Preset:
+        """With the window of the model that it is a version of.
+
+        Raises:
+            WeightsError: the base has a preset that is not valid.
+        """
+        return Preset(name=name, window=read_preset(base).window, retrieval=self.retrieval, edit=self.edit)
 
 
+SAMPLING = SamplingConfig(negative=NEGATIVE)
 ORIGINS: dict[OriginName, Origin] = {
     "recammaster": Origin(
         ("memory_tokenizers.*", "merger.*"),
-        EditConfig(source_camera="target", sampling=SamplingConfig(negative=NEGATIVE)),
+        EditConfig(source_camera="target", sampling=SAMPLING, merging=MergeConfig(mode="off")),
+        RetrievalConfig(top_k=0),  # nobody has trained it to remember, nor to have frames merged
     ),
-    "memory-v2v": Origin((), EditConfig()),
+    "memory-v2v": Origin((), EditConfig(sampling=SAMPLING), RetrievalConfig()),  # tuned from that one
 }
 
 
@@ -73,7 +84,8 @@ def convert(
     if out.exists():
         raise RequestError(f"{out} exists; give the name of a new folder")
     made_by = ORIGINS[origin]
-    index = read_model_index(base, PARTS)
+    read_model_index(base, PARTS)
+    preset = made_by.preset(origin, base)
     model = load_transformer(base / "transformer", torch.float32, cameras=True)
     tensors = read_checkpoint(checkpoint)
     report = match(_shapes(model.state_dict()), _shapes(tensors))
@@ -83,7 +95,7 @@ def convert(
         error.add_note(str(report))
         raise
     _fill(model, {ours: tensors[theirs] for ours, theirs in report.matched.items()})
-    _write(base, out, index, model, Preset(name=origin, edit=made_by.edit))
+    _write(base, out, model, preset)
     return report
 
 
@@ -100,16 +112,12 @@ def _fill(model: MemoryWanTransformer, weights: dict[str, Tensor]) -> None:
     model.load_state_dict(weights, strict=False)
 
 
-def _write(base: Path, out: Path, index: dict, model: MemoryWanTransformer, preset: Preset) -> None:
+def _write(base: Path, out: Path, model: MemoryWanTransformer, preset: Preset) -> None:
     """Write beside `out` and rename, so that a folder of that name is always complete."""
     unfinished = out.with_name(f"{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    for part in PARTS.keys() - {"transformer"}:
-        shutil.copytree(base / part, unfinished / part)
-    model.save_pretrained(unfinished / "transformer", safe_serialization=True)
+    write_model(base, unfinished, model)
     _set_shift(unfinished / "scheduler" / "scheduler_config.json")
-    index = {**index, "transformer": [type(model).__module__, type(model).__name__]}
-    (unfinished / "model_index.json").write_text(json.dumps(index, indent=2))
     preset.write(unfinished)
     unfinished.rename(out)
 

@@ -74,6 +74,9 @@ class FramePack:
     def from_pretrained(cls, folder: Path, dtype: Precision = "float32", device: str = "cpu") -> "FramePack":
         """Load a diffusers folder of FramePack.
 
+        Of one that computes in bfloat16 on a card the codec is in float16, as its authors have it: bfloat16 has too few
+        digits for pictures.
+
         Its tokeniser is read as its file says, whatever class the folder names: transformers' `LlamaTokenizer` cuts
         words as Llama 2 did, and that of FramePack is of Llama 3.
 
@@ -87,7 +90,7 @@ class FramePack:
             pipeline = HunyuanVideoFramepackPipeline.from_pretrained(
                 folder,
                 tokenizer=PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True),
-                dtype=getattr(torch, dtype),
+                dtype=_precisions(dtype, card),
                 use_safetensors=True,
                 local_files_only=True,
             )
@@ -311,6 +314,12 @@ class _Story:
     def frames(self) -> Frames:
         assert self.video is not None, "nothing was drawn yet"
         return _as_frames(self.video)
+
+
+def _precisions(dtype: Precision, card: torch.device) -> dict[str, torch.dtype]:
+    """By part, as diffusers takes them."""
+    codec = torch.float16 if (dtype, card.type) == ("bfloat16", "cuda") else getattr(torch, dtype)
+    return {"default": getattr(torch, dtype), "vae": codec}
 
 
 def _judge(

@@ -35,19 +35,20 @@ class LucyEdit(Backbone[Memory]):
             raise RequestError("this model takes no camera trajectory; give an instruction, or choose another model")
         videos = tuple(
             ConditionVideo(
-                latents=self._both(memory, source),
+                latents=self._both(memory, source, config.memory_source),
                 patch=memory_patch(rank, config.tokens),
                 start=PREVIOUS if memory.is_previous else MEMORY,
                 reverse=config.reverse_memory,
             )
             for rank, memory in enumerate(memories)
         )
-        return conditioned(videos, source, merging=config.merging)
+        return conditioned(videos, source.shape[2], self.window, merging=config.merging)
 
     def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
         """Noisy latents and source latents, on the channels."""
         return torch.cat([latents, source], dim=1).to(self.dtype)
 
-    def _both(self, memory: Memory, like: Tensor) -> Tensor:
-        pair = [torch.tensor(latents)[None].to(like.device) for latents in (memory.edited, memory.source)]
+    def _both(self, memory: Memory, like: Tensor, with_source: bool) -> Tensor:
+        edited, source = (torch.tensor(latents)[None].to(like.device) for latents in (memory.edited, memory.source))
+        pair = [edited, source if with_source else torch.zeros_like(source)]
         return torch.cat(pair, dim=1).to(self.dtype)

@@ -9,7 +9,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from model.errors import WeightsError
+from pydantic import ValidationError
+
+from model.config import PRESET_FILE, Preset
+from model.errors import WeightsError, first_line
 
 LIBRARIES = ("diffusers", "transformers", "model.backbones.transformer", "model.backbones.block_codec")
 SECOND = "transformer_2"  # Wan2.2 names it, empty or not; who reads the index has a word on that
@@ -46,6 +49,21 @@ def read_config(folder: Path) -> dict[str, Any]:
         WeightsError: it is missing, or no JSON object.
     """
     return _read_json(folder / "config.json")
+
+
+def read_preset(folder: Path) -> Preset:
+    """Settings in the folder's `memory_v2v.json`; the defaults of the published bases where it has none.
+
+    Raises:
+        WeightsError: the file is there but not valid.
+    """
+    path = folder / PRESET_FILE
+    if not path.is_file():
+        return Preset(name=folder.name)
+    try:
+        return Preset.model_validate(json.loads(path.read_text()))
+    except (ValueError, ValidationError) as fault:
+        raise WeightsError(f"{path}: not a valid preset: {first_line(fault)}") from fault
 
 
 def _read_json(path: Path) -> dict[str, Any]:

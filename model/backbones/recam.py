@@ -55,7 +55,9 @@ class ReCam(Backbone[ViewMemory]):
             )
             for rank, memory in enumerate(memories)
         )
-        return conditioned((user_video, *views), source, merging=config.merging, target_cameras=target)
+        return conditioned(
+            (user_video, *views), source.shape[2], self.window, merging=config.merging, target_cameras=target
+        )
 
     def model_input(self, latents: Tensor, source: Tensor) -> Tensor:
         """Noisy latents alone."""

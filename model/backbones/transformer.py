@@ -6,6 +6,20 @@ behind the target's tokens and cut off before the output. Without conditioning i
 to be conditioned on it gives the same bits. It knows latents and tokens; what they show, how they were chosen and how
 noise becomes a video are the business of others.
 
+The way of one pass, all of it in `forward`:
+
+1. `_begin`: the target becomes tokens by the base's patch embedding, with positions, times and the text; where
+   `prepare` has run, the text's keys and values by block are there already.
+2. `tokenize`: each condition becomes tokens by its own tokeniser, at its temporal range, as a `Part`: tokens with their
+   positions, frames and cameras; neighbours of one kind are joined. Where `prepare` has run, they are there too.
+3. `_run_blocks`: `flatten` puts the parts behind the target, live ones first, and `lay_out` says once what blocks are
+   told of the whole sequence: positions, modulation, cameras, who is there.
+4. Before blocks where merging is due, `_merge` scores frames by that block's queries and keys, or obeys a plan, fuses
+   what it chose, and the sequence, now shorter, is laid out anew. Each block then attends (`_call`).
+5. Joint: all tokens attend to all. Cached: memory attends to memory alone. `remember` is a pass without a target, which
+   keeps the keys and values of each block; later passes get them as `cache` and run the target and live videos only.
+6. `_finish`: conditions are cut off, and the target's tokens become the velocity.
+
 Legend: B batch, L tokens, D width, T latent frames.
 """
 
@@ -101,6 +115,22 @@ class MemoryWanTransformer(WanTransformer3DModel):
             assert isinstance(tokenizer, MemoryTokenizer)
             tokenizer.inflate(self.patch_embedding)
         self.merger.start_as_mean()
+
+    def start_on_base(self) -> None:
+        """Make room in main memory for the modules that Wan lacks, of a model whose others are there, and start them.
+
+        What a model holds that was built without its weights: no room is taken, then, for a base that is replaced.
+        """
+        blocks = [block for block in self.blocks if isinstance(block, MemoryBlock)]
+        for module in (
+            self.memory_tokenizers,
+            self.merger,
+            *(each for block in blocks for each in block.camera_modules),
+        ):
+            module.to_empty(device="cpu")
+        self.inflate_memory()
+        for block in blocks:
+            block.start_cameras()
 
     def forward(
         self,

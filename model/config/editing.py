@@ -22,6 +22,11 @@ class WindowConfig(PresetSettings):
     width: int = Field(default=832, ge=32, multiple_of=2)
     """Width the model works at, even."""
 
+    @property
+    def latent_frames(self) -> int:
+        """Frames of latents that a window has."""
+        return (self.frames - 1) // 4 + 1
+
     @field_validator("frames")
     @classmethod
     def _fits_the_vae(cls, frames: int) -> int:
@@ -119,6 +124,9 @@ class EditConfig(PresetSettings):
     """`joint` is the paper; `cached` computes memory keys and values once per segment (ours, must be trained)."""
     reverse_memory: bool = True
     """Reverse the temporal order of memories (supplement E.2: training extends forward, inference looks back)."""
+    memory_source: bool = True
+    """Of text edits: the model is given the source of a memory beside its result; off, zeros, as a model has to be used
+    that was trained on extended clips, where what is remembered has no source."""
     source_camera: Literal["own", "target"] = "own"
     """Cameras that the user's video is told for new views: its own (the paper), or the target's (ReCamMaster alone)."""
     cache_user_video: bool = False

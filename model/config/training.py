@@ -46,18 +46,20 @@ class MixConfig(Config):
     one_tokenizer: float = Field(default=0.5, ge=0, le=1)
     """Chance that one random tokeniser serves all memories; otherwise the best get the finer one."""
     patches: tuple[Literal[2, 4, 8], Literal[2, 4, 8]] = (4, 8)
-    """Rows and columns of latents in a token of the finer and of the coarser tokeniser (see `TokenConfig`)."""
+    """Rows and columns of latents in a token of the finer and of the coarser tokeniser; those of the preset are among
+    them (see `TokenConfig`)."""
     merging: float = Field(default=0.5, ge=0, le=1)
     """Chance that frames are merged, a share of them drawn from `merge_share`."""
     merge_share: tuple[float, float] = (0.3, 0.7)
     merge_blocks: tuple[int, ...] | None = None
-    """Blocks, 1-based, before which frames are merged; None is a third and two thirds of the depth."""
+    """Blocks, 1-based, before which frames are merged: the preset's. None is a third and two thirds of the depth."""
     cached: float = Field(default=0.5, ge=0, le=1)
     """Chance that memory attends to memory only, so that the model works with `attention="cached"` too."""
     memory_noise: float = Field(default=0.1, ge=0)
     """Largest deviation of the Gaussian noise on memory latents, drawn from 0 to this."""
     reverse_memory: bool = False
-    """Count memories backwards. The paper does so at inference only, since its training clips extend forward."""
+    """Count memories backwards: as the preset does, but on extended sources the other way round (the paper), since
+    those clips extend forward. Anything else is refused."""
     user_video_dropout: float = Field(default=0.1, ge=0, le=1)
     """Of novel views with memories: chance that the user's video is left out, so that memory stands alone."""
     text_dropout: float = Field(default=0.05, ge=0, le=1)

@@ -55,11 +55,18 @@ class MeasuredEditor:
     def flops(
         self, source: Float32[np.ndarray, "frame height width 3"], memories: Sequence[Memory], config: EditConfig
     ) -> int:
-        """Floating point operations of such an edit, a multiplication and an addition as two."""
+        """Floating point operations of such an edit, a multiplication and an addition as two.
+
+        Of one whose sentence is not the negative prompt, since of the two alike the editor computes one branch alone.
+        Reading texts is not counted, which a turn does once for all of its segments.
+        """
         kind = (source.shape, len(memories), config)
         if kind not in self._flops:
+            sentence, negative = f"not {config.sampling.negative}", config.sampling.negative
+            for texts in ((sentence, negative, True), (sentence, negative, False), ("", "", False)):
+                self._editor.backbone.encode_text(*texts)  # is kept
             with count_work() as counter:
-                self._editor.edit(source, "", memories, 0, config)
+                self._editor.edit(source, sentence, memories, 0, config)
             self._flops[kind] = counter.get_total_flops()
         return self._flops[kind]
 

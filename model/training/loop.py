@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.config import OptimConfig, TrainingConfig
+from model.config import OptimConfig, Preset, TrainingConfig
 from model.errors import RunError
 from model.training.checkpoint import load_state, save_state, state_of
 from model.training.loader import read_ahead
@@ -59,16 +59,18 @@ def train(
     folder: Path,
     report: Callable[[Point], None] = lambda point: None,
     worker: Worker | None = None,
+    preset: Preset | None = None,
 ) -> list[Point]:
     """Train in place, going on from the newest state in `folder`; returns the whole curve.
 
+    `preset` are the settings that the model is to be used with, as far as a sample has to be like an edit by them.
     At the end the transformer holds the averaged weights.
 
     Raises:
         StoreError: the state in `folder` is of another model.
         RunError: a gradient is not finite; the states before it stay.
     """
-    run = _Run(transformer, config, worker or Worker(), folder)
+    run = _Run(transformer, config, worker or Worker(), folder, preset)
     curve = _read_curve(folder, run.step)
     losses: list[float] = []
     with read_ahead(partial(run.draw, training), run.step * config.optim.accumulate) as batches:
@@ -89,8 +91,10 @@ def train(
 class _Run:
     """What changes from step to step."""
 
-    def __init__(self, transformer: nn.Module, config: TrainingConfig, worker: Worker, folder: Path) -> None:
-        self.config, self.worker, self.gradient, self._folder = config, worker, 0.0, folder
+    def __init__(
+        self, transformer: nn.Module, config: TrainingConfig, worker: Worker, folder: Path, preset: Preset | None
+    ) -> None:
+        self.config, self.worker, self.gradient, self._folder, self._preset = config, worker, 0.0, folder, preset
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)  # adapters of low rank begin at random
             choose_parameters(transformer, config.optim)
@@ -169,10 +173,10 @@ class _Run:
             parameter.copy_(self._mean[name])
 
     def _loss(self, batch: Batch, text: TextStates, random: torch.Generator) -> Tensor:
-        config = self.config
+        config, module = self.config, self._module
         half = torch.autocast(text.empty.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16")
         with half:
-            return flow_loss(self._module, batch, text, config.mix, config.shift, config.region_weight, random)
+            return flow_loss(module, batch, text, config.mix, config.shift, config.region_weight, random, self._preset)
 
     def _seed(self, number: int) -> list[int]:
         return [self.config.seed, number, self.worker.rank]

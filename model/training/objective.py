@@ -6,14 +6,15 @@ the model from copying them blindly (supplement E). Knows one batch and one back
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor
 
-from model.backbones.backbone import MEMORY, PREVIOUS
+from model.backbones.backbone import MEMORY, PREVIOUS, conditioned
 from model.camera.trajectory import Trajectory
-from model.config import MergeConfig, MixConfig
+from model.config import MergeConfig, MixConfig, Preset
 from model.memory.conditioning import Conditioning
 from model.memory.sequence import ConditionVideo
 from model.memory.tokenizers import BASE_PATCH
@@ -76,10 +77,12 @@ def flow_loss(
     shift: float,
     region_weight: float,
     random: torch.Generator,
+    preset: Preset | None = None,
 ) -> Float[Tensor, ""]:
     """Mean squared error of the velocity, regions weighing 1 + `region_weight`.
 
-    The source is on the transformer's channels (LucyEdit); that of novel views is a condition (ReCamMaster).
+    The source is on the transformer's channels (LucyEdit); that of novel views is a condition (ReCamMaster). The
+    model is to be used with `preset`.
     """
     device = text.empty.device
     clean, source = (torch.from_numpy(latents).to(device) for latents in (batch.target, batch.source))
@@ -91,24 +94,31 @@ def flow_loss(
         hidden_states=torch.cat([noisy, source], dim=1) if batch.cameras is None else noisy,
         timestep=times * TIMESTEPS,
         encoder_hidden_states=text.of(batch.instructions),
-        attention_kwargs={"conditioning": conditioning_of(batch, text, mix, random)},
+        attention_kwargs={"conditioning": conditioning_of(batch, text, mix, random, preset)},
     )
     errors = (output.sample.float() - (noise - clean)).square()
     weights = 1 + region_weight * torch.from_numpy(batch.regions).to(device)[:, None].float()
     return (errors * weights).mean() / weights.mean()
 
 
-def conditioning_of(batch: Batch, text: TextStates, mix: MixConfig, random: torch.Generator) -> Conditioning:
-    """The memories of a batch as the transformer takes them, behind the user's video where views are rendered."""
+def conditioning_of(
+    batch: Batch, text: TextStates, mix: MixConfig, random: torch.Generator, preset: Preset | None = None
+) -> Conditioning:
+    """The memories of a batch as the transformer takes them, behind the user's video where views are rendered.
+
+    Temporal ranges, and whether memories have their sources, are as with the `preset` that the model is to be used
+    with; None is for videos that fill their ranges, and have sources.
+    """
     device = text.empty.device
     views = batch.cameras is not None
+    sources = preset is None or preset.edit.memory_source
     deviation = float(torch.rand((), generator=random, device=random.device)) * mix.memory_noise
     videos = _user_video(batch, mix, random, device) if views else []
     for memory in batch.memories:
         edited = torch.from_numpy(memory.edited).to(random.device)
         edited = edited + deviation * torch.randn(edited.shape, generator=random, device=random.device)
         edited = edited.to(device)
-        source = torch.from_numpy(memory.source).to(device)
+        source = torch.from_numpy(memory.source if sources else np.zeros_like(memory.source)).to(device)
         videos.append(
             ConditionVideo(
                 latents=edited if views else torch.cat([edited, source], dim=1),
@@ -120,8 +130,10 @@ def conditioning_of(batch: Batch, text: TextStates, mix: MixConfig, random: torc
         )
     merges = batch.merge_share is not None
     merging = MergeConfig(mode="merge" if merges else "off", fraction=batch.merge_share, blocks=mix.merge_blocks)
-    return Conditioning(
-        videos=tuple(videos),
+    return conditioned(
+        videos,
+        batch.target.shape[2],
+        preset.window.latent_frames if preset else 1,
         merging=merging,
         target_cameras=None if batch.cameras is None else torch.from_numpy(batch.cameras).to(device),
         cached=batch.cached,

@@ -6,21 +6,24 @@ come from nor who started it; several workers share gradients through `worker.wr
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import init_empty_weights
 from einops import rearrange
 from jaxtyping import Bool, Float16, UInt8
+from torch import Tensor
 
-from model.backbones.backbone import Backbone, Codec
+from model.backbones.backbone import Backbone, Codec, write_model
 from model.backbones.block_codec import fit_block_codec
 from model.backbones.placement import place
 from model.backbones.small import build_small_model
-from model.config import TrainingRunConfig
+from model.backbones.transformer import MemoryWanTransformer
+from model.config import OptimConfig, TrainingRunConfig
 from model.editor import MemoryEditor
 from model.training.loop import CURVE, Point, Worker, train, write_lines
 from model.training.objective import TextStates
@@ -95,14 +98,11 @@ def run_training(
     if config.training.checkpointing:
         transformer.enable_gradient_checkpointing()
     report = _CurveFile(out / CURVE).add if worker.rank == 0 else lambda point: None
-    train(transformer, *clips, text, config.training, out / STATE, report, worker)
+    train(transformer, *clips, text, config.training, out / STATE, report, worker, config.preset)
     gathered = ((name, whole(tensor)) for name, tensor in transformer.state_dict().items())  # by all workers together
     tensors = {name: tensor.cpu() for name, tensor in gathered if worker.rank == 0}
     if worker.rank == 0:
-        editor = MemoryEditor.from_pretrained(start)  # one that is not in parts, and takes no room beside this one
-        choose_parameters(editor.backbone.transformer, config.training.optim)
-        editor.backbone.transformer.load_state_dict(tensors)
-        save_trained(editor, out / MODEL, config)
+        save_trained(start, whole_transformer(transformer, tensors, config.training.optim), out / MODEL, config)
 
 
 def encode_texts(backbone: Backbone[Any], instructions: set[str]) -> TextStates:
@@ -113,9 +113,23 @@ def encode_texts(backbone: Backbone[Any], instructions: set[str]) -> TextStates:
     return text
 
 
-def save_trained(editor: MemoryEditor, folder: Path, config: TrainingRunConfig) -> None:
-    """Write the model with its preset, whole or not at all; adapters become part of the weights they adapt."""
-    transformer: Any = editor.backbone.transformer
+def whole_transformer(
+    trained: MemoryWanTransformer, tensors: Mapping[str, Tensor], optim: OptimConfig
+) -> MemoryWanTransformer:
+    """One that is not in parts, of the weights that were `trained`, as `tensors`: it takes no room beside them."""
+    with init_empty_weights():
+        transformer = MemoryWanTransformer.from_config(trained.config)
+        assert isinstance(transformer, MemoryWanTransformer)
+        choose_parameters(transformer, optim)
+    transformer.load_state_dict(tensors, assign=True)
+    return transformer.eval()
+
+
+def save_trained(start: Path, transformer: Any, folder: Path, config: TrainingRunConfig) -> None:
+    """Write the model with its preset, whole or not at all; adapters become part of the weights they adapt.
+
+    All but the transformer is as it lies in the folder of the model that training began with.
+    """
     if config.training.optim.trained == "lora":
         transformer.fuse_lora()
         transformer.unload_lora()
@@ -124,7 +138,7 @@ def save_trained(editor: MemoryEditor, folder: Path, config: TrainingRunConfig) 
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     for stale in (unfinished, folder):
         shutil.rmtree(stale, ignore_errors=True)
-    editor.save_pretrained(unfinished)
+    write_model(start, unfinished, transformer)
     config.preset.write(unfinished)
     unfinished.rename(folder)
 
@@ -142,6 +156,6 @@ class _CurveFile:
         write_lines(self._path, [*kept, json.dumps(asdict(point))])
 
 
-def _as_video(frames: Frames) -> torch.Tensor:
+def _as_video(frames: Frames) -> Tensor:
     """`[1, 3, frame, height, width]` in [-1, 1]."""
     return rearrange(torch.tensor(frames).float() / 127.5 - 1, "f h w c -> 1 c f h w")

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from model.backbones.model_folder import read_preset
 from model.config import Preset, ProofConfig, WorldConfig
 from model.errors import RequestError
 from model.metrics.agreement import MEASURES, Figure, Figures, RegionView, SegmentView, VideoView, summarise
@@ -18,7 +19,7 @@ from storage.records import add_records, read_records
 from tasks.proof.judging import held_out, judge_pair
 from tasks.proof.looking import LOOK_METHODS, LOOK_TALLIES, LookView, judge_look
 from tasks.proof.playing import METHODS, ProofEditor, Stage
-from tasks.weights import locate_weights, read_preset
+from tasks.weights import locate_weights
 
 EDITIONS = {"world": 5, "look": 5}  # of verdicts: counted up when what is seen of a video changes
 

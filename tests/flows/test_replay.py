@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from flows import cli, edit, novel_views
+from model.backbones.model_folder import read_preset
 from model.config import EditConfig, EditRequest, MergeConfig, OutputConfig, SpeedConfig, VideoRequest, ViewRequest
 from tasks.replay import replay
-from tasks.weights import BUNDLED, read_preset
+from tasks.weights import BUNDLED
 
 HOSTILE = "make it `night`; rm -rf $HOME 'now' \"--out\"\nand --quiet"
 

@@ -178,8 +178,13 @@ def train_on(dataset: Path, folder: Path, batch: int) -> TrainingReport:
     (folder / "manifest.yaml").write_text(yaml.safe_dump({"training": source, "validation": source}))
     window = {"frames": 5, "overlap": 1, "height": 32, "width": 48}
     mix = {"reverse_memory": False, "merge_blocks": [2, 3], "memories": [0, 0.5, 0.5]}
+    edit = {"memory_source": False, "merging": {"blocks": [2, 3]}}
     training = {"steps": 4, "batch": batch, "mix": mix, "validate_every": 2, "save_every": 2, "validation_batches": 1}
-    config = {"start": "demo", "preset": {"name": "on-extensions", "window": window}, "training": training}
+    config = {
+        "start": "demo",
+        "preset": {"name": "on-extensions", "window": window, "edit": edit},
+        "training": training,
+    }
     (folder / "training.yaml").write_text(yaml.safe_dump(config))
     return train(folder / "manifest.yaml", folder / "training.yaml", folder / "out")
 

@@ -11,7 +11,7 @@ import torch
 from accelerate import cpu_offload
 from numpy.testing import assert_array_equal
 
-from model.backbones.tiny import build_tiny_lucy_edit, build_tiny_recam
+from model.backbones.tiny import WINDOW, build_tiny_lucy_edit, build_tiny_recam
 from model.camera.presets import preset
 from model.config import EditConfig, MergeConfig, SamplingConfig, SpeedConfig, TokenConfig
 from model.editor import MemoryEditor
@@ -167,6 +167,7 @@ ABLATIONS: dict[str, EditConfig] = {
     "all coarse": config(tokens=TokenConfig.uniform(8)),
     "one fine": config(tokens=TokenConfig(fine=1)),
     "not reversed": config(reverse_memory=False),
+    "without sources": config(memory_source=False),
     "cached": config(attention="cached"),
 }
 
@@ -368,6 +369,15 @@ def test_two_branches_under_one_text_are_one(
     hook.remove()
     assert len(ran) == 2 + 2 * branches
     assert np.array_equal(plain, guided) is (branches == 1)
+
+
+def test_temporal_ranges_are_those_of_the_presets_window(viewer: MemoryEditor) -> None:
+    """In training and in editing alike, however short a video is; longer ones have the room they need."""
+    window = viewer.backbone.window
+    assert window == WINDOW.latent_frames == 5
+    for frames, expected in ((3, 5), (7, 7)):
+        given = viewer.backbone.conditioning(torch.zeros(1, 16, frames, 8, 12), [], preset("arc-left", 9), EditConfig())
+        assert given.range_frames == expected
 
 
 def test_a_cached_user_video_equals_its_mask(viewer: MemoryEditor) -> None:

@@ -20,6 +20,11 @@ from tasks.train import MODEL, RECORD, find_trained, read_curve
 from tests.storage.datasets.test_extended import SAID, sample
 from tests.training_files import write_files
 
+ON_EXTENSIONS = (
+    ("reverse_memory: true", "reverse_memory: false"),
+    ("width: 32}}", "width: 32}, edit: {memory_source: false}}"),
+)
+
 
 def test_the_same_files_are_the_same_run(tmp_path: Path) -> None:
     files = write_files(tmp_path)
@@ -84,9 +89,49 @@ def test_clips_have_cameras_where_the_model_is_told_them(
         describe_training(manifest, config, tmp_path / "out", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("source", "changes", "said"),
+    [
+        ("synthetic", {"mix": "{}"}, r"training\.mix\.reverse_memory false: .*; set it to true"),
+        ("synthetic", {"edit": "{reverse_memory: false}"}, r"training\.mix\.reverse_memory true: .*; set it to false"),
+        ("extended", {"edit": "{memory_source: false}"}, r"true: .* extended sources .*; set it to false"),
+        ("extended", {"mix": "{}"}, r"training\.0 kind extended: .*; set preset\.edit\.memory_source to false"),
+        ("both", {}, r"sources: extended clips .* train on extended sources alone, or on none"),
+        ("synthetic", {"edit": "{tokens: {fine_patch: 2}}"}, r"mix\.patches \[4, 8\]: .* uses 2 .* to \[2, 8\]"),
+        ("synthetic", {"edit": "{tokens: {fine_patch: 2, fine: 0}}"}, None),
+        ("synthetic", {"edit": "{merging: {blocks: [2]}}"}, r"mix\.merge_blocks not given: .* is \[2\]; set one"),
+        ("synthetic", {"edit": "{merging: {mode: 'off', blocks: [2]}}"}, None),
+        ("extended", {"mix": "{}", "edit": "{memory_source: false}"}, None),
+    ],
+)
+def test_a_sample_is_like_an_edit_by_the_preset(
+    source: str, changes: dict[str, str], said: str | None, tmp_path: Path
+) -> None:
+    given = {"mix": "{reverse_memory: true}", "edit": "{}"} | changes
+    manifest, config = write_files(
+        tmp_path,
+        ("mix: {reverse_memory: true}", f"mix: {given['mix']}"),
+        ("width: 32}}", f"width: 32}}, edit: {given['edit']}}}"),
+    )
+    for number, split in enumerate(("training", "validation")):
+        write_sample(tmp_path / "extended", f"n{number}", sample(number, split=split))
+    pack(tmp_path / "extended", ["n0", "n1"], SAID)
+    extended = "  - {kind: extended, folder: extended}\n"
+    drawn = manifest.read_text() if source != "extended" else f"training:\n{extended}validation:\n"
+    manifest.write_text(drawn + extended if source != "synthetic" else drawn)
+    with pytest.raises(RequestError, match=said) if said else nullcontext():
+        describe_training(manifest, config, tmp_path / "out", tmp_path)
+
+
+@pytest.mark.parametrize("recipe", ["checkpoints/demo", "checkpoints/demo-views", "benchmarks/larger"])
+def test_committed_recipes_are_like_edits_by_their_presets(recipe: str, tmp_path: Path) -> None:
+    folder = Path(__file__).parents[2] / recipe
+    describe_training(folder / "manifest.yaml", folder / "training.yaml", tmp_path / "out", tmp_path)
+
+
 def test_a_dataset_that_was_extended_meanwhile_is_refused(tmp_path: Path) -> None:
     """A worker that starts again would go on with other samples."""
-    folder, (_, config) = tmp_path / "extended", write_files(tmp_path)
+    folder, (_, config) = tmp_path / "extended", write_files(tmp_path, *ON_EXTENSIONS)
 
     def extend(*numbers: int) -> None:
         for number in numbers:

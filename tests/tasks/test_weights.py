@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import close_session
 
 from flows.environment import user_folder
+from model.backbones.model_folder import read_preset
 from model.config import PRESET_FILE, WindowConfig
 from model.errors import RequestError, WeightsError
 from model.rehearsal import write_rehearsal
@@ -22,7 +23,6 @@ from tasks.weights import (
     from_anywhere,
     locate_descriptor,
     locate_weights,
-    read_preset,
     require_kind,
     require_size,
 )

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from torch import Tensor
 
 from model.backbones.converters import convert, main
-from model.backbones.tiny import build_tiny_recam
+from model.backbones.tiny import WINDOW, build_tiny_recam
 from model.camera.presets import preset
 from model.config import EditConfig, Preset, SamplingConfig
 from model.editor import MemoryEditor
@@ -68,6 +68,9 @@ def test_recammaster_comes_back_bit_for_bit(
     settings = Preset.model_validate_json((tmp_path / "out" / "memory_v2v.json").read_text())
     assert settings.edit.source_camera == "target"
     assert settings.edit.sampling.negative.startswith("色调艳丽"), "as its authors sample"
+    assert settings.window == WINDOW, "that of the base"
+    assert settings.retrieval.top_k == 0, "nobody has trained it to remember"
+    assert settings.edit.merging.mode == "off"
 
 
 def test_the_official_checkpoint_is_mapped_by_name_and_then_by_shape(
@@ -85,6 +88,9 @@ def test_the_official_checkpoint_is_mapped_by_name_and_then_by_shape(
             name = name.replace(ours, theirs)
         content[name] = weight
     report = convert(wan, write(tmp_path, content), tmp_path / "out", "memory-v2v")
+    settings = Preset.model_validate_json((tmp_path / "out" / "memory_v2v.json").read_text())
+    assert settings.edit.sampling.negative.startswith("色调艳丽"), "as the model that it was tuned from"
+    assert (settings.retrieval.top_k, settings.edit.merging.mode) == (5, "merge")
     assert report.matched["memory_tokenizers.8.weight"] == "condition_patch_embedder_8.weight"
     assert report.by_shape == {
         name for name in model.backbone.transformer.state_dict() if name.startswith(MEMORY_MODULES)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from transformers import LlamaTokenizer
 
+import model.backbones.framepack as framepack_module
 from model.backbones.framepack import FramePack
 from model.backbones.tiny_framepack import build_tiny_framepack
 from model.config import ExtensionConfig
@@ -140,6 +141,17 @@ def test_another_model_is_refused(tmp_path: Path, framepack: FramePack) -> None:
     next((tmp_path / "model/vae").glob("*.safetensors")).write_bytes(b"no weights")
     with pytest.raises(WeightsError, match="does not load"):
         FramePack.from_pretrained(tmp_path / "model")
+
+
+def test_on_a_card_pictures_have_more_digits_than_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card is a stand-in: how the parts are read for it is what is tested."""
+    folder = build_tiny_framepack(tmp_path / "model")
+    monkeypatch.setattr(framepack_module, "require_usable", lambda card: None)
+    monkeypatch.setattr(framepack_module, "settle", lambda pipeline, card: None)
+    for device, codec in (("cuda", torch.float16), ("cpu", torch.bfloat16)):
+        parts = FramePack.from_pretrained(folder, "bfloat16", device).pipeline
+        assert parts.vae.dtype is codec
+        assert parts.transformer.dtype is parts.text_encoder.dtype is torch.bfloat16
 
 
 @pytest.mark.parametrize("named", ["LlamaTokenizer", "LlamaTokenizerFast"])

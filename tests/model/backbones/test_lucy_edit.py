@@ -1,5 +1,6 @@
 """LucyEdit with a memory: without memories it is diffusers' own pipeline, bit for bit."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from model.backbones.backbone import Codec, load_transformer
 from model.backbones.tiny import build_tiny_lucy_edit
+from model.backbones.transformer import MemoryWanTransformer
 from model.config import EditConfig, SamplingConfig
 from model.editor import MemoryEditor
 from model.errors import WeightsError
@@ -101,6 +103,22 @@ def test_a_plain_folder_leaves_no_parameter_empty(tmp_path: Path) -> None:
     assert transformer.merger.mix.weight.dtype == torch.bfloat16
 
 
+def test_no_second_base_is_made_to_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights would be drawn at random, in main memory, beside those that were read."""
+    folder = build_tiny_lucy_edit(tmp_path, memory=False) / "transformer"
+    lay: list[set[str]] = []
+    inflate = MemoryWanTransformer.inflate_memory
+
+    def noted(self: MemoryWanTransformer) -> None:
+        lay.append({each.device.type for each in self.parameters()})
+        inflate(self)
+
+    monkeypatch.setattr(MemoryWanTransformer, "inflate_memory", noted)
+    transformer = load_transformer(folder, torch.float32)
+    assert lay == [{"meta"}, {"cpu"}]
+    assert all(not each.is_meta for each in (*transformer.parameters(), *transformer.buffers()))
+
+
 def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     editor = MemoryEditor.from_pretrained(build_tiny_lucy_edit(tmp_path / "one"))
     for parameter in editor.backbone.transformer.merger.parameters():
@@ -111,6 +129,22 @@ def test_a_saved_model_is_the_same_model(tmp_path: Path) -> None:
     memory = Memory("first", first.edited, first.source, is_previous=True)
     results = [each.edit(CLIP, "snow", [memory], 1, QUICK).frames for each in (editor, again)]
     np.testing.assert_array_equal(*results)
+
+
+def test_words_are_cut_as_the_tokenisers_file_says(tmp_path: Path) -> None:
+    """UMT5 spells a letter that it does not know in bytes; a tokeniser built of its pieces alone would say unknown."""
+    folder = build_tiny_lucy_edit(tmp_path / "one") / "tokenizer"
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    pieces = stored["model"]["vocab"]
+    stored["model"]["vocab"] += [[f"<0x{byte:02X}>", 0.0] for byte in range(256)]
+    stored["model"]["byte_fallback"] = True
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    first = len(pieces) - 256
+    editor = MemoryEditor.from_pretrained(folder.parent)
+    assert editor.backbone.pipeline.tokenizer("☃").input_ids[-4:-1] == [first + byte for byte in "☃".encode()]
+    editor.save_pretrained(tmp_path / "two")
+    again = MemoryEditor.from_pretrained(tmp_path / "two").backbone.pipeline.tokenizer
+    assert again("a red ☃").input_ids == editor.backbone.pipeline.tokenizer("a red ☃").input_ids
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:

@@ -203,7 +203,8 @@ def test_a_cache_equals_its_mask(editor: MemoryEditor, views: tuple[ViewMemory, 
         masked = replace(joint, cached=True, memory_text=text)
         expected = velocity(transformer, noise, timestep, text, masked)
         cache = transformer.remember(replace(masked, videos=joint.videos[1:]))
-        cached = Conditioning(joint.videos[:1], target_cameras=joint.target_cameras, cached=True, cache=cache)
+        told = {"target_cameras": joint.target_cameras, "range_frames": joint.range_frames}
+        cached = Conditioning(joint.videos[:1], cached=True, cache=cache, **told)
         found = velocity(transformer, noise, timestep, text, cached)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 

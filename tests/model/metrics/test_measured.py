@@ -39,6 +39,16 @@ def test_memories_and_steps_are_work(editor: MeasuredEditor) -> None:
     assert counts[0] < editor.flops(source, (), two_steps) < 2 * counts[0]
 
 
+@pytest.mark.parametrize("negative", ["", "blurred"])
+def test_both_branches_of_guidance_are_work(negative: str, editor: MeasuredEditor) -> None:
+    source = frames()
+    guided = EditConfig(sampling=SamplingConfig(steps=2, guidance=3.0, negative=negative))
+    one, two = (
+        editor.flops(source, (), EditConfig(sampling=SamplingConfig(steps=steps, guidance=1))) for steps in (1, 2)
+    )
+    assert editor.flops(source, (), guided) - two > 1.5 * (two - one)
+
+
 def test_the_codec_gives_a_picture_of_the_same_shape(editor: MeasuredEditor) -> None:
     source = frames()
     kept = editor.edit(source, "", (), 0, ONE_STEP).source

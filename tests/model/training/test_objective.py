@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.backbones.backbone import MEMORY, PREVIOUS
 from model.backbones.transformer import MemoryOutput
-from model.config import MixConfig
+from model.config import EditConfig, MixConfig, Preset, WindowConfig
 from model.memory.conditioning import Conditioning
 from model.training.objective import TIMESTEPS, TextStates, conditioning_of, draw_times, flow_loss
 from model.training.samples import Batch, draw_batch
@@ -142,6 +142,27 @@ def test_a_views_source_is_not_on_the_channels() -> None:
 
     assert loss(Told(batch.target), batch) == pytest.approx(0, abs=1e-6)
     assert seen == [batch.target.shape[1]]
+
+
+def test_temporal_ranges_are_those_of_the_presets_window() -> None:
+    """However short the samples: an edit counts from the same positions."""
+    preset = Preset(name="long", window=WindowConfig(frames=21))
+    for batch in (some_batch(memories=(0, 0, 1)), view_batch(memories=(0, 0, 1))):
+        told = conditioning_of(batch, TEXT, MixConfig(), torch.Generator(), preset)
+        assert told.range_length(batch.target.shape[2]) == 6
+        alone = conditioning_of(batch, TEXT, MixConfig(), torch.Generator())
+        assert alone.range_length(batch.target.shape[2]) == batch.target.shape[2] == 2
+
+
+def test_memories_have_no_sources_where_the_preset_gives_none() -> None:
+    batch = some_batch(memories=(0, 0, 1))
+    assert all(memory.source.any() for memory in batch.memories)
+    preset = Preset(name="extended", edit=EditConfig(memory_source=False))
+    told = conditioning_of(batch, TEXT, MixConfig(memory_noise=0), torch.Generator(), preset)
+    for video, memory in zip(told.videos, batch.memories, strict=True):
+        edited, source = video.latents.chunk(2, dim=1)
+        assert torch.equal(edited, torch.from_numpy(memory.edited))
+        assert not source.any()
 
 
 def padded(text: str) -> Tensor:

@@ -134,6 +134,20 @@ def test_killed_for_real_it_goes_on_to_the_same_curve(prepared: Path, quiet: Pat
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+def test_the_model_is_loaded_once(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end all that did not learn is copied as it lies."""
+    loaded: list[Path] = []
+    load = MemoryEditor.from_pretrained
+    monkeypatch.setattr(MemoryEditor, "from_pretrained", lambda folder: loaded.append(folder) or load(folder))
+    start, config = prepared / "start", shortened(prepared)
+    run_training(start, clips_of(prepared), texts_of(prepared), config, tmp_path, "cpu", 1, Worker())
+    assert loaded == [start]
+    for path in (
+        each for part in ("vae", "text_encoder", "tokenizer", "scheduler") for each in (start / part).iterdir()
+    ):
+        assert (tmp_path / "model" / path.relative_to(start)).read_bytes() == path.read_bytes()
+
+
 def test_only_the_first_worker_writes(prepared: Path, tmp_path: Path) -> None:
     other = Worker(rank=1, count=2)
     run_training(
