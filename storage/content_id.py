@@ -67,7 +67,6 @@ def _answer_of(path: Path, cache: Path) -> Path:
     return cache / "hashes" / identify({"file": [str(path.resolve()), state.st_size, state.st_mtime_ns]})
 
 
-
 def _files(folder: Path, way: tuple[Path, ...]) -> Iterator[Path]:
     """All files below a folder, links or not, hidden ones aside; what leads back into its own `way` is passed over."""
     way = (*way, folder.resolve())

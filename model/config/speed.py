@@ -17,8 +17,8 @@ class SpeedConfig(Config):
     compile: bool = False
     """Compile the transformer's blocks: the same results within rounding, after a minute or so at the start."""
     attention: str = Field(default="native", pattern=r"^[a-z0-9_]+$")
-    """Attention back end by its name in diffusers, or `auto`: of those that need no download, the fastest here, where it
-    is faster than native by a twentieth."""
+    """Attention back end by its name in diffusers, or `auto`: of those that need no download, the fastest here, where
+    it is faster than native by a twentieth."""
     quantize: Quantization = "none"
     """Linear layers of the blocks in 8 bits, by torchao: `int8` keeps weights so, for small cards; `fp8` multiplies in
     it, for cards that can. Approximate."""
