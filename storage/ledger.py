@@ -18,8 +18,7 @@ from lancedb.expr import Expr, col, lit
 
 from model.errors import StoreError
 from storage.content_id import identify
-from storage.durable import synced
-from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, delete, open_table, read_all, upsert
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, delete, lasting, open_table, read_all, upsert
 
 TurnKey = tuple[str, int]
 """The session and the number under which the memories and files of a turn are kept."""
@@ -227,7 +226,7 @@ class Ledger:
 
     def maintain(self) -> None:
         """Merge small fragments and drop old versions. Every few dozen commits, by the writer."""
-        with synced(Path(self._entries.uri)):
+        with lasting(self._entries):
             self._entries.optimize(cleanup_older_than=KEEP_VERSIONS)
 
     def _select(self, predicate: Expr | None) -> list[Entry]:

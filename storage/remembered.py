@@ -16,10 +16,9 @@ from lancedb.index import BTree
 
 from model.errors import StoreError
 from model.types import Reason, Recall
-from storage.durable import synced
 from storage.latents import CACHE_BYTES, Latents, LatentStore
 from storage.ledger import TurnKey, of_turns
-from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, open_table, read_all, upsert
+from storage.tables import KEEP_VERSIONS, PRIMARY_KEY, lasting, open_table, read_all, upsert
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ class RememberedStore(ABC, Generic[Row]):
         """
         if not self._rows.list_indices():
             self._rows.create_index("session", config=BTree())
-        with synced(Path(self._rows.uri)):
+        with lasting(self._rows):
             self._rows.optimize(cleanup_older_than=KEEP_VERSIONS)
         self._latents.maintain()
 
