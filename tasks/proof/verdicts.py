@@ -21,7 +21,7 @@ from tasks.proof.looking import LOOK_METHODS, LOOK_TALLIES, LookView, judge_look
 from tasks.proof.playing import METHODS, ProofEditor, Stage
 from tasks.weights import locate_weights
 
-EDITIONS = {"world": 5, "look": 5}  # of verdicts: counted up when what is seen of a video changes
+EDITIONS = {"world": 6, "look": 6}  # of verdicts: counted up when what is seen of a video changes
 
 
 @dataclass(frozen=True)
