@@ -1,5 +1,6 @@
 """Have Extenders and an Encoder work through pairs, side by side; what goes wrong with a pair is its own affair."""
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from storage.datasets.pairs import Pair
 from tasks.actors.answers import POLL_SECONDS, result_of
 from tasks.actors.extender import ExtendJob, start_extenders
 
+RETURN_SECONDS = 600.0  # that an actor that died is waited for
 IN_FLIGHT = 2  # pairs given to an Extender: the next one is read from disk while the first is worked at
 
 
@@ -73,6 +75,8 @@ def extend_together(
 
     def order(pair: Pair, extender: int) -> None:
         job, alone = job_of(pair), pair.entry.id in lost
+        if alone:
+            _await(extenders[extender])
         pictures, windows = extenders[extender].extend.remote(pair, job)
         latents = encoder.encode.remote(pictures, job.segment_frames)
         busy[latents] = _Ordered(pair, extender, alone, job.segment_frames, pictures, windows)
@@ -89,6 +93,7 @@ def extend_together(
                 ordered = busy.pop(latents)
                 outcome = _settle(latents, ordered)
                 if isinstance(outcome, LostActorError) and _is_extended(ordered):
+                    _await(encoder)
                     outcome = _settle(encoder.encode.remote(ordered.pictures, ordered.segment_frames), ordered)
                 elif isinstance(outcome, LostActorError) and not ordered.alone:
                     lost.add(ordered.pair.entry.id)
@@ -110,6 +115,18 @@ def _load(actors: Sequence[Any]) -> None:
                 result_of(each)
             except RayTaskError as fault:
                 raise _told(fault) from fault
+
+
+def _await(actor: Any) -> None:
+    """Wait until an actor that died is back: what it is asked meanwhile would fail as if it had ended it again."""
+    deadline = time.monotonic() + RETURN_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            result_of(actor.load.remote())
+        except LostActorError:
+            time.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 def _settle(latents: Any, ordered: _Ordered) -> Extended | MemoryV2VError:

@@ -57,7 +57,12 @@ class KeptActors:
         self._asked[actor] = asked
 
     def _give_back(self, actor: Any) -> None:
-        self._idle[self._asked[actor]].append(actor)
+        """Keep it, but no second one that holds a core: other processes join this cluster."""
+        asked = self._asked[actor]
+        if has_core(asked) and any(map(self._idle.get, filter(has_core, self._idle))):
+            ray.kill(actor)
+        else:
+            self._idle[asked].append(actor)
 
     def _close(self, editors: EditorPool) -> None:
         editors._ended.set()
