@@ -8,6 +8,8 @@ TESTERS ?= 3
 TESTS := tests/test_demo_claim.py tests/flows tests/tasks tests/benchmarks tests/examples tests/model tests/storage \
   $(filter-out tests/test_demo_claim.py, $(wildcard tests/test_*.py)) # what takes longest first
 
+RATES := tests/benchmarks/test_media.py # measured while nothing else runs
+
 .PHONY: demo train-demo train-demo-views test test-all tests check bench serve clean
 
 demo: $(VENV)/.installed
@@ -29,7 +31,8 @@ test-all:
 	$(MAKE) --no-print-directory test SELECT=
 
 tests: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(SELECT) $(TESTS)
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(SELECT) --ignore $(RATES) $(TESTS)
+	$(BIN)/python -m pytest $(SELECT) $(RATES)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

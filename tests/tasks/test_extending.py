@@ -44,7 +44,7 @@ def deadly(value: int, of: str) -> Deadly:
     return number
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_pair_that_ends_a_process_takes_no_other_along(count: int, cluster: None, tmp_path: Path) -> None:
     """Two are in flight on an Extender, and those of all Extenders at the Encoder."""
     framepack, weights = build_tiny_framepack(tmp_path / "framepack"), build_tiny_lucy_edit(tmp_path / "weights")
