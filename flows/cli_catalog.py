@@ -55,7 +55,7 @@ def build(
     """Write a manifest with a line for each video below FOLDER."""
     prepare_environment()
     from storage.catalog import build_catalog, write_manifest
-    from tasks.sessions import count_text
+    from tasks.words import count_text
 
     lines = build_catalog(folder, out, pattern, prompt or ())
     write_manifest(lines, out, overwrite)
@@ -76,7 +76,7 @@ def validate(
     """Tell everything that is wrong with a manifest, by line and field. Exit code 2 if anything is."""
     prepare_environment()
     from storage.catalog import find_faults
-    from tasks.sessions import count_text
+    from tasks.words import count_text
 
     faults = find_faults(manifest, defaults, out, check_sha)
     told = [*map(str, faults), f"{manifest}: {count_text(len(faults), 'fault')}" if faults else f"{manifest}: good"]

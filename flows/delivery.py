@@ -12,8 +12,8 @@ from model.errors import MemoryV2VError, RequestError, RunError
 from storage.checksums import CHECKSUMS, Verdict, verify
 from storage.delivery import Delivered, Order, deliver
 from storage.finished import Finished, Wanted, find_catalog_videos, find_finished_video, is_catalog
-from tasks.sessions import count_text
 from tasks.terminal import Counter, say
+from tasks.words import count_text
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ from tasks.ingest import ingest
 from tasks.pool import EditorPool, descriptor_of, dismiss, start_editors, start_embedder
 from tasks.publish import publish
 from tasks.recall import TextTurn
-from tasks.sessions import count_text
 from tasks.stitch import stitch_video
 from tasks.terminal import say
 from tasks.turn import TurnRecord
 from tasks.weights import TEXT_EDITS, locate_descriptor, require_kind
+from tasks.words import count_text
 from tasks.work import EditWork, describe_work, enter_turn
 
 _handover = Handover[tuple[EditorPool, Any]]("actors of an edit")

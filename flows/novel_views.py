@@ -25,12 +25,12 @@ from tasks.edit import edit_turn
 from tasks.ingest import VideoPlan, ingest
 from tasks.pool import EditorPool, start_editors
 from tasks.publish import publish
-from tasks.sessions import count_text
 from tasks.stitch import stitch_video
 from tasks.terminal import say
 from tasks.turn import TurnRecord
 from tasks.views import RecalledView, ViewCall, ViewSource, ViewTurn, ViewWork, describe_call, recalled_in
 from tasks.weights import NOVEL_VIEWS, require_kind
+from tasks.words import count_text
 from tasks.work import enter_turn
 
 _handover = Handover[EditorPool]("Editors of views")

@@ -17,8 +17,9 @@ from storage.ledger import Ledger
 from storage.sessions import Dependent, Session, Turn
 from storage.store import MEMORY, place_for
 from storage.store_lock import StoreLock
-from tasks.sessions import count_text, size_text, turn_fields, turn_text
+from tasks.sessions import turn_fields, turn_text
 from tasks.terminal import Counter
+from tasks.words import count_text, size_text
 
 NAMED_SEGMENTS = 8  # in a sentence
 Agree = Callable[[str], bool]

@@ -6,5 +6,5 @@ Actors        actors; cluster, pool and editor_handle start, lease and watch the
 A catalog     catalog, catalog_work, catalog_plan, catalog_board, catalog_told, catalog_measure
 Training      prepare, training_agreement, train; extend, extending
 Measuring     measure, evaluation_report; proof (of the method, where the truth is known)
-Everywhere    progress, terminal, metrics, footprint, unsearched, doctor, sessions (told)
+Everywhere    progress, terminal, words, metrics, footprint, unsearched, doctor, sessions (told)
 """

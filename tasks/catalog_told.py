@@ -13,7 +13,7 @@ from storage.spreadsheet import write_csv
 from storage.video_states import ORDER, VideoState
 from tasks.catalog_plan import CatalogPlan
 from tasks.publish import plain
-from tasks.sessions import size_text
+from tasks.words import size_text
 
 SLOWEST = 10
 
@@ -113,10 +113,7 @@ def report_markdown(record: RunRecord, states: Sequence[VideoState]) -> str:
         lines += [f"Editors{part} were at work {busy}"]
     if record.plan_error is not None:
         planned = duration(record.planned_seconds or 0)
-        lines += [
-            "",
-            f"The plan{part} said {planned}: off by {100 * record.plan_error:+.0f} %.",
-        ]
+        lines += ["", f"The plan{part} said {planned}: off by {100 * record.plan_error:+.0f} %."]
     if lost := [state for state in states if state.state in ("failed", "partial")]:
         causes = Counter(state.error.split(":")[-1].strip() for state in lost)
         lines += ["", "| failed or partial | why |", "|---|---|"]

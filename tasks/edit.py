@@ -34,9 +34,9 @@ from tasks.metrics import count_quarantined, count_reused
 from tasks.pool import EditorPool
 from tasks.prefetch import FetchedSegment, prefetch
 from tasks.progress import CountedProgress, QuietProgress
-from tasks.sessions import count_text
 from tasks.turn import Quarantined, SegmentRecord, Turn, TurnRecord, committed
 from tasks.unsearched import unsearched
+from tasks.words import count_text
 from tasks.work import Work
 
 RETRY_SECONDS = [1.0, 10.0, 60.0]

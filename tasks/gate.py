@@ -37,9 +37,9 @@ from tasks.ingest import VideoPlan
 from tasks.pool import EditorPool
 from tasks.prefetch import prefetch
 from tasks.recall import TextTurn
-from tasks.sessions import count_text
 from tasks.turn import PreparedSegment, Quarantined, SegmentRecord, TurnRecord
 from tasks.unsearched import unsearched
+from tasks.words import count_text
 from tasks.work import EditWork
 
 SHORT_SIDE = 120  # pixels of what is looked at: a quarter of the work of 240, and the same faults are seen (benchmarks)

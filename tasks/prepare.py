@@ -88,8 +88,8 @@ def describe_training(manifest: Path, config: Path, out: Path, cache: Path) -> T
 
     Raises:
         RequestError: a file is not valid, sizes do not fit each other, clips do not fit the model, samples
-            contradict the preset (see `require_agreement`), peft is wanted and
-            not installed, or `out` holds another run.
+            contradict the preset (see `require_agreement`), peft is wanted and not installed, or `out` holds another
+            run.
         WeightsError: the model to start from is not there.
     """
     dataset, settings = read_dataset(manifest), read_run_config(config)

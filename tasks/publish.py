@@ -40,9 +40,9 @@ from tasks.gate import Verdict
 from tasks.ingest import VideoPlan
 from tasks.progress import show
 from tasks.replay import replay
-from tasks.sessions import count_text
 from tasks.turn import SegmentRecord, TurnRecord
 from tasks.unsearched import unsearched
+from tasks.words import count_text
 
 Still = np.ndarray
 """One frame [H, W, 3], uint8."""

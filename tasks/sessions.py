@@ -1,4 +1,4 @@
-"""Sessions told: turns and segments as JSON and as text, and sizes and counts."""
+"""Sessions told: turns and segments as JSON and as text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -66,16 +66,3 @@ def _place(id: str, places: Places) -> str:
 def _printable(text: str) -> str:
     """Without what a terminal would obey: names come from other people's files."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def count_text(number: int, what: str, plural: str = "") -> str:
-    """A count as a person writes it: `1 segment`, `2 segments`."""
-    return f"{number} {what if number == 1 else plural or what + 's'}"
-
-
-def size_text(size: int) -> str:
-    """Bytes as a person reads them."""
-    for unit, bytes_of in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= bytes_of:
-            return f"{size / bytes_of:.1f} {unit}"
-    return f"{size} B"

@@ -126,7 +126,8 @@ def test_a_sample_is_like_an_edit_by_the_preset(
 @pytest.mark.parametrize("recipe", ["checkpoints/demo", "checkpoints/demo-views", "benchmarks/larger"])
 def test_committed_recipes_are_like_edits_by_their_presets(recipe: str, tmp_path: Path) -> None:
     folder = Path(__file__).parents[2] / recipe
-    describe_training(folder / "manifest.yaml", folder / "training.yaml", tmp_path / "out", tmp_path)
+    work = describe_training(folder / "manifest.yaml", folder / "training.yaml", tmp_path / "out", tmp_path)
+    assert work.config.preset.name == folder.name
 
 
 def test_a_dataset_that_was_extended_meanwhile_is_refused(tmp_path: Path) -> None:
